@@ -1,0 +1,140 @@
+/**
+ * The data-path plan: the half of `compile`'s result that the ext_proc service runs. Plain, structured-cloneable data with
+ * content-derived ids; each thread links it to plug-ins by name. The other half, the Envoy configuration, is compiled from the
+ * same entries, so that body modes and routes cannot disagree with what is decided here.
+ */
+
+/** How a route's request body reaches us (design.md, "Look, don't carry"). */
+export type BodyNeed = 'none' | 'look' | 'full-duplex'
+
+/** When the model fact is final: at the first `model` seen, or only when the whole body was (a duplicate may follow). */
+export type ModelFact = 'none' | 'first' | 'whole'
+
+export interface Plan {
+  /** Hash of the content. */
+  readonly version: string
+  readonly routing: RoutingPlan
+  readonly entries: readonly EntryPlan[]
+  readonly pools: readonly PoolPlan[]
+  /** Name of the entry for streams that name none (gateways whose configuration is not ours). */
+  readonly defaultEntry?: string
+}
+
+/** Names on the wire, the same for all entries. */
+export interface RoutingPlan {
+  /** Header that carries the model, lower case. Default `x-gateway-model-name`. */
+  readonly modelHeader: string
+  /** Header that carries the base model, lower case. Default `x-gateway-base-model-name`. */
+  readonly baseModelHeader: string
+  /** Adapter or base model → base model (the BBR ConfigMaps' map). */
+  readonly baseModels: Readonly<Record<string, string>>
+}
+
+/** gRPC initial metadata by which Envoy's route tells us its entry (`ExtProcOverrides.grpc_initial_metadata`). */
+export const ENTRY_METADATA = 'x-signalbox-entry'
+/** Header set by our answer; target routes match it exactly, so that Envoy goes where the plan went. Clients' copies are removed. */
+export const TARGET_HEADER = 'x-signalbox-target'
+
+/** A group of routes behind one entry route of ours: same virtual host, same path match. */
+export interface EntryPlan {
+  /** `name@hash`: content-addressed, so that an Envoy with the previous configuration still finds the previous plan. */
+  readonly id: string
+  /** For people: `gateway/listener/host/path`. */
+  readonly name: string
+  readonly body: BodyNeed
+  readonly model: ModelFact
+  /** Bytes of the prompt that the prefix fact needs; 0 = not needed. */
+  readonly prefixBytes: number
+  /** Cap of the request body; beyond it 413. */
+  readonly maxBodyBytes: number
+  /** The filter's `message_timeout`; half of it without a decision sends one override. 0 = unknown, send none. */
+  readonly messageTimeoutMs: number
+  /** The filter's `max_message_timeout`, and our own deadline for an upload: beyond it 408. */
+  readonly uploadTimeoutMs: number
+  /** First match wins. No match: 404 (`model_not_found` when a model condition was what failed). */
+  readonly rules: readonly RulePlan[]
+  /** Answer `GET /v1/models` ourselves with the union of the models of the pools behind this entry. */
+  readonly listModels: boolean
+}
+
+/** One HTTPRoute match with its targets. All conditions must hold. */
+export interface RulePlan {
+  /** For people and logs: `namespace/route[rule]`. */
+  readonly name: string
+  readonly path?: { readonly type: 'exact' | 'prefix'; readonly value: string }
+  readonly method?: string
+  readonly headers: readonly ValueMatch[]
+  readonly query: readonly ValueMatch[]
+  /** Exact or regular-expression condition on the `model` of the body. */
+  readonly model?: ValueMatch
+  /** The same on the base model. */
+  readonly baseModel?: ValueMatch
+  /** Weighted; empty = 500 (Gateway API: no valid backend). */
+  readonly targets: readonly TargetPlan[]
+}
+
+export interface ValueMatch {
+  /** Lower-case header name or query parameter. */
+  readonly name: string
+  readonly type: 'exact' | 'regex'
+  readonly value: string
+}
+
+export interface TargetPlan {
+  /** Value of `x-signalbox-target` for this target: stable, unique in the route configuration. */
+  readonly id: string
+  readonly weight: number
+  /** Envoy's cluster, for logs. */
+  readonly cluster: string
+  /** `namespace/name` of the InferencePool to pick from; absent: the cluster balances by itself. */
+  readonly pool?: string
+}
+
+export interface PoolPlan {
+  /** `namespace/name` */
+  readonly name: string
+  readonly cluster: string
+  readonly endpoints: readonly EndpointPlan[]
+  /** No endpoint ready: `true` answers nothing and lets Envoy balance, `false` is 503. */
+  readonly failOpen: boolean
+  /** 404 for a model that no endpoint lists (once every endpoint has listed its models). */
+  readonly rejectUnknownModels: boolean
+  /** Exact `model` → weighted replacements; the key `""` is the generic rule. */
+  readonly rewrites: readonly RewritePlan[]
+  readonly scheduling: SchedulingPlan
+  readonly scrape: ScrapePlan
+}
+
+export interface EndpointPlan {
+  /** `ip:port`, IPv6 in brackets: the exact text that Envoy's EDS has. */
+  readonly address: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface RewritePlan {
+  /** Absent: generic, applies to any model. */
+  readonly model?: string
+  readonly targets: readonly { readonly model: string; readonly weight: number }[]
+}
+
+export interface SchedulingPlan {
+  readonly scorers: readonly { readonly type: string; readonly weight: number }[]
+  /** Length of the ordered endpoint list (the first is preferred, the others are for retries). */
+  readonly maxEndpoints: number
+  /** Requests waiting per endpoint from which the endpoint counts as saturated; all saturated: 429. 0 = never. */
+  readonly maxQueue: number
+  /** Bytes of prompt per block of the prefix index. */
+  readonly prefixBlockBytes: number
+  /** Blocks remembered per endpoint. */
+  readonly prefixBlocksPerEndpoint: number
+}
+
+export interface ScrapePlan {
+  readonly path: string
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  /** An endpoint whose last good scrape is older is stale: its load is taken as unknown (the worst seen). */
+  readonly staleMs: number
+  /** How often `/v1/models` is read. */
+  readonly modelsIntervalMs: number
+}
