@@ -13,4 +13,6 @@ export interface EnvoyResources {
   readonly listeners: readonly JsonObject[]
   readonly routes: readonly JsonObject[]
   readonly secrets: readonly JsonObject[]
+  /** Raw resources of any other xDS type (runtime, extension configs …), each with its `@type`; served under that type URL. */
+  readonly others: readonly JsonObject[]
 }
