@@ -1,0 +1,28 @@
+import { createServer } from 'node:net'
+
+/** Below Linux' ephemeral range (32768 and up), so that no outgoing connection or `listen(0)` takes a port in between. */
+const FIRST = 20_000
+const LAST = 32_000
+
+let next = FIRST + Math.floor(Math.random() * (LAST - FIRST))
+
+/**
+ * A port that nobody listens on, for what needs to know its port beforehand (a Gateway's listener, a server that is to come back
+ * on the same port). Everything else listens on 0.
+ */
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < 200; tries++) {
+    next = next >= LAST ? FIRST : next + 1
+    if (await isFree(next)) return next
+  }
+  throw new Error(`no free port between ${FIRST} and ${LAST}`)
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    // No host = all addresses, IPv4 and IPv6: a listener on 127.0.0.1 alone also counts as taken.
+    server.listen({ port, exclusive: true }, () => server.close(() => resolve(true)))
+  })
+}
