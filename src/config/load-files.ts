@@ -1,0 +1,74 @@
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { extname, join } from 'node:path'
+import { type ObjectSet, readTexts, type TextFile } from './object-set.ts'
+import { compareText, type Problem } from './problem.ts'
+
+/** A configuration file larger than this is refused; etcd's own limit for one object is 1.5 MiB. */
+const MAX_FILE_BYTES = 8 * 1024 * 1024
+const MAX_FILES = 1000
+const EXTENSIONS = new Set(['.yaml', '.yml', '.json'])
+
+/**
+ * Reads files and folders (not their subfolders) into one set. Never rejects: what can't be read is an error of the set.
+ * Hidden files are skipped, so that the `..data` links of mounted ConfigMaps don't count twice.
+ */
+export async function loadFiles(paths: readonly string[]): Promise<ObjectSet> {
+  const problems: Problem[] = []
+  const files: string[] = []
+  for (const path of paths) files.push(...(await filesOf(path, problems)))
+  const texts: TextFile[] = []
+  for (const file of [...new Set(files)]) {
+    const text = await readText(file, problems)
+    if (text !== undefined) texts.push({ file, text })
+  }
+  return readTexts(texts, problems)
+}
+
+/** The configuration files that `path` stands for, in byte order. */
+async function filesOf(path: string, problems: Problem[]): Promise<string[]> {
+  try {
+    if (!(await stat(path)).isDirectory()) return [path]
+    const names = (await readdir(path)).filter(name => !name.startsWith('.') && EXTENSIONS.has(extname(name)))
+    if (names.length === 0)
+      problems.push(fileError(path, 'empty-folder', 'the folder has no *.yaml, *.yml or *.json file'))
+    if (names.length > MAX_FILES)
+      problems.push(fileError(path, 'too-large', `the folder has more than ${MAX_FILES} configuration files`))
+    return names
+      .sort(compareText)
+      .slice(0, MAX_FILES)
+      .map(name => join(path, name))
+  } catch (error) {
+    problems.push(fileError(path, 'unreadable', reason(error)))
+    return []
+  }
+}
+
+async function readText(file: string, problems: Problem[]): Promise<string | undefined> {
+  try {
+    const info = await stat(file)
+    if (!info.isFile()) {
+      problems.push(fileError(file, 'unreadable', 'is not a regular file'))
+      return undefined
+    }
+    if (info.size > MAX_FILE_BYTES) {
+      problems.push(fileError(file, 'too-large', `is ${info.size} bytes long; the limit is ${MAX_FILE_BYTES}`))
+      return undefined
+    }
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
+  } catch (error) {
+    const notUtf8 = error instanceof TypeError
+    problems.push(fileError(file, notUtf8 ? 'encoding' : 'unreadable', notUtf8 ? 'is not UTF-8 text' : reason(error)))
+    return undefined
+  }
+}
+
+function fileError(file: string, code: string, message: string): Problem {
+  return { severity: 'error', code, message, position: { file } }
+}
+
+function reason(error: unknown): string {
+  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+  if (code === 'ENOENT') return 'no such file or folder'
+  if (code === 'EACCES') return 'permission denied'
+  return error instanceof Error ? error.message : String(error)
+}
