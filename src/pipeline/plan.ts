@@ -42,6 +42,13 @@ export interface EntryPlan {
   readonly id: string
   /** For people: `gateway/listener/host/path`. */
   readonly name: string
+  /**
+   * `fleet`: Envoys that we configure; the answer names the target route and carries the decision record as metadata.
+   * `gateway`: somebody else's data plane (Istio, an InferencePool); the answer names the endpoint in header and metadata.
+   */
+  readonly attach: 'fleet' | 'gateway'
+  /** Stay on the stream until the response ends (in-flight counts by response); else it is closed as soon as nothing is needed. */
+  readonly followResponse: boolean
   readonly body: BodyNeed
   readonly model: ModelFact
   /** Bytes of the prompt that the prefix fact needs; 0 = not needed. */

@@ -1,0 +1,61 @@
+import type { Exchange } from './exchange.ts'
+import type { IncomingMessage } from './decode-request.ts'
+
+/** What a decider says after each event. */
+export const Verdict = {
+  /** The facts are not final: more of the body, please. */
+  MORE: 0,
+  /** `exchange.decision` is filled. */
+  DECIDED: 1,
+  /** A decision will come later: the decider calls `exchange.resume(serial)` on the same thread. */
+  DEFERRED: 2,
+} as const
+export type Verdict = (typeof Verdict)[keyof typeof Verdict]
+
+/** Refusals that the exchange itself has to make; the decider words them in the caller's protocol. */
+export const Refusal = {
+  /** 413 */
+  BODY_TOO_LARGE: 'body_too_large',
+  /** 408: the body did not arrive within the upload timeout. */
+  UPLOAD_TIMEOUT: 'upload_timeout',
+  /** 503: held bytes of all streams are over the budget. */
+  OVERLOADED: 'overloaded',
+} as const
+export type Refusal = (typeof Refusal)[keyof typeof Refusal]
+
+/**
+ * Decides requests for the exchange: the port between Envoy's protocol (this floor) and the pipeline above. One object serves
+ * many exchanges; what it knows of a request lies in `exchange.call`. No method may throw; none is called after `closed`.
+ */
+export interface Decider {
+  /** Cap of the request body, bytes. */
+  readonly maxBodyBytes: number
+  /** Envoy's `message_timeout` where known, ms; 0 = unknown. */
+  readonly messageTimeoutMs: number
+  /** Deadline of the whole upload, ms; also the `override_message_timeout` that is asked for. */
+  readonly uploadTimeoutMs: number
+  /** The response's end matters: the stream is not closed early and every response message is answered. */
+  readonly followsResponse: boolean
+  /** Decisions may carry replacements: chunks are kept until then. */
+  readonly mayRewrite: boolean
+
+  /**
+   * The request headers, lent for the call; `exchange.headers` stays valid until the decision. `bodyComes` is false when no
+   * body will be seen by us (end of stream, or a mode without one): the answer must then not be MORE.
+   */
+  requestHeaders(exchange: Exchange, message: IncomingMessage, bodyComes: boolean): Verdict
+  /** Metadata that came with a later message (a subset hint may). */
+  requestMetadata(exchange: Exchange, message: IncomingMessage): void
+  /** A piece of the body, lent for the call, in order, any split. */
+  requestBody(exchange: Exchange, bytes: Buffer, start: number, end: number): Verdict
+  /** The body is over (end of stream, trailers, or content-length reached). Not MORE. */
+  requestEnd(exchange: Exchange): Verdict
+  /** Fills `exchange.decision` with an immediate answer. */
+  refuse(exchange: Exchange, refusal: Refusal): void
+
+  /** The decision is on the wire (in-flight counts and metrics belong here, not in the verdict: a refusal may overtake it). */
+  responseHeaders(exchange: Exchange, message: IncomingMessage): void
+  responseEnd(exchange: Exchange): void
+  /** The stream is over, however. The call record must be given back here. */
+  closed(exchange: Exchange): void
+}

@@ -1,0 +1,58 @@
+import type { Replacement } from '../body/splice.ts'
+
+/**
+ * What is to be done with one request: filled by the decider, written by the exchange. Pooled with its exchange, so every
+ * field is reset by `clear` and nothing may be kept after the stream closed.
+ */
+export class Decision {
+  /** HTTP status of an answer of ours instead of the upstream's; 0 = the request goes on. */
+  immediateStatus = 0
+  immediateBody: Uint8Array | undefined
+  /** gRPC status for gRPC clients; −1 = none. */
+  immediateGrpcStatus = -1
+  /** Shown as Envoy's response code details: lower_case_words. */
+  immediateDetails = ''
+
+  /** Headers to set: on the request, or on the immediate answer. Overwrite semantics. */
+  readonly setNames: string[] = []
+  readonly setValues: string[] = []
+  /** Request headers to remove. */
+  readonly removeNames: string[] = []
+  clearRouteCache = false
+
+  /** Ordered endpoint list for `envoy.lb`/`x-gateway-destination-endpoint`, metadata and (if wanted) header; '' = none. */
+  endpoints = ''
+  endpointHeader = false
+  /** The line of the decision record, as metadata of namespace `signalbox` (own fleet) for access logs. */
+  readonly recordNames: string[] = []
+  readonly recordValues: string[] = []
+
+  /** Edits of the request body by absolute offsets, in order. */
+  readonly replacements: Replacement[] = []
+
+  set(name: string, value: string): void {
+    this.setNames.push(name)
+    this.setValues.push(value)
+  }
+
+  record(name: string, value: string): void {
+    this.recordNames.push(name)
+    this.recordValues.push(value)
+  }
+
+  clear(): void {
+    this.immediateStatus = 0
+    this.immediateBody = undefined
+    this.immediateGrpcStatus = -1
+    this.immediateDetails = ''
+    this.setNames.length = 0
+    this.setValues.length = 0
+    this.removeNames.length = 0
+    this.clearRouteCache = false
+    this.endpoints = ''
+    this.endpointHeader = false
+    this.recordNames.length = 0
+    this.recordValues.length = 0
+    this.replacements.length = 0
+  }
+}

@@ -1,0 +1,163 @@
+import { Buffer } from 'node:buffer'
+import type { ServerStream } from '../grpc/transport.ts'
+import type { Decider } from './decider.ts'
+import { Decision } from './decision.ts'
+import type { HeldBudget } from './held-budget.ts'
+import { HeaderView } from './header-view.ts'
+import { BodyMode } from './modes.ts'
+import type { WireWriter } from './wire.ts'
+
+/** Where the request direction is. */
+export const RequestState = {
+  /** Nothing of the request was seen. */
+  START: 0,
+  /** Headers seen, no decision written. */
+  UNDECIDED: 1,
+  /** The decision is written; the body may still flow. */
+  OPEN: 2,
+  /** Nothing of this direction will be answered any more. */
+  ENDED: 3,
+} as const
+export type RequestState = (typeof RequestState)[keyof typeof RequestState]
+
+/** What a thread's exchanges share. */
+export interface ExchangeContext {
+  readonly out: WireWriter
+  readonly budget: HeldBudget
+  /** Largest `streamed_response` chunk we send, bytes. Envoy takes any; 62 KiB suits gateways with 64 KiB buffers. */
+  readonly maxChunkBytes: number
+  /** False: bytes lent by the transport are copied when they are held. */
+  readonly retainsParts: boolean
+  /**
+   * What a decider that needs the body does on a gateway that sends none (mode NONE): decide on headers alone, or override the
+   * mode (the gateway must have `allow_mode_override`).
+   */
+  readonly modeOverride: ModeOverride
+  /** Modes of a peer that announces none (no `protocol_config`). */
+  readonly defaultBodyMode: BodyMode
+  /** Runs `exchange` on when a deferred decision came. */
+  readonly resume: (exchange: Exchange) => void
+}
+
+/** `full-duplex` sends the override alone before the header answer, which needs Envoy 1.40. */
+export type ModeOverride = 'none' | 'buffered' | 'full-duplex'
+
+/**
+ * One ext_proc stream = one HTTP request with its response. A pooled record: `step.ts` changes it, nothing here does I/O.
+ */
+export class Exchange {
+  readonly context: ExchangeContext
+  stream!: ServerStream
+  decider!: Decider
+  /** The decider's own record of this request. */
+  call: unknown
+  /** Rises with every re-use of the record: a late `resume` of an earlier life is ignored. */
+  serial = 0
+  readonly decision = new Decision()
+  /** Request headers; valid until the decision is written. */
+  headers = new HeaderView()
+
+  started = false
+  finished = false
+  observability = false
+  requestState: RequestState = RequestState.START
+  requestMode: BodyMode = BodyMode.NONE
+  /** STREAMED + `send_body_without_waiting_for_header_response`: "look". */
+  look = false
+  responseMode: BodyMode = BodyMode.NONE
+  headersAnswered = false
+  /** A BUFFERED body is decided before all of its message is here. */
+  verdictReady = false
+  deferred = false
+  /** Envoy's end of the request body was seen. */
+  requestEnded = false
+  /** The headers were the end: no body message, not even an empty one. */
+  endsWithHeaders = false
+  /** The body ended with trailers: the trailers message waits for its answer. */
+  trailersPending = false
+  responseEnded = false
+  modeOverridden = false
+
+  /** Bytes of the request body seen, and what content-length promises (−1 = unknown). */
+  bodyBytes = 0
+  contentLength = -1
+  /** Body messages that wait for their answer (look mode). */
+  unanswered = 0
+  /** Pieces of the request body that are held, and per look-mode message how many of them belong to it. */
+  readonly held: Buffer[] = []
+  heldBytes = 0
+  readonly messageEnds: number[] = []
+  /** Absolute offset of the first held byte. */
+  heldOffset = 0
+  /** Bytes of window given to the peer beyond the initial one. */
+  granted = 0
+
+  /** When the first message came (ms of the service's clock), and whether a longer timeout was asked for. */
+  startedAt = 0
+  timeoutOverridden = false
+  /** Index in the service's list of open exchanges. */
+  index = -1
+
+  constructor(context: ExchangeContext) {
+    this.context = context
+  }
+
+  begin(stream: ServerStream, decider: Decider, now: number): void {
+    this.stream = stream
+    this.decider = decider
+    this.call = undefined
+    this.started = false
+    this.finished = false
+    this.observability = false
+    this.requestState = RequestState.START
+    this.requestMode = BodyMode.NONE
+    this.look = false
+    this.responseMode = BodyMode.NONE
+    this.headersAnswered = false
+    this.verdictReady = false
+    this.deferred = false
+    this.requestEnded = false
+    this.endsWithHeaders = false
+    this.trailersPending = false
+    this.responseEnded = false
+    this.modeOverridden = false
+    this.bodyBytes = 0
+    this.contentLength = -1
+    this.unanswered = 0
+    this.heldOffset = 0
+    this.granted = 0
+    this.startedAt = now
+    this.timeoutOverridden = false
+  }
+
+  /** Gives back everything held; the record may be used again afterwards. */
+  release(): void {
+    this.serial++
+    this.dropHeld()
+    this.decision.clear()
+    this.headers.clear()
+    this.call = undefined
+  }
+
+  /** Holds bytes of the body; false when the budget is used up. */
+  hold(bytes: Buffer, start: number, end: number): boolean {
+    if (start === end) return true
+    if (!this.context.budget.take(end - start)) return false
+    const piece = bytes.subarray(start, end)
+    this.held.push(this.context.retainsParts ? piece : Buffer.from(piece))
+    this.heldBytes += end - start
+    return true
+  }
+
+  dropHeld(): void {
+    if (this.heldBytes > 0) this.context.budget.give(this.heldBytes)
+    this.heldBytes = 0
+    this.held.length = 0
+    this.messageEnds.length = 0
+  }
+
+  /** A deferred decision is in `decision`. Ignored when the stream is over (another `serial`). */
+  resume(serial: number): void {
+    if (serial === this.serial && this.deferred) this.context.resume(this)
+  }
+}

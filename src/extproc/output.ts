@@ -1,0 +1,55 @@
+import type { GrpcStatus } from '../grpc/transport.ts'
+import { GrpcStatus as Status } from '../grpc/transport.ts'
+import { type Direction, writeStreamedHead } from './encode-response.ts'
+import type { Exchange } from './exchange.ts'
+
+/** The ways out of an exchange: everything written leaves through here, in order. */
+
+/** Hands what was written to the transport. */
+export function flush(x: Exchange): void {
+  const { out } = x.context
+  if (out.pending > 0) x.stream.send(out.take())
+}
+
+/** Ends the stream with OK: only after the decision is written, or where there is nothing to decide. */
+export function finish(x: Exchange): void {
+  if (x.finished) return
+  flush(x)
+  x.finished = true
+  x.stream.end(Status.OK)
+}
+
+/** Ends the stream with an error: Envoy then fails closed or open as configured. */
+export function fail(x: Exchange, status: GrpcStatus, message: string): void {
+  if (x.finished) return
+  flush(x)
+  x.finished = true
+  x.stream.end(status, message)
+}
+
+/** Returns bytes of a body as `streamed_response` chunks without copying them (where the transport lets us keep them). */
+export function echo(
+  x: Exchange,
+  direction: Direction,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  last: boolean,
+): void {
+  const { out, maxChunkBytes, retainsParts } = x.context
+  do {
+    const until = Math.min(end, start + maxChunkBytes)
+    const size = until - start
+    writeStreamedHead(out, direction, size, last && until === end)
+    if (size <= COPY_BYTES || !retainsParts) {
+      // Small bodies go into the slab: one buffer for the transport instead of three.
+      out.raw(bytes.subarray(start, until))
+    } else {
+      flush(x)
+      x.stream.send(bytes.subarray(start, until))
+    }
+    start = until
+  } while (start < end)
+}
+
+const COPY_BYTES = 2048

@@ -1,0 +1,335 @@
+import { Buffer } from 'node:buffer'
+import { spliceChunk, spliceDelta } from '../body/splice.ts'
+import { GrpcStatus } from '../grpc/transport.ts'
+import type { IncomingMessage } from './decode-request.ts'
+import { Refusal, Verdict } from './decider.ts'
+import {
+  Direction,
+  writeBufferedBody,
+  writeChangedChunk,
+  writeEmptyBody,
+  writeEmptyHeaders,
+  writeImmediate,
+  writeModeOverride,
+  writeRequestHeaders,
+  writeStreamedImmediateBody,
+  writeStreamedImmediateHeaders,
+  writeTrailers,
+} from './encode-response.ts'
+import { type Exchange, RequestState } from './exchange.ts'
+import { headerName } from './header-view.ts'
+import { BodyMode, HeaderMode } from './modes.ts'
+import { echo, fail, finish, flush } from './output.ts'
+
+/**
+ * The request direction of an exchange. Order of answers: headers, then bodies, then trailers; nothing after the end of the
+ * direction (envoy-xds-istio.md §1.5 as corrected by envoy-1.40-measured.md).
+ */
+
+const CONTENT_LENGTH = headerName('content-length')
+/** An immediate body above this is streamed where the protocol lets it. */
+const MAX_IMMEDIATE_BYTES = 64 * 1024
+
+export function requestHeaders(x: Exchange, m: IncomingMessage): void {
+  if (x.requestState !== RequestState.START) return fail(x, GrpcStatus.INVALID_ARGUMENT, 'second request_headers')
+  x.requestState = RequestState.UNDECIDED
+  // The record takes the decoded view; the decoder goes on with the record's old one.
+  const view = x.headers
+  x.headers = m.headers
+  m.headers = view
+  x.contentLength = x.headers.decimal(CONTENT_LENGTH)
+  if (x.contentLength > x.decider.maxBodyBytes) return refuse(x, Refusal.BODY_TOO_LARGE)
+  const ended = m.endOfStream
+  x.requestEnded = ended
+  x.endsWithHeaders = ended
+  const readsBody =
+    !ended &&
+    (x.look || x.requestMode === BodyMode.FULL_DUPLEX_STREAMED || x.requestMode === BodyMode.BUFFERED || overridable(x))
+  const verdict = x.decider.requestHeaders(x, m, readsBody)
+  if (verdict === Verdict.DECIDED) return commit(x)
+  if (verdict === Verdict.DEFERRED) x.deferred = true
+  if (ended || !readsBody) {
+    if (verdict === Verdict.MORE) fail(x, GrpcStatus.INTERNAL, 'no decision without a body')
+    return keepHeaders(x)
+  }
+  keepHeaders(x)
+  if (x.requestMode === BodyMode.BUFFERED) {
+    writeEmptyHeaders(x.context.out, Direction.REQUEST)
+    x.headersAnswered = true
+  } else if (x.requestMode === BodyMode.NONE) {
+    override(x)
+  }
+}
+
+function overridable(x: Exchange): boolean {
+  return x.requestMode === BodyMode.NONE && x.context.modeOverride !== 'none'
+}
+
+/** Asks a gateway that sends no body for it (envoy-1.40-measured.md §1). */
+function override(x: Exchange): void {
+  x.modeOverridden = true
+  if (x.context.modeOverride === 'buffered') {
+    writeModeOverride(x.context.out, BodyMode.BUFFERED, x.responseMode, HeaderMode.DEFAULT, true)
+    x.headersAnswered = true
+    x.requestMode = BodyMode.BUFFERED
+  } else {
+    writeModeOverride(x.context.out, BodyMode.FULL_DUPLEX_STREAMED, x.responseMode, HeaderMode.SEND, false)
+    x.requestMode = BodyMode.FULL_DUPLEX_STREAMED
+  }
+}
+
+/** Lent header bytes are copied once the decision has to wait. */
+function keepHeaders(x: Exchange): void {
+  if (!x.context.retainsParts) x.headers.bytes = Buffer.from(x.headers.bytes)
+}
+
+/** A piece of a body message; `last` = the message is complete with it, only then `ended` is known. */
+export function requestBody(
+  x: Exchange,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  last: boolean,
+  ended: boolean,
+): void {
+  // Envoy ≥ 1.35 may deliver the last chunk twice (#46237): nothing counts after the end.
+  if (x.requestEnded || x.requestState === RequestState.ENDED) return
+  if (x.requestState === RequestState.START) {
+    return fail(
+      x,
+      GrpcStatus.INVALID_ARGUMENT,
+      'request_body without request_headers: request_header_mode must be SEND',
+    )
+  }
+  const offset = x.bodyBytes
+  x.bodyBytes += end - start
+  if (x.bodyBytes > x.decider.maxBodyBytes) return refuse(x, Refusal.BODY_TOO_LARGE)
+  if (last && ended) x.requestEnded = true
+  if (x.requestState === RequestState.OPEN) return openBody(x, bytes, start, end, offset, last)
+
+  const fullDuplex = x.requestMode === BodyMode.FULL_DUPLEX_STREAMED
+  if ((fullDuplex || x.decider.mayRewrite) && !x.hold(bytes, start, end)) return refuse(x, Refusal.OVERLOADED)
+  if (last) noteMessage(x)
+  if (x.deferred) return
+  let verdict: Verdict = x.verdictReady ? Verdict.DECIDED : x.decider.requestBody(x, bytes, start, end)
+  if (verdict === Verdict.MORE && bodyIsOver(x, last)) verdict = x.decider.requestEnd(x)
+  settle(x, verdict, last)
+}
+
+/** The body is over: by end of stream, because its one BUFFERED message is complete, or because content-length was reached. */
+function bodyIsOver(x: Exchange, last: boolean): boolean {
+  return (
+    x.requestEnded ||
+    (last && x.requestMode === BodyMode.BUFFERED) ||
+    (x.look && x.contentLength >= 0 && x.bodyBytes >= x.contentLength)
+  )
+}
+
+function noteMessage(x: Exchange): void {
+  x.unanswered++
+  if (x.decider.mayRewrite && x.look) x.messageEnds.push(x.bodyBytes)
+}
+
+function settle(x: Exchange, verdict: Verdict, last: boolean): void {
+  if (verdict === Verdict.DEFERRED) x.deferred = true
+  if (verdict !== Verdict.DECIDED) return
+  // A BUFFERED body is answered once, when all of its message is here.
+  if (x.requestMode === BodyMode.BUFFERED && !last) x.verdictReady = true
+  else commit(x)
+}
+
+export function requestTrailers(x: Exchange): void {
+  if (x.requestState === RequestState.START)
+    return fail(x, GrpcStatus.INVALID_ARGUMENT, 'request_trailers without request_headers')
+  if (x.requestState === RequestState.ENDED) return
+  const fullDuplex = x.requestMode === BodyMode.FULL_DUPLEX_STREAMED
+  if (x.requestState === RequestState.UNDECIDED) {
+    x.trailersPending = true
+    if (!x.deferred) settle(x, x.decider.requestEnd(x), true)
+    return
+  }
+  writeTrailers(x.context.out, Direction.REQUEST)
+  x.requestState = RequestState.ENDED
+  if (fullDuplex && !x.decider.followsResponse) finish(x)
+}
+
+/** Writes the decision. */
+export function commit(x: Exchange): void {
+  const { context, decision } = x
+  const { out } = context
+  x.deferred = false
+  if (decision.immediateStatus > 0) return immediate(x)
+  x.requestState = RequestState.OPEN
+  if (x.requestMode === BodyMode.BUFFERED && x.headersAnswered) {
+    writeBufferedBody(out, decision, decision.replacements.length === 0 ? undefined : editedHeld(x))
+    x.unanswered = 0
+    x.dropHeld()
+    if (x.trailersPending) writeTrailers(out, Direction.REQUEST)
+    x.requestState = x.requestEnded || x.trailersPending ? RequestState.ENDED : RequestState.OPEN
+    if (!x.decider.followsResponse) finish(x)
+    return
+  }
+  writeRequestHeaders(out, decision, newContentLength(x))
+  x.headersAnswered = true
+  if (x.requestMode === BodyMode.FULL_DUPLEX_STREAMED) return commitFullDuplex(x)
+  if (x.look) return answerLook(x)
+  if (x.requestEnded || x.requestMode === BodyMode.NONE) {
+    x.requestState = RequestState.ENDED
+    if (!x.decider.followsResponse) finish(x)
+  }
+}
+
+/** Echoes what was held, edited, and ends the direction where Envoy ended it. */
+function commitFullDuplex(x: Exchange): void {
+  const { held, decision } = x
+  let offset = 0
+  const count = held.length
+  for (let i = 0; i < count; i++) {
+    const piece = held[i]!
+    const edited = decision.replacements.length === 0 ? piece : spliceChunk(piece, offset, decision.replacements)
+    offset += piece.length
+    const ends = i === count - 1 && x.requestEnded && !x.trailersPending
+    // Pieces that an edit emptied vanish; the end of the stream does not.
+    if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends)
+  }
+  if (count === 0 && x.requestEnded && !x.endsWithHeaders) echo(x, Direction.REQUEST, EMPTY, 0, 0, true)
+  x.dropHeld()
+  if (x.trailersPending) writeTrailers(x.context.out, Direction.REQUEST)
+  if (x.requestEnded || x.trailersPending) {
+    x.requestState = RequestState.ENDED
+    if (!x.decider.followsResponse) finish(x)
+  }
+}
+
+/** Body that comes after the decision. */
+function openBody(x: Exchange, bytes: Buffer, start: number, end: number, offset: number, last: boolean): void {
+  if (x.requestMode === BodyMode.FULL_DUPLEX_STREAMED) {
+    const edited = spliceAfter(x, bytes, start, end, offset)
+    const ends = last && x.requestEnded
+    if (edited === undefined) {
+      if (end > start || ends) echo(x, Direction.REQUEST, bytes, start, end, ends)
+    } else if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends)
+    if (ends) {
+      x.requestState = RequestState.ENDED
+      if (!x.decider.followsResponse) finish(x)
+    }
+    return
+  }
+  if (x.look) {
+    if (offset < lastReplacementEnd(x) && !x.hold(bytes, start, end))
+      return fail(x, GrpcStatus.RESOURCE_EXHAUSTED, 'out of memory for held bytes')
+    if (!last) return
+    noteMessage(x)
+    return answerLook(x)
+  }
+  if (last) writeEmptyBody(x.context.out, Direction.REQUEST)
+  if (x.requestEnded) x.requestState = RequestState.ENDED
+}
+
+/** The piece edited, or undefined when no replacement touches it. */
+function spliceAfter(x: Exchange, bytes: Buffer, start: number, end: number, offset: number): Uint8Array | undefined {
+  if (offset >= lastReplacementEnd(x)) return undefined
+  return spliceChunk(bytes.subarray(start, end), offset, x.decision.replacements)
+}
+
+/**
+ * Look mode after the decision: every complete chunk is answered, empty unless it changes, until nothing more of the request is
+ * needed. Then, if the response is not followed either, an OK close: Envoy sends the rest by itself.
+ */
+function answerLook(x: Exchange): void {
+  const { out } = x.context
+  const lastEdit = lastReplacementEnd(x)
+  if (lastEdit > x.heldOffset) {
+    const held = editedChunks(x)
+    for (const chunk of held) {
+      if (chunk === undefined) writeEmptyBody(out, Direction.REQUEST)
+      else writeChangedChunk(out, Direction.REQUEST, chunk)
+      x.unanswered--
+    }
+    if (x.heldOffset < lastEdit) return
+    x.dropHeld()
+  }
+  if (!x.decider.followsResponse) {
+    x.requestState = RequestState.ENDED
+    return finish(x)
+  }
+  x.dropHeld()
+  for (; x.unanswered > 0; x.unanswered--) writeEmptyBody(out, Direction.REQUEST)
+  if (x.requestEnded) x.requestState = RequestState.ENDED
+}
+
+/** Takes the complete look-mode messages out of the held bytes: edited bytes for those that change, undefined for the others. */
+function editedChunks(x: Exchange): (Uint8Array | undefined)[] {
+  const chunks: (Uint8Array | undefined)[] = []
+  const { replacements } = x.decision
+  const whole = x.held.length === 1 ? x.held[0]! : Buffer.concat(x.held)
+  let at = 0
+  for (const messageEnd of x.messageEnds) {
+    const size = messageEnd - x.heldOffset
+    const chunk = whole.subarray(at, at + size)
+    const edited = spliceChunk(chunk, x.heldOffset, replacements)
+    chunks.push(edited === chunk ? undefined : edited)
+    at += size
+    x.heldOffset = messageEnd
+  }
+  x.messageEnds.length = 0
+  x.context.budget.give(at)
+  x.heldBytes -= at
+  x.held.length = 0
+  if (at < whole.length) x.held.push(whole.subarray(at))
+  return chunks
+}
+
+function editedHeld(x: Exchange): Buffer {
+  const { replacements } = x.decision
+  const whole = x.held.length === 1 ? x.held[0]! : Buffer.concat(x.held)
+  const edited = spliceChunk(whole, 0, replacements)
+  return Buffer.isBuffer(edited) ? edited : Buffer.from(edited)
+}
+
+function lastReplacementEnd(x: Exchange): number {
+  const { replacements } = x.decision
+  return replacements.length === 0 ? -1 : replacements[replacements.length - 1]!.end
+}
+
+/**
+ * What the header answer says of content-length: −1 nothing, −2 remove it. A changed body gets the exact new length; after a
+ * mode override Envoy would keep the old one unchecked and ignore ours, which smuggles bytes (envoy-1.40-measured.md G): removed.
+ */
+function newContentLength(x: Exchange): number {
+  if (x.decision.replacements.length === 0) return -1
+  const delta = spliceDelta(x.decision.replacements)
+  if (x.modeOverridden) return -2
+  if (delta === 0 || x.contentLength < 0) return -1
+  return x.contentLength + delta
+}
+
+export function refuse(x: Exchange, refusal: Refusal): void {
+  x.decision.clear()
+  x.decider.refuse(x, refusal)
+  immediate(x)
+}
+
+/** An answer of our own. It is final: the stream ends with it. */
+function immediate(x: Exchange): void {
+  const { decision, context } = x
+  const { out } = context
+  const body = decision.immediateBody
+  x.dropHeld()
+  const mayStream =
+    !x.headersAnswered && (x.requestMode === BodyMode.NONE || x.requestMode === BodyMode.FULL_DUPLEX_STREAMED)
+  if (body !== undefined && body.length > MAX_IMMEDIATE_BYTES && mayStream) {
+    writeStreamedImmediateHeaders(out, decision)
+    for (let at = 0; at < body.length; at += context.maxChunkBytes) {
+      const end = Math.min(body.length, at + context.maxChunkBytes)
+      writeStreamedImmediateBody(out, body, at, end, end === body.length)
+    }
+  } else {
+    writeImmediate(out, decision)
+  }
+  x.requestState = RequestState.ENDED
+  flush(x)
+  finish(x)
+}
+
+const EMPTY = Buffer.alloc(0)

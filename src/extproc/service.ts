@@ -1,0 +1,276 @@
+import { Buffer } from 'node:buffer'
+import {
+  GrpcStatus,
+  type ServerStream,
+  StreamEnd,
+  type StreamHandler,
+  type StreamHeaders,
+  type StreamService,
+} from '../grpc/transport.ts'
+import { IncomingMessage } from './decode-request.ts'
+import type { Decider } from './decider.ts'
+import { Exchange, type ExchangeContext, type ModeOverride } from './exchange.ts'
+import { HeldBudget } from './held-budget.ts'
+import { MessageReader, PartResult } from './message-reader.ts'
+import { BodyMode } from './modes.ts'
+import { bodyPiece, closed, decided, message, timer } from './step.ts'
+import { WireWriter } from './wire.ts'
+
+/**
+ * `envoy.service.ext_proc.v3.ExternalProcessor/Process` on the transport seam: one handler a stream, pooled exchange records, one
+ * clock for all deadlines.
+ */
+
+export const EXT_PROC_SERVICE = 'envoy.service.ext_proc.v3.ExternalProcessor'
+
+export interface ExtProcOptions {
+  /** Chooses the decider of a stream by its gRPC initial metadata; undefined ends the stream with NOT_FOUND. */
+  readonly decider: (headers: StreamHeaders) => Decider | undefined
+  /** Bytes of bodies held by all streams together; beyond it 503. Default 512 MiB. */
+  readonly maxHeldBytes?: number
+  /** Largest message taken, bytes. Default 64 MiB + 64 KiB: a BUFFERED body comes in one. */
+  readonly maxMessageBytes?: number
+  /** Largest `streamed_response` chunk sent, bytes. Default 62 KiB. */
+  readonly maxChunkBytes?: number
+  /** See `ExchangeContext.modeOverride`. Default none. */
+  readonly modeOverride?: ModeOverride
+  /** Modes of a peer that sends no `protocol_config`. Default FULL_DUPLEX_STREAMED. */
+  readonly defaultBodyMode?: BodyMode
+  /** The transport lets us keep the bytes it lends. */
+  readonly retainsParts: boolean
+  /** Milliseconds, monotonic. Default `performance.now`. */
+  readonly now?: () => number
+  readonly onError?: (error: unknown) => void
+}
+
+const TICK_MS = 100
+const MAX_POOLED = 4096
+/** Once a body is longer than this, its window grows: uploads need not wait for us every 64 KiB. */
+const LARGE_BODY_BYTES = 48 * 1024
+const LARGE_BODY_WINDOW = 448 * 1024
+/** Answers that the peer does not take: no more is read from it. */
+const MAX_PENDING_BYTES = 1024 * 1024
+
+export class ExtProcService implements StreamService {
+  readonly path = `/${EXT_PROC_SERVICE}/Process`
+  readonly maxMessageBytes: number
+  readonly #options: ExtProcOptions
+  readonly #context: ExchangeContext
+  readonly #now: () => number
+  readonly #pool: Exchange[] = []
+  readonly #open: Exchange[] = []
+  readonly #message = new IncomingMessage()
+  #timer: NodeJS.Timeout | undefined
+  /** Streams since the start. */
+  streams = 0
+
+  constructor(options: ExtProcOptions) {
+    this.#options = options
+    this.maxMessageBytes = options.maxMessageBytes ?? 64 * 1024 * 1024 + 64 * 1024
+    this.#now = options.now ?? (() => performance.now())
+    this.#context = {
+      out: new WireWriter(),
+      budget: new HeldBudget(options.maxHeldBytes ?? 512 * 1024 * 1024),
+      maxChunkBytes: options.maxChunkBytes ?? 62 * 1024,
+      retainsParts: options.retainsParts,
+      modeOverride: options.modeOverride ?? 'none',
+      defaultBodyMode: options.defaultBodyMode ?? BodyMode.FULL_DUPLEX_STREAMED,
+      resume: exchange => this.#guarded(exchange, () => decided(exchange)),
+    }
+  }
+
+  /** Exchanges that are open now. */
+  get openExchanges(): number {
+    return this.#open.length
+  }
+
+  /** Bytes of bodies held now. */
+  get heldBytes(): number {
+    return this.#context.budget.held
+  }
+
+  open(stream: ServerStream, headers: StreamHeaders): StreamHandler {
+    this.streams++
+    const decider = this.#options.decider(headers)
+    if (decider === undefined) {
+      stream.end(GrpcStatus.NOT_FOUND, 'no plan for this stream')
+      return IGNORE
+    }
+    const exchange = this.#pool.pop() ?? new Exchange(this.#context)
+    exchange.begin(stream, decider, this.#now())
+    exchange.index = this.#open.push(exchange) - 1
+    if (this.#timer === undefined) {
+      this.#timer = setInterval(() => this.#tick(), TICK_MS)
+      this.#timer.unref()
+    }
+    return new ExchangeHandler(this, exchange)
+  }
+
+  /** A part of a message for an exchange. */
+  take(handler: ExchangeHandler, part: Buffer, remaining: number): void {
+    const { exchange } = handler
+    const m = this.#message
+    let { reader } = handler
+    if (reader === undefined && remaining > 0) {
+      reader = new MessageReader()
+      handler.reader = reader
+    }
+    let result: PartResult
+    if (reader === undefined) {
+      result = WHOLE.part(part, 0, m)
+    } else {
+      result = reader.part(part, remaining, m)
+      if (result === PartResult.PIECE) {
+        if (reader.pieceEnd > reader.pieceStart)
+          bodyPiece(exchange, reader.bodyKind, part, reader.pieceStart, reader.pieceEnd)
+        result = reader.finish(remaining, m)
+      }
+    }
+    if (result === PartResult.MESSAGE) {
+      message(exchange, m)
+    } else if (result === PartResult.MALFORMED || result === PartResult.TOO_LARGE) {
+      const large = result === PartResult.TOO_LARGE
+      this.#fail(
+        exchange,
+        large ? GrpcStatus.RESOURCE_EXHAUSTED : GrpcStatus.INVALID_ARGUMENT,
+        large ? 'message too large' : 'malformed message',
+      )
+    }
+    this.#grant(handler, part.length)
+  }
+
+  /** Runs `body`; a bug in a decider ends that stream with INTERNAL and is reported. */
+  #guarded(exchange: Exchange, body: () => void): void {
+    try {
+      body()
+    } catch (error) {
+      this.report(exchange, error)
+    }
+  }
+
+  report(exchange: Exchange, error: unknown): void {
+    // What was half written must not leave with another stream's answer.
+    this.#context.out.take()
+    this.#fail(exchange, GrpcStatus.INTERNAL, 'internal error')
+    this.#options.onError?.(error)
+  }
+
+  /** The stream is over: the record goes back. */
+  done(exchange: Exchange): void {
+    if (exchange.index < 0) return
+    const last = this.#open.pop()!
+    if (last !== exchange) {
+      this.#open[exchange.index] = last
+      last.index = exchange.index
+    }
+    exchange.index = -1
+    try {
+      exchange.decider.closed(exchange)
+    } catch (error) {
+      this.#options.onError?.(error)
+    }
+    exchange.release()
+    if (this.#pool.length < MAX_POOLED) this.#pool.push(exchange)
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #fail(exchange: Exchange, status: GrpcStatus, text: string): void {
+    if (exchange.finished) return
+    exchange.finished = true
+    exchange.stream.end(status, text)
+  }
+
+  /** Lets the peer go on by what was taken; a long body gets a larger window, a peer that does not read its answers none. */
+  #grant(handler: ExchangeHandler, bytes: number): void {
+    const { exchange } = handler
+    if (exchange.finished) return
+    handler.owed += bytes
+    if (exchange.stream.pendingBytes > MAX_PENDING_BYTES) return
+    if (exchange.granted === 0 && exchange.bodyBytes > LARGE_BODY_BYTES) {
+      exchange.granted = LARGE_BODY_WINDOW
+      handler.owed += LARGE_BODY_WINDOW
+    }
+    if (handler.owed < GRANT_BATCH) return
+    exchange.stream.grant(handler.owed)
+    handler.owed = 0
+  }
+
+  /** The transport drained: gives what is owed. */
+  drained(handler: ExchangeHandler): void {
+    if (handler.exchange.finished || handler.owed === 0) return
+    handler.exchange.stream.grant(handler.owed)
+    handler.owed = 0
+  }
+
+  #tick(): void {
+    if (this.#open.length === 0) {
+      clearInterval(this.#timer)
+      this.#timer = undefined
+      return
+    }
+    const now = this.#now()
+    // Backwards: an exchange that ends in its timer may leave the list.
+    for (let i = this.#open.length - 1; i >= 0; i--) {
+      const exchange = this.#open[i]
+      if (exchange === undefined) continue
+      this.#guarded(exchange, () => timer(exchange, now))
+      if (exchange.finished) this.done(exchange)
+    }
+  }
+}
+
+/** Small exchanges never need a grant: the window is only topped up in steps of this many bytes. */
+const GRANT_BATCH = 16 * 1024
+const WHOLE = new MessageReader()
+const IGNORE: StreamHandler = { data() {}, closed() {} }
+
+/** One stream. The exchange record may be in its next life already: `serial` tells. */
+class ExchangeHandler implements StreamHandler {
+  readonly service: ExtProcService
+  readonly exchange: Exchange
+  readonly #serial: number
+  /** Made for the first message that comes in parts. */
+  reader: MessageReader | undefined
+  /** Bytes taken and not granted back. */
+  owed = 0
+
+  constructor(service: ExtProcService, exchange: Exchange) {
+    this.service = service
+    this.exchange = exchange
+    this.#serial = exchange.serial
+  }
+
+  data(part: Uint8Array, remaining: number): void {
+    const { exchange } = this
+    if (exchange.serial !== this.#serial) return
+    try {
+      this.service.take(this, asBuffer(part), remaining)
+    } catch (error) {
+      this.service.report(exchange, error)
+    }
+    if (exchange.finished) this.service.done(exchange)
+  }
+
+  closed(how: StreamEnd): void {
+    const { exchange } = this
+    if (exchange.serial !== this.#serial) return
+    try {
+      closed(exchange, how)
+    } catch (error) {
+      this.service.report(exchange, error)
+    }
+    if (how !== StreamEnd.HALF_CLOSED || exchange.finished) this.service.done(exchange)
+  }
+
+  drained(): void {
+    if (this.exchange.serial === this.#serial) this.service.drained(this)
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

@@ -1,0 +1,116 @@
+import type { Buffer } from 'node:buffer'
+import { GrpcStatus, StreamEnd } from '../grpc/transport.ts'
+import type { IncomingMessage } from './decode-request.ts'
+import { Refusal } from './decider.ts'
+import { Direction, writeEmptyBody, writeEmptyHeaders, writeOverrideTimeout, writeTrailers } from './encode-response.ts'
+import { type Exchange, RequestState } from './exchange.ts'
+import { BodyMode, RequestKind } from './modes.ts'
+import { echo, fail, finish, flush } from './output.ts'
+import { commit, refuse, requestBody, requestHeaders, requestTrailers } from './request-side.ts'
+
+/**
+ * Envoy's protocol as a state machine: each function takes one event of a stream and writes what follows from it. Deterministic,
+ * no clock, no I/O of its own. It cannot emit a spurious message: every answer is written by the state that owes it.
+ */
+
+/** A decoded message. A body that came in pieces has gone through `bodyPiece` already. */
+export function message(x: Exchange, m: IncomingMessage): void {
+  if (x.finished) return
+  if (!x.started) start(x, m)
+  // Fire and forget: answers would be discarded.
+  if (x.observability) return
+  const { bytes } = m
+  switch (m.kind) {
+    case RequestKind.REQUEST_HEADERS:
+      requestHeaders(x, m)
+      break
+    case RequestKind.REQUEST_BODY:
+      if (m.metadataStart >= 0 && x.requestState === RequestState.UNDECIDED) x.decider.requestMetadata(x, m)
+      requestBody(x, bytes!, m.bodyStart, m.bodyEnd, true, m.endOfStream)
+      break
+    case RequestKind.REQUEST_TRAILERS:
+      requestTrailers(x)
+      break
+    case RequestKind.RESPONSE_HEADERS:
+      x.decider.responseHeaders(x, m)
+      writeEmptyHeaders(x.context.out, Direction.RESPONSE)
+      if (m.endOfStream) responseEnd(x)
+      break
+    case RequestKind.RESPONSE_BODY:
+      responseBody(x, bytes!, m.bodyStart, m.bodyEnd, true, m.endOfStream)
+      break
+    case RequestKind.RESPONSE_TRAILERS:
+      if (x.responseEnded) break
+      writeTrailers(x.context.out, Direction.RESPONSE)
+      responseEnd(x)
+      break
+    default:
+      // A message of a later API version: nothing we could answer without being spurious.
+      break
+  }
+  if (!x.finished) flush(x)
+}
+
+/** A piece of a body message that is not complete yet. */
+export function bodyPiece(x: Exchange, kind: RequestKind, bytes: Buffer, start: number, end: number): void {
+  if (x.finished || x.observability) return
+  // The modes come with the first message, whose fields follow the body: without them nothing can be read safely.
+  if (!x.started) return fail(x, GrpcStatus.INVALID_ARGUMENT, 'a body before any headers: header modes must be SEND')
+  if (kind === RequestKind.REQUEST_BODY) requestBody(x, bytes, start, end, false, false)
+  else responseBody(x, bytes, start, end, false, false)
+  if (!x.finished) flush(x)
+}
+
+/** The peer finished or the stream is gone. */
+export function closed(x: Exchange, how: StreamEnd): void {
+  if (how !== StreamEnd.HALF_CLOSED || x.finished) return
+  // Before the decision an OK would let the request pass a fail-closed filter.
+  if (x.requestState === RequestState.UNDECIDED) fail(x, GrpcStatus.CANCELLED, 'the peer finished before the decision')
+  else finish(x)
+}
+
+/** Time passes: asks Envoy once for a longer message timeout while a body is still being read, and bounds uploads. */
+export function timer(x: Exchange, now: number): void {
+  if (x.finished || x.observability || x.requestState !== RequestState.UNDECIDED) return
+  const { decider } = x
+  const waited = now - x.startedAt
+  if (waited >= decider.uploadTimeoutMs) return refuse(x, Refusal.UPLOAD_TIMEOUT)
+  const hasTimer = x.look || (x.requestMode !== BodyMode.FULL_DUPLEX_STREAMED && !x.headersAnswered)
+  if (hasTimer && !x.timeoutOverridden && decider.messageTimeoutMs > 0 && waited * 2 >= decider.messageTimeoutMs) {
+    x.timeoutOverridden = true
+    writeOverrideTimeout(x.context.out, decider.uploadTimeoutMs)
+    flush(x)
+  }
+}
+
+/** A deferred decision has come. */
+export function decided(x: Exchange): void {
+  if (x.finished || x.requestState !== RequestState.UNDECIDED) return
+  commit(x)
+  if (!x.finished) flush(x)
+}
+
+function start(x: Exchange, m: IncomingMessage): void {
+  x.started = true
+  x.observability = m.observability
+  x.requestMode = m.hasProtocolConfig ? m.requestBodyMode : x.context.defaultBodyMode
+  x.responseMode = m.hasProtocolConfig ? m.responseBodyMode : x.context.defaultBodyMode
+  // A nowait filter in BUFFERED behaves as plain BUFFERED although it announces nowait (envoy-1.40-measured.md §7).
+  x.look = m.withoutWaiting && x.requestMode === BodyMode.STREAMED
+}
+
+function responseBody(x: Exchange, bytes: Buffer, start: number, end: number, last: boolean, ended: boolean): void {
+  if (x.responseEnded) return
+  const ends = last && ended
+  if (x.responseMode === BodyMode.FULL_DUPLEX_STREAMED) {
+    if (end > start || ends) echo(x, Direction.RESPONSE, bytes, start, end, ends)
+  } else if (last) {
+    writeEmptyBody(x.context.out, Direction.RESPONSE)
+  }
+  if (ends) responseEnd(x)
+}
+
+function responseEnd(x: Exchange): void {
+  x.responseEnded = true
+  x.decider.responseEnd(x)
+}
