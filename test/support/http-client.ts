@@ -2,6 +2,7 @@
  * Clients that send exactly what a test says and return exactly what came back. `sendHttp1` and `sendHttp2` open a connection per
  * request; `openHttp2` keeps one; `sendRaw` writes bytes.
  */
+import type { EventEmitter } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import * as http2 from 'node:http2'
 import { connect } from 'node:net'
@@ -100,7 +101,7 @@ export function sendHttp1(options: ClientRequest): Promise<ClientResponse> {
       },
       abort: () => outgoing.destroy(new AbortedByTest('cut by the test')),
       gone: () => outgoing.destroyed,
-      drained: () => new Promise(done => outgoing.once('drain', done).once('close', done)),
+      drained: () => drained(outgoing),
     })
   })
 }
@@ -181,7 +182,7 @@ function sendOnSession(session: http2.ClientHttp2Session, options: ClientRequest
         stream.close(http2.constants.NGHTTP2_CANCEL)
       },
       gone: () => stream.destroyed || stream.closed,
-      drained: () => new Promise(done => stream.once('drain', done).once('close', done)),
+      drained: () => drained(stream),
     })
   })
 }
@@ -252,6 +253,16 @@ async function writeBody(options: ClientRequest, body: Buffer, sink: BodySink): 
     await sleep(20)
     sink.abort()
   }
+}
+
+function drained(stream: EventEmitter): Promise<void> {
+  return new Promise(resolve => {
+    const done = (): void => {
+      stream.off('drain', done).off('close', done)
+      resolve()
+    }
+    stream.on('drain', done).on('close', done)
+  })
 }
 
 function methodOf(options: ClientRequest): string {

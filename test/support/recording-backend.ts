@@ -63,8 +63,7 @@ export async function startRecordingBackend(options: BackendOptions = {}): Promi
     if (reply.early === true) void writeReply(reply, record.method, writer)
     incoming.on('data', (part: Buffer) => recorder.add(part))
     incoming.on('end', () => {
-      // Node's HTTP/1 says `end` for cut-off bodies too on some paths; `complete` is what the parser knows.
-      if (!incoming.complete) return
+      if (!isWhole(incoming)) return
       const body = recorder.record()
       Object.defineProperty(record, 'body', { value: body, enumerable: true })
       record.trailers = flat(incoming.trailers)
@@ -116,6 +115,12 @@ export async function startRecordingBackend(options: BackendOptions = {}): Promi
         for (const socket of sockets) socket.destroy()
       }),
   }
+}
+
+/** At `end`: whether that was the request's own end. Both servers also say `end` when it was cut off. */
+function isWhole(incoming: IncomingMessage | http2.Http2ServerRequest): boolean {
+  // The HTTP/2 server's `complete` is true for aborted requests too.
+  return 'stream' in incoming ? !incoming.stream.aborted && incoming.stream.rstCode === 0 : incoming.complete
 }
 
 function flat(headers: NodeJS.Dict<string | string[]>): Record<string, string> {

@@ -17,7 +17,7 @@ export interface Reply {
   /** Answer as soon as the request's headers are there, without waiting for its body. */
   readonly early?: boolean
   /** What follows the last chunk: `end` (default), `hang` (never end), `destroy` (cut the connection or reset the stream). */
-  readonly then?: 'end' | 'hang' | 'destroy'
+  readonly after?: 'end' | 'hang' | 'destroy'
   /** Never send even the headers (the request is recorded all the same). */
   readonly silent?: boolean
 }
@@ -70,8 +70,8 @@ export async function writeReply(reply: Reply, method: string, writer: ResponseW
       writer.write(chunk)
     }
   }
-  if (reply.then === 'hang') return
-  if (reply.then === 'destroy') {
+  if (reply.after === 'hang') return
+  if (reply.after === 'destroy') {
     // Lets what was written leave first.
     await sleep(5)
     writer.destroy()
