@@ -114,7 +114,7 @@ export class FieldTable {
     if (this.#tooLong[node] === 1) return true
     if (this.#control) return false
     if (!this.#escaped) return true
-    const text = unescape(this.#kept.toString("utf8", this.#keptStarts[node], this.#keptBytes))
+    const text = unescape(this.#kept.toString('utf8', this.#keptStarts[node], this.#keptBytes))
     this.#texts[node] = text
     return text !== undefined
   }
@@ -136,7 +136,7 @@ export class FieldTable {
   #decode(node: number): string {
     const type = this.types[node] as FieldType
     if (type === FieldType.STRING || type === FieldType.NUMBER)
-      return this.#kept.toString("utf8", this.#keptStarts[node], this.#keptEnds[node])
+      return this.#kept.toString('utf8', this.#keptStarts[node], this.#keptEnds[node])
     return LITERAL_TEXT[type] ?? ''
   }
 

@@ -77,7 +77,7 @@ export class KeyReader {
       this.node = childByBytes(this.#program, this.#parent, this.#raw, 0, this.#bytes)
       return true
     }
-    const key = unescape(this.#raw.toString("utf8", 0, this.#bytes))
+    const key = unescape(this.#raw.toString('utf8', 0, this.#bytes))
     if (key === undefined) return false
     this.node = childByText(this.#program, this.#parent, key)
     return true

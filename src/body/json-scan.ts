@@ -14,11 +14,9 @@ import { KEY_BAD, KEY_OPEN, KEY_TOO_LONG, KeyReader } from './json-key.ts'
 import { NumberReader } from './json-number.ts'
 import type { ScanProgram } from './json-program.ts'
 import { type ScanSink, ValueStreams } from './json-streams.ts'
+import { ScanState } from './scan-state.ts'
 import { STRING_OPEN_IN_ESCAPE, skipString } from './skip-string.ts'
 import { WantedFields } from './wanted-fields.ts'
-
-export const ScanState = { MORE: 0, DONE: 1, INVALID: 2 } as const
-export type ScanState = (typeof ScanState)[keyof typeof ScanState]
 
 /**
  * - `unexpected_byte`, `unexpected_end`, `trailing_data`: no JSON.
@@ -38,6 +36,8 @@ export interface ScanError {
   /** Byte of the body; that of the opening quote where a string is wrong as a whole. */
   readonly offset: number
 }
+
+export { ScanState }
 
 // Where the scanner stands. From `VALUE` on white space may come first.
 const STRING = 0
