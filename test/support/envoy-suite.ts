@@ -17,10 +17,10 @@ export function describeOnEnvoy(name: string, suite: (envoy: EnvoyBinary) => voi
 
 /** What of jest is used to register a suite. */
 export interface Registrar {
-  describe(name: string, suite: () => void): void
-  it(name: string, test: () => void): void
-  skip(name: string, test: () => void): void
-  warn(text: string): void
+  readonly describe: (name: string, suite: () => void) => void
+  readonly it: (name: string, test: () => void) => void
+  readonly skip: (name: string, test: () => void) => void
+  readonly warn: (text: string) => void
 }
 
 const registrar: Registrar = {

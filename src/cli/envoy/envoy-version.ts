@@ -17,7 +17,7 @@ export async function probeEnvoyVersion(path: string): Promise<VersionProbe> {
 }
 
 /** Reads `envoy  version: <commit>/<version>/<state>/<build>/<ssl>`; undefined when the text isn't that. */
-export function parseEnvoyVersion(text: string): string | undefined {
+function parseEnvoyVersion(text: string): string | undefined {
   return /\bversion: [0-9a-f]*\/(\d+\.\d+\.\d+[^/\s]*)\//.exec(text)?.[1]
 }
 
