@@ -1,0 +1,60 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+/** What the admin port tells. Everything is read at the time of the request. */
+export interface AdminSources {
+  /** Prometheus page. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>
+  /** Why the process is not ready; undefined = ready. */
+  readonly notReady: () => string | undefined
+  /** JSON documents by path, e.g. `/pools`. No secrets. */
+  readonly documents: Readonly<Record<string, () => unknown>>
+}
+
+export interface AdminServer {
+  readonly address: string
+  readonly port: number
+  close(): Promise<void>
+}
+
+/** `/healthz`, `/readyz`, `/metrics` and JSON documents. Read-only: there is nothing here to protect but load. */
+export async function startAdminServer(host: string, port: number, sources: AdminSources): Promise<AdminServer> {
+  const server: Server = createServer((request, response) => {
+    const path = (request.url ?? '/').split('?', 1)[0]!
+    const answer = (status: number, type: string, body: string) => {
+      response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(request.method === 'HEAD' ? '' : body)
+    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, 'text/plain', 'only GET\n')
+    if (path === '/healthz') return answer(200, 'text/plain', 'ok\n')
+    if (path === '/readyz') {
+      const why = sources.notReady()
+      return why === undefined ? answer(200, 'text/plain', 'ok\n') : answer(503, 'text/plain', `${why}\n`)
+    }
+    if (path === '/metrics') {
+      sources.metrics().then(
+        ({ contentType, body }) => answer(200, contentType, body),
+        () => answer(500, 'text/plain', 'metrics failed\n'),
+      )
+      return
+    }
+    const document = sources.documents[path]
+    if (document !== undefined) return answer(200, 'application/json', `${JSON.stringify(document(), null, 2)}\n`)
+    const known = ['/healthz', '/readyz', '/metrics', ...Object.keys(sources.documents)]
+    answer(path === '/' ? 200 : 404, 'text/plain', `${known.join('\n')}\n`)
+  })
+  server.requestTimeout = 10_000
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, resolve)
+  })
+  const bound = server.address() as AddressInfo
+  return {
+    address: `${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`,
+    port: bound.port,
+    close: () =>
+      new Promise(resolve => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}

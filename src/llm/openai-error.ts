@@ -1,0 +1,88 @@
+import { Buffer } from 'node:buffer'
+
+/** A refusal of ours with everything that an OpenAI client wants to know of it (https://platform.openai.com/docs/guides/error-codes). */
+export interface OpenAiProblem {
+  readonly status: number
+  /** `error.code`: stable, for programs. Also Envoy's response code details. */
+  readonly code: string
+  /** `error.type`. */
+  readonly type: 'invalid_request_error' | 'rate_limit_error' | 'server_error'
+  /** `error.param`: the field of the body that is wrong. */
+  readonly param?: string
+  readonly message: string
+}
+
+/** The body of an OpenAI error. */
+export function openAiErrorBody(problem: OpenAiProblem): Buffer {
+  const { message, type, param, code } = problem
+  return Buffer.from(JSON.stringify({ error: { message, type, param: param ?? null, code } }))
+}
+
+function invalid(status: number, code: string, message: string, param?: string): OpenAiProblem {
+  return { status, code, type: 'invalid_request_error', message, ...(param === undefined ? {} : { param }) }
+}
+
+/** Names of models come from clients: cut, so that an error stays small. */
+function shown(model: string): string {
+  return model.length > 200 ? `${model.slice(0, 200)}…` : model
+}
+
+export function modelNotFound(model: string): OpenAiProblem {
+  return invalid(404, 'model_not_found', `The model \`${shown(model)}\` does not exist or you do not have access to it.`, 'model')
+}
+
+export function missingModel(): OpenAiProblem {
+  return invalid(400, 'missing_model', 'You must provide a `model` parameter.', 'model')
+}
+
+export function invalidJson(offset: number): OpenAiProblem {
+  return invalid(400, 'invalid_json', `The request body is not valid JSON (near byte ${offset}).`)
+}
+
+export function incompleteJson(): OpenAiProblem {
+  return invalid(400, 'invalid_json', 'The request body is not valid JSON: it ends too early.')
+}
+
+export function duplicateKey(key: string): OpenAiProblem {
+  return invalid(400, 'duplicate_key', `The request body has the key \`${key}\` more than once.`, key)
+}
+
+export function invalidModel(): OpenAiProblem {
+  return invalid(400, 'invalid_model', 'The `model` parameter is too long or has control characters.', 'model')
+}
+
+export function invalidMultipart(): OpenAiProblem {
+  return invalid(400, 'invalid_multipart', 'The request body is not valid multipart/form-data.')
+}
+
+export function unsupportedMediaType(): OpenAiProblem {
+  return invalid(415, 'unsupported_media_type', 'The request body must be application/json or multipart/form-data.')
+}
+
+export function bodyTooLarge(limit: number): OpenAiProblem {
+  return invalid(413, 'request_too_large', `The request body is larger than ${limit} bytes.`)
+}
+
+export function uploadTimeout(milliseconds: number): OpenAiProblem {
+  return invalid(408, 'request_timeout', `The request body did not arrive within ${milliseconds / 1000} s.`)
+}
+
+export function routeNotFound(): OpenAiProblem {
+  return invalid(404, 'route_not_found', 'No route matches this request.')
+}
+
+export function noBackend(): OpenAiProblem {
+  return { status: 500, code: 'no_backend', type: 'server_error', message: 'The matching route has no valid backend.' }
+}
+
+export function noEndpoints(): OpenAiProblem {
+  return { status: 503, code: 'no_endpoints', type: 'server_error', message: 'No endpoint is ready to serve this request.' }
+}
+
+export function saturated(): OpenAiProblem {
+  return { status: 429, code: 'saturated', type: 'rate_limit_error', message: 'All endpoints are saturated; try again later.' }
+}
+
+export function overloaded(): OpenAiProblem {
+  return { status: 503, code: 'overloaded', type: 'server_error', message: 'The gateway is overloaded; try again later.' }
+}

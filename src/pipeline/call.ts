@@ -1,0 +1,39 @@
+import { PrefixHasher } from '../inference/prefix-hasher.ts'
+import { PickResult } from '../inference/pool.ts'
+import type { Pool, PickRequest } from '../inference/pool.ts'
+import { HeaderView } from '../extproc/header-view.ts'
+import { BodyFacts } from './body-facts.ts'
+import type { RuleFacts } from './rules.ts'
+
+/** What the pipeline knows of one request. Pooled by the thread's deciders; given back in `closed`. */
+export class Call implements RuleFacts {
+  readonly facts = new BodyFacts(new PrefixHasher())
+  readonly pick: PickRequest = { model: '', prefix: undefined, promptBytes: 0, subset: undefined, nowMs: 0 }
+  readonly picked = new PickResult()
+
+  path = ''
+  method = ''
+  headers = NO_HEADERS
+  model: string | undefined
+  baseModel: string | undefined
+  /** A body of a media type that we cannot read. */
+  unreadable = false
+  subset: string[] | undefined
+
+  /** The pool whose in-flight count rose for this call, to fall when the response ends. */
+  counted: Pool | undefined
+
+  clear(): void {
+    this.facts.clear()
+    this.path = ''
+    this.method = ''
+    this.headers = NO_HEADERS
+    this.model = undefined
+    this.baseModel = undefined
+    this.unreadable = false
+    this.subset = undefined
+    this.counted = undefined
+  }
+}
+
+const NO_HEADERS = new HeaderView()

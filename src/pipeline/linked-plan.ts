@@ -1,0 +1,64 @@
+import { Pool, type PoolOptions } from '../inference/pool.ts'
+import { type DeciderContext, EntryDecider } from './entry-decider.ts'
+import type { Plan } from './plan.ts'
+
+/** Earlier generations of plans whose entries are still answered. */
+const KEPT_GENERATIONS = 16
+
+export interface LinkedPlanOptions extends Omit<DeciderContext, 'routing'> {
+  readonly pool: PoolOptions
+}
+
+/**
+ * The plan that a thread runs: entries by id, pools by name. `update` links a new plan; pools that stay keep their tables, and
+ * entries of earlier plans stay known, because an Envoy asks by the entry of the configuration that it has.
+ */
+export class LinkedPlan {
+  readonly pools = new Map<string, Pool>()
+  readonly #options: LinkedPlanOptions
+  /** By entry id; the generation in which it was last part of the plan. */
+  readonly #entries = new Map<string, { decider: EntryDecider; generation: number }>()
+  #generation = 0
+  #default: EntryDecider | undefined
+
+  constructor(options: LinkedPlanOptions) {
+    this.#options = options
+  }
+
+  /** The decider of an entry id; without one, that of streams which name no entry. */
+  entry(id: string | undefined): EntryDecider | undefined {
+    return id === undefined ? this.#default : this.#entries.get(id)?.decider
+  }
+
+  /** Takes over a plan. Nothing changes when it throws. @throws Error for a plan that does not fit together */
+  update(plan: Plan): void {
+    const fresh: Pool[] = []
+    const pools = new Map<string, Pool>()
+    for (const poolPlan of plan.pools) {
+      let pool = this.pools.get(poolPlan.name)
+      if (pool === undefined) {
+        pool = new Pool(poolPlan, this.#options.pool)
+        fresh.push(pool)
+      }
+      pools.set(poolPlan.name, pool)
+    }
+    const context: DeciderContext = { ...this.#options, routing: plan.routing }
+    const deciders = plan.entries.map(entry => new EntryDecider(entry, pools, context))
+    for (const poolPlan of plan.pools) {
+      const pool = pools.get(poolPlan.name)!
+      if (!fresh.includes(pool)) pool.update(poolPlan)
+    }
+    // Entries of earlier plans keep the pools that they were linked to; a pool that has gone has no endpoints any more.
+    for (const [name, pool] of this.pools) {
+      if (!pools.has(name)) pool.update({ ...pool.plan, endpoints: [] })
+    }
+    this.pools.clear()
+    for (const [name, pool] of pools) this.pools.set(name, pool)
+    this.#generation++
+    for (const decider of deciders) this.#entries.set(decider.plan.id, { decider, generation: this.#generation })
+    for (const [id, { generation }] of this.#entries) {
+      if (generation <= this.#generation - KEPT_GENERATIONS) this.#entries.delete(id)
+    }
+    this.#default = deciders.find(decider => decider.plan.name === plan.defaultEntry)
+  }
+}

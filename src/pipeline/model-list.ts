@@ -1,0 +1,18 @@
+import { Buffer } from 'node:buffer'
+import type { Pool } from '../inference/pool.ts'
+
+/**
+ * The body of `GET /v1/models`: the union of what the pools' endpoints list (base models and adapters with their parent) and of
+ * the names that the pools' rewrites accept, sorted, each once.
+ */
+export function modelListBody(pools: readonly Pool[]): Buffer {
+  const models = new Map<string, string | undefined>()
+  for (const pool of pools) {
+    for (const { model } of pool.plan.rewrites) if (model !== undefined) models.set(model, undefined)
+    for (const { id, parent } of pool.models()) if (!models.has(id)) models.set(id, parent)
+  }
+  const data = [...models]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([id, parent]) => ({ id, object: 'model', created: 0, owned_by: 'signalbox', ...(parent === undefined ? {} : { parent }) }))
+  return Buffer.from(JSON.stringify({ object: 'list', data }))
+}

@@ -1,0 +1,20 @@
+import pino from 'pino'
+
+export type Log = pino.Logger
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof LEVELS)[number]
+
+export function isLogLevel(text: string): text is LogLevel {
+  return (LEVELS as readonly string[]).includes(text)
+}
+
+/**
+ * The process's log: JSON lines on stderr, synchronous so that nothing is lost at a crash (it is never written per request).
+ * Values under names that hold secrets are replaced wherever they stand.
+ */
+export function createLog(level: LogLevel, destination: pino.DestinationStream = pino.destination({ fd: 2, sync: true })): Log {
+  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths: SECRETS, censor: '[redacted]' } }, destination)
+}
+
+const SECRETS = ['authorization', 'cookie', 'key', 'privateKey', 'tls', 'token', 'apiKey'].flatMap(name => [name, `*.${name}`, `*.*.${name}`])
