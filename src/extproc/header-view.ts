@@ -57,11 +57,11 @@ export class HeaderView {
   }
 
   name(index: number): string {
-    return this.bytes.toString('latin1', this.#at[4 * index]!, this.#at[4 * index + 1]!)
+    return this.bytes.toString('latin1', this.#at[4 * index], this.#at[4 * index + 1])
   }
 
   value(index: number): string {
-    return this.bytes.toString('utf8', this.#at[4 * index + 2]!, this.#at[4 * index + 3]!)
+    return this.bytes.toString('utf8', this.#at[4 * index + 2]!, this.#at[4 * index + 3])
   }
 
   /** The first value of that name, or undefined. */

@@ -100,7 +100,7 @@ export class ExtProcService implements StreamService {
     exchange.begin(stream, decider, this.#now())
     exchange.index = this.#open.push(exchange) - 1
     if (this.#timer === undefined) {
-      this.#timer = setInterval(() => this.#tick(), TICK_MS)
+      this.#timer = setInterval(() => this.tick(), TICK_MS)
       this.#timer.unref()
     }
     return new ExchangeHandler(this, exchange)
@@ -206,7 +206,8 @@ export class ExtProcService implements StreamService {
     handler.owed = 0
   }
 
-  #tick(): void {
+  /** Looks at all deadlines; runs by itself ten times a second while exchanges are open. */
+  tick(): void {
     if (this.#open.length === 0) {
       clearInterval(this.#timer)
       this.#timer = undefined
