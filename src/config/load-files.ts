@@ -17,7 +17,7 @@ export async function loadFiles(paths: readonly string[]): Promise<ObjectSet> {
   const files: string[] = []
   for (const path of paths) files.push(...(await filesOf(path, problems)))
   const texts: TextFile[] = []
-  for (const file of [...new Set(files)]) {
+  for (const file of new Set(files)) {
     const text = await readText(file, problems)
     if (text !== undefined) texts.push({ file, text })
   }

@@ -97,7 +97,7 @@ export const regularExpression = z
       return
     }
     try {
-      new RegExp(text, 'u')
+      RegExp(text, 'u')
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       context.addIssue({ code: 'custom', message: `isn't a valid regular expression: ${reason}` })

@@ -1,0 +1,93 @@
+import { keyOf, problemAt } from '../config/object.ts'
+import type { EnvoyResources } from '../config/envoy-resources.ts'
+import { type Problem, sortProblems } from '../config/problem.ts'
+import type { ConfigItem } from '../config/read-document.ts'
+import type { ClusterJson } from '../gen/envoy/config/cluster/v3/cluster_pb.ts'
+import type { Plan } from '../pipeline/plan.ts'
+import { Backends } from './backends.ts'
+import { readBaseModels } from './base-models.ts'
+import { defaultEntry } from './default-entry.ts'
+import { extProcClusterJson, grpcCluster, type Upstream } from './envoy/clusters.ts'
+import { readListeners } from './gateways.ts'
+import { ALS_CLUSTER, contentHash } from './names.ts'
+import { ObjectIndex } from './object-index.ts'
+import { addRaw } from './raw-resources.ts'
+import { attachRoutes } from './routes.ts'
+import { compileServers } from './servers.ts'
+import { secretsJson } from './secrets.ts'
+import type { ObjectStatus } from './statuses.ts'
+import { gatewayStatuses, poolStatuses } from './object-statuses.ts'
+
+export interface CompileOptions {
+  /** Where Envoy reaches our ext_proc service: one address (or socket) per thread. */
+  readonly extProc: Upstream
+  /** Where Envoy reaches our access log service; absent: no gRPC access log. */
+  readonly accessLogService?: Upstream
+  /** `namespace/name` of the pool for streams that name no entry (gateways that we don't configure). */
+  readonly defaultPool?: string
+}
+
+export interface Compiled {
+  readonly envoy: EnvoyResources
+  readonly plan: Plan
+  readonly statuses: readonly ObjectStatus[]
+  /** With any error nothing of the result may be used. */
+  readonly errors: readonly Problem[]
+  readonly warnings: readonly Problem[]
+}
+
+/**
+ * Resources → Envoy's configuration, the data path's plan and the statuses of the resources. Pure: the same items and options
+ * give the same result, in the same order, whatever the order of the items was.
+ */
+export function compile(items: readonly ConfigItem[], options: CompileOptions): Compiled {
+  const problems: Problem[] = []
+  const objects = new ObjectIndex(items)
+  const { parameters } = objects
+  const backends = new Backends(objects, problems)
+  const listeners = readListeners(objects, problems)
+  const routes = attachRoutes(objects, backends, listeners, problems)
+  const servers = compileServers(listeners, routes.unitsFor, parameters, options.accessLogService !== undefined)
+  const entries = [...servers.entries]
+  const fallback = defaultEntry(options.defaultPool, backends, parameters)
+  if (fallback === 'unknown-pool') {
+    problems.push({
+      severity: 'error',
+      code: 'unresolved-reference',
+      message: `there is no InferencePool ${options.defaultPool}, the default pool`,
+    })
+  } else if (fallback !== undefined) entries.push(fallback)
+
+  const clusters: ClusterJson[] = [extProcClusterJson(options.extProc), ...backends.clusters.values()]
+  if (options.accessLogService !== undefined) clusters.push(grpcCluster(ALS_CLUSTER, options.accessLogService))
+  const generated = {
+    clusters,
+    endpoints: [...backends.endpoints.values()],
+    listeners: servers.listeners,
+    routes: servers.routes,
+    secrets: secretsJson(objects, listeners),
+  }
+  const envoy = addRaw(generated, objects.raw, problems)
+  const content: Omit<Plan, 'version'> = {
+    routing: { ...parameters.routing, baseModels: readBaseModels(objects, problems) },
+    entries,
+    pools: [...backends.pools.values()],
+    ...(typeof fallback === 'object' ? { defaultEntry: fallback.id } : {}),
+  }
+  for (const pool of objects.all('InferencePool')) {
+    if (backends.pools.has(keyOf(pool))) continue
+    problems.push(problemAt(pool, 'warning', 'unused', [], 'no route leads to this pool'))
+  }
+  const sorted = sortProblems(problems)
+  return {
+    envoy,
+    plan: { version: contentHash(content), ...content },
+    statuses: [
+      ...gatewayStatuses(objects, listeners),
+      ...routes.statuses,
+      ...poolStatuses(objects, routes.poolParents),
+    ],
+    errors: sorted.filter(problem => problem.severity === 'error'),
+    warnings: sorted.filter(problem => problem.severity === 'warning'),
+  }
+}

@@ -1,0 +1,35 @@
+import type { SignalboxParametersSpec } from '../config/kinds/signalbox-parameters.ts'
+import type { EntryPlan } from '../pipeline/plan.ts'
+import type { Backends } from './backends.ts'
+import { entryId } from './entries.ts'
+
+/**
+ * The entry of gateways that we don't configure: everything goes to one pool. The body mode is the one that Istio and the other
+ * gateways use for endpoint pickers; what the gateway really says on the stream goes first.
+ */
+export function defaultEntry(
+  pool: string | undefined,
+  backends: Backends,
+  parameters: SignalboxParametersSpec,
+): EntryPlan | undefined | 'unknown-pool' {
+  if (pool === undefined) return undefined
+  const plan = backends.pool(pool)
+  if (plan === undefined) return 'unknown-pool'
+  const content: Omit<EntryPlan, 'id'> = {
+    name: `default/${pool}`,
+    attach: 'gateway',
+    followResponse: true,
+    body: 'full-duplex',
+    model: 'first',
+    prefixBytes: parameters.limits.prefixBytes,
+    maxBodyBytes: parameters.limits.maxRequestBodyBytes,
+    // Its filter's timeouts are unknown.
+    messageTimeoutMs: 0,
+    uploadTimeoutMs: parameters.timeouts.upload,
+    rules: [
+      { name: `pool ${pool}`, headers: [], query: [], targets: [{ id: pool, weight: 1, cluster: plan.cluster, pool }] },
+    ],
+    listModels: true,
+  }
+  return { id: entryId(content), ...content }
+}

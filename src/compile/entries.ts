@@ -1,0 +1,211 @@
+import type { SignalboxParametersSpec } from '../config/kinds/signalbox-parameters.ts'
+import { keyOf } from '../config/object.ts'
+import type { RouteJson, RouteMatchJson } from '../gen/envoy/config/route/v3/route_components_pb.ts'
+import type { PoolPlan } from '../inference/pool-plan.ts'
+import { type EntryPlan, type RulePlan, TARGET_HEADER, type TargetPlan } from '../pipeline/plan.ts'
+import { perRouteJson } from './envoy/ext-proc.ts'
+import { actionJson, NO_ROUTE, UNDECIDED } from './envoy/route-action.ts'
+import { pathMatchJson } from './envoy/route-match.ts'
+import { contentHash, headerSafe } from './names.ts'
+import { type Candidate, isUnconditional, type PathCondition, type ResolvedRule } from './rules.ts'
+
+/** Annotation of an HTTPRoute: `whole` makes the model final only at the end of the body (a second `model` is then refused). */
+export const MODEL_FACT = 'signalbox.dev/model-fact'
+/** Annotation of an HTTPRoute: `full-duplex` has the body held and echoed instead of looked at. */
+export const BODY_MODE = 'signalbox.dev/body'
+
+const PREFIX_SCORER = 'prefix-cache-scorer'
+const LORA_SCORER = 'lora-affinity-scorer'
+
+export interface EntrySpec {
+  /** `gateway/listener/host` */
+  readonly scope: string
+  readonly path: PathCondition
+  readonly listenerPort: number
+  readonly candidates: readonly Candidate[]
+  /** The entry for `GET /v1/models` that nobody wrote. */
+  readonly listModels: boolean
+}
+
+export interface CompiledEntry {
+  readonly plan: EntryPlan
+  /** Target routes, then the entry route. */
+  readonly routes: readonly RouteJson[]
+}
+
+/** Does one of the candidates have to be decided by us? */
+export function needsDecision(candidates: readonly Candidate[]): boolean {
+  return candidates.some(
+    ({ unit }) =>
+      unit.model !== undefined ||
+      unit.baseModel !== undefined ||
+      unit.rule.backends.some(backend => backend.type === 'pool'),
+  )
+}
+
+/** The plan of an entry, and the routes of Envoy that go with it. */
+export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpec): CompiledEntry {
+  const { candidates, path, listModels } = spec
+  const targets = new Map<
+    string,
+    { readonly target: TargetPlan; readonly rule: ResolvedRule; readonly index: number; readonly path: PathCondition }
+  >()
+  const rules = candidates.map(({ unit, checkPath }): RulePlan => {
+    const ownTargets: TargetPlan[] = []
+    for (const [index, target] of targetsOf(unit.rule, unit.path)) {
+      ownTargets.push(target)
+      targets.set(target.id, { target, rule: unit.rule, index, path: unit.path })
+    }
+    return {
+      name: ruleName(unit.rule),
+      ...(checkPath ? { path: { type: 'prefix' as const, value: unit.path.value } } : {}),
+      ...(unit.method === undefined ? {} : { method: unit.method }),
+      headers: unit.headers,
+      query: unit.query,
+      ...(unit.model === undefined ? {} : { model: unit.model }),
+      ...(unit.baseModel === undefined ? {} : { baseModel: unit.baseModel }),
+      targets: ownTargets,
+    }
+  })
+  const facts = listModels ? NO_FACTS : factsOf(candidates, parameters)
+  const content: Omit<EntryPlan, 'id'> = {
+    name: `${spec.scope}${pathText(path)}${listModels ? ' (models)' : ''}`,
+    attach: 'fleet',
+    followResponse: false,
+    ...facts,
+    maxBodyBytes: parameters.limits.maxRequestBodyBytes,
+    messageTimeoutMs: parameters.timeouts.message,
+    uploadTimeoutMs: parameters.timeouts.upload,
+    rules,
+    listModels,
+  }
+  const plan: EntryPlan = { id: entryId(content), ...content }
+  const fallback = fallbackTarget(candidates, parameters)
+  const shared: RouteJson = {
+    typedPerFilterConfig: perRouteJson(plan.id, plan.body, fallback !== undefined),
+    // The body is held here while we look, and kept for retries; beyond it we answer 413.
+    requestBodyBufferLimit: String(plan.maxBodyBytes),
+  }
+  const match: RouteMatchJson = pathMatchJson(path)
+  const routes = listModels
+    ? []
+    : [...targets.values()].map(({ target, rule, index, path: rulePath }): RouteJson => {
+        const action = actionJson(rule, rulePath, spec.listenerPort, parameters, index < 0 ? undefined : index)
+        return {
+          name: target.id,
+          match: { ...match, headers: [{ name: TARGET_HEADER, stringMatch: { exact: target.id } }] },
+          ...action,
+          requestHeadersToRemove: [...(action.requestHeadersToRemove ?? []), TARGET_HEADER],
+          ...shared,
+        }
+      })
+  const entryAction =
+    fallback === undefined
+      ? NO_ROUTE
+      : actionJson(fallback.unit.rule, fallback.unit.path, spec.listenerPort, parameters)
+  routes.push({
+    name: plan.id,
+    match: listModels ? { ...match, headers: [{ name: ':method', stringMatch: { exact: 'GET' } }] } : match,
+    ...(listModels ? UNDECIDED : entryAction),
+    ...shared,
+  })
+  return { plan, routes }
+}
+
+/** `name@hash`, fit for gRPC metadata. */
+export function entryId(content: Omit<EntryPlan, 'id'>): string {
+  return `${headerSafe(content.name, 120)}@${contentHash(content)}`
+}
+
+/** The targets of a rule by the place of their backendRef; a redirect is one target at -1. */
+function targetsOf(rule: ResolvedRule, path: PathCondition): (readonly [number, TargetPlan])[] {
+  if (rule.spec.filters.some(filter => filter.type === 'RequestRedirect')) {
+    return [[-1, { id: targetId(rule, path, 'redirect', -1), weight: 1, cluster: '' }]]
+  }
+  const valid = rule.backends.some(
+    (backend, index) => backend.type !== 'invalid' && rule.spec.backendRefs[index]!.weight > 0,
+  )
+  if (!valid) return []
+  return rule.spec.backendRefs.flatMap((ref, index) => {
+    if (ref.weight === 0) return []
+    const backend = rule.backends[index]!
+    return [
+      [
+        index,
+        {
+          id: targetId(rule, path, ref.name, index),
+          weight: ref.weight,
+          cluster: backend.type === 'invalid' ? '' : backend.cluster,
+          ...(backend.type === 'pool' ? { pool: backend.plan.name } : {}),
+        },
+      ] as const,
+    ]
+  })
+}
+
+/** Readable, and unique by the hash: the matched path counts, because a prefix rewrite depends on it. */
+function targetId(rule: ResolvedRule, path: PathCondition, name: string, index: number): string {
+  const route = keyOf(rule.route)
+  return `${headerSafe(`${route}/${rule.index}/${name}`, 80)}~${contentHash([route, rule.index, name, index, path], 8)}`
+}
+
+function ruleName(rule: ResolvedRule): string {
+  return `${keyOf(rule.route)}[${rule.index}]`
+}
+
+function pathText({ type, value }: PathCondition): string {
+  return type === 'exact' ? `=${value}` : type === 'regex' ? `~${value}` : value
+}
+
+const NO_FACTS = { body: 'none', model: 'none', prefixBytes: 0 } as const
+
+/** The union of what the candidates need of the body. */
+function factsOf(
+  candidates: readonly Candidate[],
+  parameters: SignalboxParametersSpec,
+): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes'> {
+  let model = false
+  let prefix = false
+  for (const { unit } of candidates) {
+    // These have no body to look at.
+    if (unit.method === 'GET' || unit.method === 'HEAD') continue
+    if (unit.model !== undefined || unit.baseModel !== undefined) model = true
+    for (const backend of unit.rule.backends) {
+      if (backend.type !== 'pool') continue
+      model ||= poolNeedsModel(backend.plan)
+      prefix ||= backend.plan.scheduling.scorers.some(scorer => scorer.type === PREFIX_SCORER)
+    }
+  }
+  prefix &&= parameters.limits.prefixBytes > 0
+  if (!model && !prefix) return NO_FACTS
+  const annotated = (name: string, value: string): boolean =>
+    candidates.some(({ unit }) => unit.rule.route.metadata.annotations[name] === value)
+  return {
+    body: annotated(BODY_MODE, 'full-duplex') ? 'full-duplex' : 'look',
+    model: model ? (annotated(MODEL_FACT, 'whole') ? 'whole' : 'first') : 'none',
+    prefixBytes: prefix ? parameters.limits.prefixBytes : 0,
+  }
+}
+
+function poolNeedsModel(pool: PoolPlan): boolean {
+  return (
+    pool.rejectUnknownModels ||
+    pool.rewrites.length > 0 ||
+    pool.scheduling.scorers.some(scorer => scorer.type === LORA_SCORER)
+  )
+}
+
+/**
+ * Where requests go when Signalbox can't be asked, or undefined: fail closed. Without a look at the body the first candidate
+ * that puts no condition on anything is the only honest choice. Each of its pools must fail open; for other backends the
+ * parameters say it.
+ */
+function fallbackTarget(candidates: readonly Candidate[], parameters: SignalboxParametersSpec): Candidate | undefined {
+  const candidate = candidates.find(({ unit, checkPath }) => !checkPath && isUnconditional(unit))
+  if (candidate === undefined) return undefined
+  const { backends } = candidate.unit.rule
+  const open = backends.every(backend =>
+    backend.type === 'pool' ? backend.plan.failOpen : parameters.failureMode === 'FailOpen',
+  )
+  return open && backends.length > 0 ? candidate : undefined
+}

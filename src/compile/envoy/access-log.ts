@@ -1,0 +1,64 @@
+import type { SignalboxParametersSpec } from '../../config/kinds/signalbox-parameters.ts'
+import type { AccessLogJson } from '../../gen/envoy/config/accesslog/v3/accesslog_pb.ts'
+import { FileAccessLogSchema } from '../../gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
+import { HttpGrpcAccessLogConfigSchema } from '../../gen/envoy/extensions/access_loggers/grpc/v3/als_pb.ts'
+import { StdoutAccessLogSchema } from '../../gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts'
+import { ALS_CLUSTER, METADATA_NAMESPACE } from '../names.ts'
+import { pack } from './json.ts'
+
+const ours = (key: string): string => `%DYNAMIC_METADATA(${METADATA_NAMESPACE}:${key})%`
+
+/** One JSON line a request. No header that may carry a secret, no query (keys are sent in queries, too). */
+const LINE = {
+  time: '%START_TIME%',
+  request_id: '%REQ(X-REQUEST-ID)%',
+  method: '%REQ(:METHOD)%',
+  path: '%PATH(NQ:ORIG)%',
+  authority: '%REQ(:AUTHORITY)%',
+  protocol: '%PROTOCOL%',
+  client: '%DOWNSTREAM_REMOTE_ADDRESS%',
+  route: '%ROUTE_NAME%',
+  model: ours('model'),
+  pool: ours('pool'),
+  endpoint: ours('endpoint'),
+  reason: ours('reason'),
+  target: ours('target'),
+  upstream: '%UPSTREAM_HOST%',
+  upstream_cluster: '%UPSTREAM_CLUSTER%',
+  attempts: '%UPSTREAM_REQUEST_ATTEMPT_COUNT%',
+  status: '%RESPONSE_CODE%',
+  flags: '%RESPONSE_FLAGS%',
+  details: '%RESPONSE_CODE_DETAILS%',
+  bytes_received: '%BYTES_RECEIVED%',
+  bytes_sent: '%BYTES_SENT%',
+  duration_ms: '%DURATION%',
+  first_byte_ms: '%RESPONSE_DURATION%',
+}
+
+/** The loggers of every HTTP connection manager. `als`: also report each finished request to our access log service. */
+export function accessLogsJson(settings: SignalboxParametersSpec['accessLog'], als: boolean): AccessLogJson[] {
+  const loggers: AccessLogJson[] = []
+  const logFormat = { jsonFormat: LINE, omitEmptyValues: true }
+  if (settings.type === 'stdout') {
+    loggers.push({ name: 'envoy.access_loggers.stdout', typedConfig: pack(StdoutAccessLogSchema, { logFormat }) })
+  } else if (settings.type === 'file') {
+    const typedConfig = pack(FileAccessLogSchema, { path: settings.path, logFormat })
+    loggers.push({ name: 'envoy.access_loggers.file', typedConfig })
+  }
+  if (als) {
+    loggers.push({
+      name: 'envoy.access_loggers.http_grpc',
+      typedConfig: pack(HttpGrpcAccessLogConfigSchema, {
+        commonConfig: {
+          logName: 'signalbox',
+          transportApiVersion: 'V3',
+          grpcService: { envoyGrpc: { clusterName: ALS_CLUSTER } },
+          // In-flight counts fall by these messages: late by one flush at most.
+          bufferFlushInterval: '0.05s',
+          bufferSizeBytes: 16_384,
+        },
+      }),
+    })
+  }
+  return loggers
+}

@@ -1,0 +1,137 @@
+import { isIP } from 'node:net'
+import type { InferencePool } from '../config/kinds/inference-pool.ts'
+import type { SignalboxBackend } from '../config/kinds/signalbox-backend.ts'
+import { keyOf, problemAt } from '../config/object.ts'
+import type { Problem } from '../config/problem.ts'
+import type { EndpointPlan, PoolPlan, RewritePlan, SchedulingPlan } from '../inference/pool-plan.ts'
+import type { HostPort } from './envoy/clusters.ts'
+import { poolCluster } from './names.ts'
+import type { ObjectIndex } from './object-index.ts'
+
+/** Annotation of an InferencePool; `Forward` sends models that no endpoint lists to some endpoint instead of answering 404. */
+const UNKNOWN_MODELS = 'signalbox.dev/unknown-models'
+
+const DEFAULT_SCORERS: SchedulingPlan['scorers'] = [
+  { type: 'queue-scorer', weight: 2 },
+  { type: 'kv-cache-utilization-scorer', weight: 2 },
+  { type: 'prefix-cache-scorer', weight: 3 },
+  { type: 'lora-affinity-scorer', weight: 1 },
+]
+
+/**
+ * The data-path plan of a pool. Endpoints are those of the SignalboxBackends in the pool's namespace whose labels match the
+ * selector, each at its own port; the pool's `targetPorts` are for pods, which have no port of their own.
+ */
+export function compilePool(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): PoolPlan {
+  const { scheduling, scrape, failureMode } = objects.parameters
+  return {
+    name: keyOf(pool),
+    cluster: poolCluster(keyOf(pool)),
+    endpoints: selectEndpoints(objects, pool, problems),
+    failOpen: (pool.spec.endpointPickerRef?.failureMode ?? failureMode) === 'FailOpen',
+    rejectUnknownModels: rejectsUnknownModels(pool, problems),
+    rewrites: rewritesOf(objects, pool),
+    scheduling: { ...scheduling, scorers: scheduling.scorers ?? DEFAULT_SCORERS },
+    scrape: {
+      path: scrape.path,
+      intervalMs: scrape.interval,
+      timeoutMs: scrape.timeout,
+      staleMs: scrape.stale,
+      modelsIntervalMs: scrape.modelsInterval,
+    },
+  }
+}
+
+function rejectsUnknownModels(pool: InferencePool, problems: Problem[]): boolean {
+  const value = pool.metadata.annotations[UNKNOWN_MODELS] ?? 'Reject'
+  if (value !== 'Reject' && value !== 'Forward') {
+    const path = ['metadata', 'annotations', UNKNOWN_MODELS]
+    problems.push(problemAt(pool, 'error', 'invalid-value', path, `must be Reject or Forward, not "${value}"`))
+  }
+  return value !== 'Forward'
+}
+
+function selectEndpoints(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): EndpointPlan[] {
+  const endpoints = new Map<string, EndpointPlan>()
+  const wanted = Object.entries(pool.spec.selector.matchLabels)
+  for (const backend of objects.all('SignalboxBackend')) {
+    if (backend.metadata.namespace !== pool.metadata.namespace) continue
+    for (const [index, endpoint] of backend.spec.endpoints.entries()) {
+      const labels = { ...backend.metadata.labels, ...endpoint.labels }
+      if (!wanted.every(([key, value]) => labels[key] === value)) continue
+      const path = ['spec', 'endpoints', index, 'address']
+      if (isIP(endpoint.address) === 0) {
+        const message = `InferencePool ${keyOf(pool)} selects this endpoint: a picked endpoint needs an IP address, not the host name "${endpoint.address}"`
+        problems.push(problemAt(backend, 'error', 'not-an-ip', path, message))
+        continue
+      }
+      const address = addressText(canonicalHost(endpoint.address), endpoint.port)
+      if (endpoints.has(address)) {
+        const message = `InferencePool ${keyOf(pool)} has ${address} already; this one is ignored`
+        problems.push(problemAt(backend, 'warning', 'duplicate-endpoint', path, message))
+        continue
+      }
+      checkProtocol(pool, backend, problems)
+      endpoints.set(address, { address, labels })
+    }
+  }
+  if (endpoints.size === 0) {
+    const message = 'no SignalboxBackend of this namespace has endpoints with these labels'
+    problems.push(problemAt(pool, 'warning', 'no-endpoints', ['spec', 'selector'], message))
+  }
+  return [...endpoints.values()]
+}
+
+function checkProtocol(pool: InferencePool, backend: SignalboxBackend, problems: Problem[]): void {
+  if (backend.spec.appProtocol === pool.spec.appProtocol) return
+  const message = `speaks ${backend.spec.appProtocol}, but InferencePool ${keyOf(pool)} says ${pool.spec.appProtocol}; the pool's counts`
+  problems.push(problemAt(backend, 'warning', 'protocol-mismatch', ['spec', 'appProtocol'], message))
+}
+
+/** Rules of one model name: exact before generic, older objects first, then their order in the object. First wins. */
+function rewritesOf(objects: ObjectIndex, pool: InferencePool): RewritePlan[] {
+  const rewrites = new Map<string, RewritePlan>()
+  const sources = objects
+    .all('InferenceModelRewrite')
+    .filter(
+      item => item.metadata.namespace === pool.metadata.namespace && item.spec.poolRef.name === pool.metadata.name,
+    )
+    .sort((a, b) => compareAge(a.metadata.creationTimestamp, b.metadata.creationTimestamp))
+  for (const { spec } of sources) {
+    for (const rule of spec.rules) {
+      const anyWeight = rule.targets.some(target => target.weight !== undefined)
+      const targets = rule.targets
+        .map(target => ({ model: target.modelRewrite, weight: target.weight ?? (anyWeight ? 0 : 1) }))
+        .filter(target => target.weight > 0)
+      const models: (string | undefined)[] =
+        rule.matches.length === 0 ? [undefined] : rule.matches.map(match => match.model.value)
+      for (const model of models) {
+        const key = model ?? ''
+        if (!rewrites.has(key)) rewrites.set(key, { ...(model === undefined ? {} : { model }), targets })
+      }
+    }
+  }
+  return [...rewrites.values()].sort((a, b) => Number(a.model === undefined) - Number(b.model === undefined))
+}
+
+/** Older first; an object without a time counts as the newest. */
+export function compareAge(a: string | undefined, b: string | undefined): number {
+  if (a === b) return 0
+  if (a === undefined) return 1
+  if (b === undefined) return -1
+  return a < b ? -1 : 1
+}
+
+/** The text that Envoy makes of an address: IPv6 shortened and in lower case. */
+export function canonicalHost(address: string): string {
+  return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address
+}
+
+export function addressText(host: string, port: number): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+export function splitAddress(address: string): HostPort {
+  const colon = address.lastIndexOf(':')
+  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) }
+}
