@@ -70,7 +70,8 @@ function prepareMessage(walk: Walk, schema: DescMessage, json: JsonValue, path: 
       walk.problems.push({ code: 'unknown-field', path: at, message })
       continue
     }
-    if (value === null) continue
+    // An optional property that is undefined counts as absent, as in JSON.stringify.
+    if (value == null) continue
     const slot = field.oneof ?? field
     const other = seen.get(slot)
     if (other !== undefined)

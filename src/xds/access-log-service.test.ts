@@ -1,0 +1,74 @@
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { describe, expect, it } from '@jest/globals'
+import type { HTTPAccessLogEntrySchema } from '../gen/envoy/data/accesslog/v3/accesslog_pb.ts'
+import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3/als_pb.ts'
+import { readAccessLogs } from './access-log-service.ts'
+
+function message(...logEntry: MessageInitShape<typeof HTTPAccessLogEntrySchema>[]): Uint8Array {
+  return toBinary(
+    StreamAccessLogsMessageSchema,
+    create(StreamAccessLogsMessageSchema, {
+      identifier: { logName: 'l', node: { id: 'n' } },
+      logEntries: { case: 'httpLogs', value: { logEntry } },
+    }),
+  )
+}
+
+function at(address: string, portValue: number) {
+  const socketAddress = { address, portSpecifier: { case: 'portValue' as const, value: portValue } }
+  return { address: { case: 'socketAddress' as const, value: socketAddress } }
+}
+
+describe('readAccessLogs', () => {
+  it('reads ticket, endpoint and upstream among everything else', () => {
+    const bytes = message(
+      {
+        commonProperties: {
+          sampleRate: 1,
+          upstreamRemoteAddress: at('10.0.0.1', 8000),
+          upstreamLocalAddress: at('10.0.0.2', 1),
+          startTime: { seconds: 5n },
+          metadata: {
+            filterMetadata: {
+              other: { endpoint: 'wrong', ticket: 'wrong' },
+              signalbox: {
+                endpoint: '10.0.0.1:8000',
+                ticket: 't-1',
+                model: 'm',
+                queue: 3,
+                nested: { ticket: 'wrong' },
+              },
+            },
+          },
+          customTags: { ticket: 'wrong' },
+        },
+        request: { path: '/v1', requestHeaders: { endpoint: 'wrong' } },
+        response: { responseBodyBytes: 5n },
+      },
+      { commonProperties: { upstreamRemoteAddress: at('fd00::1', 80) } },
+      { commonProperties: { upstreamRemoteAddress: { address: { case: 'pipe', value: { path: '/run/x.sock' } } } } },
+      {},
+      { commonProperties: { metadata: { filterMetadata: { signalbox: { ticket: 7, endpoint: '' } } } } },
+    )
+    expect(readAccessLogs(bytes)).toEqual([
+      { endpoint: '10.0.0.1:8000', ticket: 't-1', upstream: '10.0.0.1:8000' },
+      { upstream: '[fd00::1]:80' },
+      { upstream: '/run/x.sock' },
+      {},
+      { endpoint: '' },
+    ])
+  })
+
+  it('takes any truncation as an error or as fewer entries, never as wrong ones', () => {
+    const bytes = message({ commonProperties: { upstreamRemoteAddress: at('10.0.0.1', 8000) } })
+    for (let length = 0; length < bytes.length; length++) {
+      let entries
+      try {
+        entries = readAccessLogs(bytes.subarray(0, length))
+      } catch {
+        continue
+      }
+      expect(entries).toEqual([])
+    }
+  })
+})

@@ -1,0 +1,223 @@
+import { mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import {
+  type ClientDuplexStream,
+  credentials,
+  logVerbosity,
+  makeClientConstructor,
+  setLogVerbosity,
+  status,
+} from '@grpc/grpc-js'
+import { afterEach, describe, expect, it } from '@jest/globals'
+import type { EnvoyResources } from '../config/envoy-resources.ts'
+import {
+  type DiscoveryRequest,
+  DiscoveryRequestSchema,
+  type DiscoveryResponse,
+} from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
+import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3/als_pb.ts'
+import type { AccessLogEntry } from './access-log-service.ts'
+import { AdsServer, type AdsServerOptions } from './ads-server.ts'
+import { accessLogService, aggregatedDiscoveryService } from './services.ts'
+import { SnapshotCache } from './snapshot-cache.ts'
+import { TypeUrl } from './type-urls.ts'
+
+const resources: EnvoyResources = {
+  clusters: [{ name: 'a' }],
+  endpoints: [],
+  listeners: [],
+  routes: [],
+  secrets: [],
+  others: [],
+}
+const AdsClient = makeClientConstructor(aggregatedDiscoveryService, 'ads')
+const AccessLogClient = makeClientConstructor(accessLogService, 'als')
+
+/** What a stream brought, in order, for a test to await. */
+class Connection {
+  readonly #call: ClientDuplexStream<DiscoveryRequest, DiscoveryResponse>
+  readonly #seen: (DiscoveryResponse | { code: number; details: string })[] = []
+  #wake: () => void = () => undefined
+
+  constructor(target: string) {
+    const client = new AdsClient(target, credentials.createInsecure())
+    closers.push(() => client.close())
+    this.#call = (
+      client['streamAggregatedResources'] as () => ClientDuplexStream<DiscoveryRequest, DiscoveryResponse>
+    ).call(client)
+    const add = (item: DiscoveryResponse | { code: number; details: string }) => {
+      this.#seen.push(item)
+      this.#wake()
+    }
+    this.#call.on('data', add)
+    this.#call.on('error', add)
+  }
+  asks(request: MessageInitShape<typeof DiscoveryRequestSchema>): void {
+    this.#call.write(create(DiscoveryRequestSchema, request))
+  }
+  async next(): Promise<DiscoveryResponse | { code: number; details: string }> {
+    while (this.#seen.length === 0) await new Promise<void>(resolve => (this.#wake = resolve))
+    return this.#seen.shift()!
+  }
+  async response(): Promise<DiscoveryResponse> {
+    const item = await this.next()
+    if (!('versionInfo' in item)) throw new Error(`the stream ended: ${item.details}`)
+    return item
+  }
+  ends(): void {
+    this.#call.end()
+  }
+}
+
+// grpc-js writes to the console what `listen` rejects with.
+setLogVerbosity(logVerbosity.NONE)
+
+const closers: (() => unknown)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close()
+})
+
+async function start(
+  options: Partial<AdsServerOptions> = {},
+): Promise<{ server: AdsServer; cache: SnapshotCache; target: string }> {
+  const cache = new SnapshotCache()
+  cache.set(resources)
+  const server = new AdsServer({ cache, listen: { address: '127.0.0.1:0' }, ...options })
+  closers.push(() => server.close())
+  return { server, cache, target: `127.0.0.1:${await server.listen()}` }
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise(resolve => setTimeout(resolve, 5))
+}
+
+const node = {
+  id: 'n1',
+  cluster: 'c1',
+  userAgentName: 'envoy',
+  userAgentVersionType: { case: 'userAgentBuildVersion', value: { version: { majorNumber: 1, minorNumber: 40 } } },
+} as const
+
+describe('AdsServer', () => {
+  it('serves a client, keeps its judgements and forgets it', async () => {
+    const events: unknown[] = []
+    const { server, cache, target } = await start({
+      onAck: event => events.push(event),
+      onNack: event => events.push(event),
+    })
+    const client = new Connection(target)
+    client.asks({ typeUrl: TypeUrl.CLUSTER, node })
+    const one = await client.response()
+    expect(one.resources).toHaveLength(1)
+    client.asks({ typeUrl: TypeUrl.CLUSTER, responseNonce: one.nonce, versionInfo: one.versionInfo })
+    await until(() => events.length === 1)
+    expect(events).toEqual([{ nodeId: 'n1', typeUrl: TypeUrl.CLUSTER, version: one.versionInfo }])
+
+    cache.set({ ...resources, clusters: [{ name: 'a' }, { name: 'b' }] })
+    const two = await client.response()
+    client.asks({
+      typeUrl: TypeUrl.CLUSTER,
+      responseNonce: two.nonce,
+      versionInfo: one.versionInfo,
+      errorDetail: { code: 13, message: 'no b' },
+    })
+    await until(() => events.length === 2)
+    expect(events[1]).toEqual({ nodeId: 'n1', typeUrl: TypeUrl.CLUSTER, version: two.versionInfo, message: 'no b' })
+    expect(server.status()).toMatchObject([
+      {
+        nodeId: 'n1',
+        nodeCluster: 'c1',
+        userAgent: 'envoy 1.40.0',
+        types: [
+          {
+            typeUrl: TypeUrl.CLUSTER,
+            wanted: '*',
+            resources: 2,
+            sentVersion: two.versionInfo,
+            ackedVersion: one.versionInfo,
+            refusal: { version: two.versionInfo, message: 'no b' },
+          },
+        ],
+      },
+    ])
+    client.ends()
+    await until(() => server.status().length === 0)
+  })
+
+  it.each([
+    ['no node', { typeUrl: TypeUrl.CLUSTER }, 'the first request needs node.id'],
+    ['no type', { node }, 'an aggregated stream needs type_url in every request'],
+  ])('ends a stream with %s', async (_, request, details) => {
+    const { server, target } = await start()
+    const client = new Connection(target)
+    client.asks(request)
+    expect(await client.next()).toMatchObject({ code: status.INVALID_ARGUMENT, details })
+    expect(server.status()).toEqual([])
+  })
+
+  it('ends streams with UNAVAILABLE when it closes, and frees the port', async () => {
+    const { server, target } = await start()
+    const client = new Connection(target)
+    client.asks({ typeUrl: TypeUrl.CLUSTER, node })
+    await client.response()
+    const end = client.next()
+    await server.close()
+    expect(await end).toMatchObject({ code: status.UNAVAILABLE })
+    const again = new AdsServer({ cache: new SnapshotCache(), listen: { address: target } })
+    closers.push(() => again.close())
+    await again.listen()
+  })
+
+  it('listens on a socket, also over one that a dead process left, and on nothing else', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'signalbox-xds-'))
+    closers.push(() => rmSync(folder, { recursive: true }))
+    const pipe = join(folder, 'ads.sock')
+    const dead = createServer()
+    await new Promise<void>(resolve => dead.listen(`${pipe}.before`, resolve))
+    renameSync(`${pipe}.before`, pipe)
+    closers.push(() => new Promise(resolve => dead.close(resolve)))
+    await start({ listen: { pipe } })
+    expect(statSync(pipe).isSocket()).toBe(true)
+    const client = new Connection(`unix:${pipe}`)
+    client.asks({ typeUrl: TypeUrl.CLUSTER, node })
+    expect((await client.response()).resources).toHaveLength(1)
+    await expect(start({ listen: { pipe: folder } })).rejects.toThrow()
+  })
+
+  it('rejects an address that is taken', async () => {
+    const other = createServer()
+    await new Promise<void>(resolve => other.listen(0, '127.0.0.1', resolve))
+    closers.push(() => new Promise(resolve => other.close(resolve)))
+    const { port } = other.address() as { port: number }
+    await expect(start({ listen: { address: `127.0.0.1:${port}` } })).rejects.toThrow()
+  })
+
+  it('receives access logs, and refuses what is none', async () => {
+    const entries: AccessLogEntry[] = []
+    const { target } = await start({ onAccessLog: entry => entries.push(entry) })
+    const client = new AccessLogClient(target, credentials.createInsecure())
+    closers.push(() => client.close())
+    const send = (bytes: Uint8Array) =>
+      new Promise<number>(resolve => {
+        const open = client['streamAccessLogs'] as (
+          done: (error: { code: number } | null) => void,
+        ) => ClientDuplexStream<Uint8Array, Uint8Array>
+        const call = open.call(client, error => resolve(error?.code ?? status.OK))
+        call.write(bytes)
+        call.end()
+      })
+    const log = create(StreamAccessLogsMessageSchema, {
+      logEntries: {
+        case: 'httpLogs',
+        value: { logEntry: [{ commonProperties: { metadata: { filterMetadata: { signalbox: { ticket: 't' } } } } }] },
+      },
+    })
+    expect(await send(toBinary(StreamAccessLogsMessageSchema, log))).toBe(status.OK)
+    expect(entries).toEqual([{ ticket: 't' }])
+    expect(await send(Uint8Array.of(0x12, 0xff))).toBe(status.INVALID_ARGUMENT)
+    expect(entries).toHaveLength(1)
+  })
+})

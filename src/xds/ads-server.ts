@@ -1,0 +1,234 @@
+/**
+ * xDS management server: the aggregated discovery service (state of the world) and the access log service on one gRPC port.
+ */
+import { lstatSync, rmSync } from 'node:fs'
+import { Server, ServerCredentials, type ServerDuplexStream, status } from '@grpc/grpc-js'
+import type { Node } from '../gen/envoy/config/core/v3/base_pb.ts'
+import type { DiscoveryRequest } from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
+import { type AccessLogCall, type AccessLogDone, type AccessLogEntry, acceptAccessLogs } from './access-log-service.ts'
+import { AdsStream } from './ads-stream.ts'
+import { encodeDiscoveryResponse } from './discovery-response.ts'
+import { accessLogService, aggregatedDiscoveryService } from './services.ts'
+import type { SnapshotCache } from './snapshot-cache.ts'
+import type { Refusal, Subscription } from './subscription.ts'
+
+export interface AdsServerOptions {
+  readonly cache: SnapshotCache
+  /** `host:port` (port 0 chooses one), or a Unix domain socket; a socket file left by a dead process is replaced. */
+  readonly listen: { readonly address: string } | { readonly pipe: string }
+  /** PEM. Plaintext without. With `clientCa`, clients must present a certificate that it signed. */
+  readonly tls?: { readonly key: Buffer; readonly certificate: Buffer; readonly clientCa?: Buffer }
+  /** How long a client's judgement is waited for before the next step goes on without it. Default 5,000. */
+  readonly ackTimeoutMs?: number
+  /** The callbacks must not throw. */
+  readonly onAck?: (event: AckEvent) => void
+  readonly onNack?: (event: NackEvent) => void
+  /** Each HTTP entry of Envoy's gRPC access log. */
+  readonly onAccessLog?: (entry: AccessLogEntry) => void
+}
+
+export interface AckEvent {
+  readonly nodeId: string
+  readonly typeUrl: string
+  readonly version: string
+}
+
+export interface NackEvent extends AckEvent {
+  /** The client's own words. */
+  readonly message: string
+}
+
+/** A connected client. */
+export interface ClientStatus {
+  readonly nodeId: string
+  readonly nodeCluster: string
+  /** For instance `envoy 1.40.0`. */
+  readonly userAgent: string
+  readonly peer: string
+  readonly connectedAt: Date
+  readonly types: readonly TypeStatus[]
+}
+
+export interface TypeStatus {
+  readonly typeUrl: string
+  /** Number of names that the client asked for; `*` = everything. */
+  readonly wanted: number | '*'
+  /** Number of resources that it was sent and still wants. */
+  readonly resources: number
+  /** Of the last response; empty when there was none. */
+  readonly sentVersion: string
+  /** Of the last accepted response; empty when there was none. */
+  readonly ackedVersion: string
+  /** Set while the client refuses what it was sent last. */
+  readonly refusal?: Refusal
+}
+
+type AdsCall = ServerDuplexStream<DiscoveryRequest, Uint8Array>
+
+interface Client {
+  readonly call: AdsCall
+  readonly stream: AdsStream
+  readonly connectedAt: Date
+  /** Set by the first request; later ones may leave it out. */
+  node?: { readonly id: string; readonly cluster: string; readonly userAgent: string }
+}
+
+export class AdsServer {
+  readonly #options: AdsServerOptions
+  readonly #server: Server
+  readonly #clients = new Set<Client>()
+  readonly #unsubscribe: () => void
+  #closing = false
+
+  constructor(options: AdsServerOptions) {
+    this.#options = options
+    this.#server = new Server({
+      // An Envoy's first request holds all its extensions (60 KB) and may name thousands of endpoints' clusters.
+      'grpc.max_receive_message_length': 32 * 1024 * 1024,
+      'grpc.keepalive_time_ms': 30_000,
+      'grpc.keepalive_timeout_ms': 10_000,
+    })
+    this.#server.addService(aggregatedDiscoveryService, {
+      streamAggregatedResources: (call: AdsCall) => this.#accept(call),
+    })
+    const { onAccessLog } = options
+    if (onAccessLog !== undefined) {
+      this.#server.addService(accessLogService, {
+        streamAccessLogs: (call: AccessLogCall, done: AccessLogDone) => acceptAccessLogs(call, done, onAccessLog),
+      })
+    }
+    this.#unsubscribe = options.cache.subscribe(() => {
+      for (const { stream } of this.#clients) stream.push()
+    })
+  }
+
+  /** Returns the port, 0 for a pipe. Rejects when the address cannot be had. */
+  async listen(): Promise<number> {
+    const { listen, tls } = this.#options
+    if ('pipe' in listen) removeDeadSocket(listen.pipe)
+    const target = 'pipe' in listen ? `unix:${listen.pipe}` : listen.address
+    const credentials =
+      tls === undefined
+        ? ServerCredentials.createInsecure()
+        : ServerCredentials.createSsl(
+            tls.clientCa ?? null,
+            [{ private_key: tls.key, cert_chain: tls.certificate }],
+            tls.clientCa !== undefined,
+          )
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(target, credentials, (error, port) =>
+        error === null ? resolve('pipe' in listen ? 0 : port) : reject(error),
+      )
+    })
+  }
+
+  /** All clients that have said who they are. */
+  status(): ClientStatus[] {
+    const clients: ClientStatus[] = []
+    for (const { node, call, stream, connectedAt } of this.#clients) {
+      if (node === undefined) continue
+      const { id: nodeId, cluster: nodeCluster, userAgent } = node
+      clients.push({
+        nodeId,
+        nodeCluster,
+        userAgent,
+        peer: call.getPeer(),
+        connectedAt,
+        types: stream.subscriptions.map(typeStatus),
+      })
+    }
+    return clients
+  }
+
+  /** Ends all streams with UNAVAILABLE, so that clients go elsewhere or come back; they keep what they have. Frees the port. */
+  async close(): Promise<void> {
+    if (this.#closing) return
+    this.#closing = true
+    this.#unsubscribe()
+    for (const client of this.#clients) this.#end(client, status.UNAVAILABLE, 'the server is shutting down')
+    await new Promise<void>(resolve => {
+      // Access log streams never end by themselves.
+      const force = setTimeout(() => this.#server.forceShutdown(), 500)
+      this.#server.tryShutdown(() => {
+        clearTimeout(force)
+        resolve()
+      })
+    })
+  }
+
+  #accept(call: AdsCall): void {
+    const { cache, ackTimeoutMs } = this.#options
+    const stream = new AdsStream({
+      snapshot: () => cache.snapshot,
+      send: answer => call.write(encodeDiscoveryResponse(answer)),
+      ...(ackTimeoutMs !== undefined && { ackTimeoutMs }),
+    })
+    const client: Client = { call, stream, connectedAt: new Date() }
+    if (this.#closing) return this.#end(client, status.UNAVAILABLE, 'the server is shutting down')
+    this.#clients.add(client)
+    const forget = (): void => {
+      stream.close()
+      this.#clients.delete(client)
+    }
+    call.on('data', (request: DiscoveryRequest) => this.#request(client, request))
+    call.on('cancelled', forget)
+    call.on('error', forget)
+    call.on('close', forget)
+    call.on('end', () => {
+      forget()
+      call.end()
+    })
+  }
+
+  #request(client: Client, request: DiscoveryRequest): void {
+    // What arrives after the end of a stream means nothing any more.
+    if (!this.#clients.has(client)) return
+    if (client.node === undefined) {
+      const { node } = request
+      if (node === undefined || node.id === '')
+        return this.#end(client, status.INVALID_ARGUMENT, 'the first request needs node.id')
+      client.node = { id: node.id, cluster: node.cluster, userAgent: userAgentOf(node) }
+    }
+    const { typeUrl, resourceNames, responseNonce, errorDetail } = request
+    if (typeUrl === '')
+      return this.#end(client, status.INVALID_ARGUMENT, 'an aggregated stream needs type_url in every request')
+    const error = errorDetail?.message
+    const meaning = client.stream.request(typeUrl, {
+      resourceNames,
+      responseNonce,
+      ...(error !== undefined && { error }),
+    })
+    if (meaning !== 'ack' && meaning !== 'nack') return
+    const subscription = client.stream.subscriptions.find(candidate => candidate.typeUrl === typeUrl)
+    const nodeId = client.node.id
+    if (meaning === 'ack') this.#options.onAck?.({ nodeId, typeUrl, version: subscription?.ackedVersion ?? '' })
+    else
+      this.#options.onNack?.({ nodeId, typeUrl, version: subscription?.refusal?.version ?? '', message: error ?? '' })
+  }
+
+  #end(client: Client, code: status, details: string): void {
+    client.stream.close()
+    this.#clients.delete(client)
+    client.call.emit('error', { code, details })
+  }
+}
+
+function typeStatus(subscription: Subscription): TypeStatus {
+  const { typeUrl, wanted, sent, sentVersion, ackedVersion, refusal } = subscription
+  return { typeUrl, wanted, resources: sent.size, sentVersion, ackedVersion, ...(refusal !== undefined && { refusal }) }
+}
+
+/** A process that was killed leaves its socket file, and then nobody can listen there. Other files are left alone. */
+function removeDeadSocket(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path)
+}
+
+/** `envoy 1.40.0` */
+function userAgentOf(node: Node): string {
+  const version = node.userAgentVersionType
+  if (version.case === 'userAgentVersion') return `${node.userAgentName} ${version.value}`
+  const build = version.value?.version
+  return build === undefined
+    ? node.userAgentName
+    : `${node.userAgentName} ${build.majorNumber}.${build.minorNumber}.${build.patch}`
+}

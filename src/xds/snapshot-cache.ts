@@ -1,0 +1,110 @@
+/** The configuration that all clients are to have. Encodes each resource once; streams share the bytes. */
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { EnvoyResources } from '../config/envoy-resources.ts'
+import { compareText, type Problem } from '../config/problem.ts'
+import { InvalidResourcesError } from './invalid-resources-error.ts'
+import { type EncodedResource, hashOf, ResourceRegistry } from './registry.ts'
+import { TypeUrl } from './type-urls.ts'
+
+/** All resources of one type. */
+export interface TypeSnapshot {
+  /** Hash of names and contents: equal on every replica that has the same resources. */
+  readonly version: string
+  readonly resources: ReadonlyMap<string, EncodedResource>
+}
+
+/** Immutable. Types without resources may be missing, except clusters and listeners. */
+export type Snapshot = ReadonlyMap<string, TypeSnapshot>
+
+export class SnapshotCache {
+  readonly #registry: ResourceRegistry
+  readonly #listeners = new Set<() => void>()
+  /** Lists of the compiler share unchanged objects between versions. */
+  readonly #encoded = new WeakMap<JsonObject, EncodedResource>()
+  #snapshot: Snapshot | undefined
+
+  constructor(registry = new ResourceRegistry()) {
+    this.#registry = registry
+  }
+
+  /** Undefined before the first `set`: then clients get no answer rather than an empty configuration. */
+  get snapshot(): Snapshot | undefined {
+    return this.#snapshot
+  }
+
+  /**
+   * Replaces everything and tells the listeners when something changed; returns whether it did. The objects must not be changed
+   * afterwards. Throws `InvalidResourcesError` with all problems and keeps what it had.
+   */
+  set(resources: EnvoyResources): boolean {
+    const problems: Problem[] = []
+    const types = new Map<string, Map<string, EncodedResource>>([
+      [TypeUrl.CLUSTER, new Map()],
+      [TypeUrl.LISTENER, new Map()],
+    ])
+    const add = (list: readonly JsonObject[], typeUrl?: string): void => {
+      for (const json of list) {
+        try {
+          const resource = this.#encode(json, typeUrl)
+          let type = types.get(resource.typeUrl)
+          if (type === undefined) types.set(resource.typeUrl, (type = new Map()))
+          if (type.has(resource.name)) problems.push(duplicate(resource))
+          type.set(resource.name, resource)
+        } catch (error) {
+          if (!(error instanceof InvalidResourcesError)) throw error
+          problems.push(...error.problems)
+        }
+      }
+    }
+    add(resources.clusters, TypeUrl.CLUSTER)
+    add(resources.endpoints, TypeUrl.ENDPOINTS)
+    add(resources.listeners, TypeUrl.LISTENER)
+    add(resources.routes, TypeUrl.ROUTE)
+    add(resources.secrets, TypeUrl.SECRET)
+    add(resources.others)
+    if (problems.length > 0) throw new InvalidResourcesError(problems)
+
+    const before = this.#snapshot
+    const next = new Map<string, TypeSnapshot>()
+    for (const [typeUrl, map] of types) next.set(typeUrl, { version: versionOf(map.values()), resources: map })
+    this.#snapshot = next
+    const changed =
+      before === undefined ||
+      before.size !== next.size ||
+      [...next].some(([url, type]) => before.get(url)?.version !== type.version)
+    if (changed) for (const listener of this.#listeners) listener()
+    return changed
+  }
+
+  /** Calls `listener` after each change until the returned function is called. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #encode(json: JsonObject, typeUrl: string | undefined): EncodedResource {
+    let resource = this.#encoded.get(json)
+    if (resource === undefined || (typeUrl !== undefined && resource.typeUrl !== typeUrl)) {
+      resource = this.#registry.encodeResource(json, typeUrl)
+      this.#encoded.set(json, resource)
+    }
+    return resource
+  }
+}
+
+/** Version of a set of resources, independent of their order. */
+export function versionOf(resources: Iterable<EncodedResource>): string {
+  const lines = [...resources].map(resource => `${resource.name}\n${resource.version}`)
+  return hashOf(lines.sort(compareText).join('\n'))
+}
+
+function duplicate(resource: EncodedResource): Problem {
+  const object = `${resource.typeUrl.slice(resource.typeUrl.lastIndexOf('.') + 1)} ${resource.name}`
+  return {
+    severity: 'error',
+    code: 'duplicate-name',
+    object,
+    path: ['name'],
+    message: 'another resource of the type has this name',
+  }
+}
