@@ -1,0 +1,85 @@
+/**
+ * The endpoints that one pick chooses among, with their loads, as arrays that are filled anew for each pick. Index = position among
+ * the candidates, not slot.
+ *
+ * An endpoint whose last good scrape is older than `staleMs`, or that was never scraped, has *unknown* load: it is taken as
+ * loaded as the worst candidate that is known, plus its own unseen decisions. So it is never preferred to a known one, and a pool
+ * without any metrics is balanced by our own counts.
+ */
+import type { EndpointTable } from '../endpoint-table.ts'
+
+export class Candidates {
+  count = 0
+  slots = new Int32Array(0)
+  /** Requests waiting at the replica. */
+  waiting = new Float64Array(0)
+  /** Requests in the replica's batch. */
+  running = new Float64Array(0)
+  /** Decided by us since the last good scrape began: not in the two numbers above yet. */
+  unseen = new Float64Array(0)
+  /** Decided by us and not known to be over. */
+  inFlight = new Float64Array(0)
+  /** 0 … 1 */
+  kvUsage = new Float64Array(0)
+  /** Share of the prompt's blocks that the endpoint presumably holds, 0 … 1. */
+  prefix = new Float64Array(0)
+  /** 1 where the load is a guess. */
+  unknown = new Uint8Array(0)
+  /** Id of the LoRA adapter asked for (./../adapter-id.ts); 0 when the model is known to be a base model. */
+  adapter = 0
+
+  reserve(capacity: number): void {
+    if (this.slots.length >= capacity) return
+    this.slots = new Int32Array(capacity)
+    this.waiting = new Float64Array(capacity)
+    this.running = new Float64Array(capacity)
+    this.unseen = new Float64Array(capacity)
+    this.inFlight = new Float64Array(capacity)
+    this.kvUsage = new Float64Array(capacity)
+    this.prefix = new Float64Array(capacity)
+    this.unknown = new Uint8Array(capacity)
+  }
+
+  clear(): void {
+    this.count = 0
+  }
+
+  add(table: EndpointTable, slot: number, freshSince: number): void {
+    const i = this.count++
+    this.slots[i] = slot
+    this.waiting[i] = table.waiting[slot]!
+    this.running[i] = table.running[slot]!
+    this.kvUsage[i] = table.kvUsage[slot]!
+    const inFlight = table.inFlight(slot)
+    this.inFlight[i] = inFlight
+    this.unseen[i] = inFlight === 0 ? 0 : table.unseen(slot)
+    this.prefix[i] = 0
+    this.unknown[i] = table.scrapedAt[slot]! < freshSince || table.scrapedAt[slot] === 0 ? 1 : 0
+  }
+
+  /** Gives candidates of unknown load the worst load of the known ones. Call after the last `add`. */
+  guessUnknown(): void {
+    let unknown = 0
+    let waiting = 0
+    let running = 0
+    let kvUsage = 0
+    for (let i = 0; i < this.count; i++) {
+      if (this.unknown[i] !== 0) {
+        unknown++
+        continue
+      }
+      if (this.waiting[i]! > waiting) waiting = this.waiting[i]!
+      if (this.running[i]! > running) running = this.running[i]!
+      if (this.kvUsage[i]! > kvUsage) kvUsage = this.kvUsage[i]!
+    }
+    if (unknown === 0) return
+    // One more than the worst, or an idle pool's known endpoints would tie with dead ones.
+    const more = unknown < this.count ? 1 : 0
+    for (let i = 0; i < this.count; i++) {
+      if (this.unknown[i] === 0) continue
+      this.waiting[i] = waiting
+      this.running[i] = running + more
+      this.kvUsage[i] = kvUsage
+    }
+  }
+}
