@@ -116,7 +116,9 @@ describe('AdsServer', () => {
     await until(() => events.length === 1)
     expect(events).toEqual([{ nodeId: 'n1', typeUrl: TypeUrl.CLUSTER, version: one.versionInfo }])
 
+    expect(server.status()[0]?.types[0]?.synced).toBe(true)
     cache.set({ ...resources, clusters: [{ name: 'a' }, { name: 'b' }] })
+    expect(server.status()[0]?.types[0]?.synced).toBe(false)
     const two = await client.response()
     client.asks({
       typeUrl: TypeUrl.CLUSTER,
@@ -138,6 +140,7 @@ describe('AdsServer', () => {
             resources: 2,
             sentVersion: two.versionInfo,
             ackedVersion: one.versionInfo,
+            synced: false,
             refusal: { version: two.versionInfo, message: 'no b' },
           },
         ],

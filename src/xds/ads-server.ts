@@ -59,6 +59,8 @@ export interface TypeStatus {
   readonly sentVersion: string
   /** Of the last accepted response; empty when there was none. */
   readonly ackedVersion: string
+  /** The client has accepted all of the current configuration that it asked for. */
+  readonly synced: boolean
   /** Set while the client refuses what it was sent last. */
   readonly refusal?: Refusal
 }
@@ -134,7 +136,7 @@ export class AdsServer {
         userAgent,
         peer: call.getPeer(),
         connectedAt,
-        types: stream.subscriptions.map(typeStatus),
+        types: stream.subscriptions.map(subscription => typeStatus(stream, subscription)),
       })
     }
     return clients
@@ -213,9 +215,18 @@ export class AdsServer {
   }
 }
 
-function typeStatus(subscription: Subscription): TypeStatus {
+function typeStatus(stream: AdsStream, subscription: Subscription): TypeStatus {
   const { typeUrl, wanted, sent, sentVersion, ackedVersion, refusal } = subscription
-  return { typeUrl, wanted, resources: sent.size, sentVersion, ackedVersion, ...(refusal !== undefined && { refusal }) }
+  const synced = stream.isSynced(subscription)
+  return {
+    typeUrl,
+    wanted,
+    resources: sent.size,
+    sentVersion,
+    ackedVersion,
+    synced,
+    ...(refusal !== undefined && { refusal }),
+  }
 }
 
 /** A process that was killed leaves its socket file, and then nobody can listen there. Other files are left alone. */

@@ -6,8 +6,8 @@
  * - Listeners and routes wait for the clusters and endpoints before them to be accepted.
  * - Clusters that are gone stay until the client has accepted listeners and routes without them.
  * - A type has at most one response under way; changes in the meantime are merged into the next.
- * Each of these waits ends after `ackTimeoutMs` without an answer. A refusal ends it as well, except for the last-but-one rule: who
- * refused new routes still runs the old ones and needs their clusters.
+ * Each of these waits ends after `ackTimeoutMs` without an answer. A refusal ends it as well, except that clusters which are gone
+ * stay: who refused new routes still runs the old ones and needs their clusters.
  */
 import type { EncodedResource } from './registry.ts'
 import { type Snapshot, versionOf } from './snapshot-cache.ts'
@@ -56,6 +56,14 @@ export class AdsStream {
     const meaning = subscription.request(request)
     if (meaning !== 'stale') this.push()
     return meaning
+  }
+
+  /** The client runs what the snapshot has of this type, as far as it asked for it. False before there is a snapshot. */
+  isSynced(subscription: Subscription): boolean {
+    const snapshot = this.#options.snapshot()
+    if (snapshot === undefined || subscription.unjudgedSince !== undefined || subscription.refusal !== undefined)
+      return false
+    return subscription.pending(snapshot.get(subscription.typeUrl)?.resources ?? NONE) === undefined
   }
 
   /** Sends what the rules above allow to send now. To be called after each change of the snapshot. */
