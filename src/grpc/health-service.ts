@@ -99,7 +99,7 @@ class HealthCall implements StreamHandler {
 
   data(part: Uint8Array, remaining: number): void {
     // A copy: parts belong to the transport.
-    this.parts.push(part.slice())
+    this.parts.push(new Uint8Array(part))
     if (remaining === 0 && ++this.messages > 1) this.end(GrpcStatus.INTERNAL, 'more than one request')
   }
 

@@ -54,6 +54,8 @@ export class GrpcStream implements ServerStream, MessageSink {
   /** Bytes whose window went back to the peer. */
   private released = 0
   private reading = false
+  /** Length of the DATA payload that is being taken: node counts it only when we return. */
+  private taking = 0
 
   private firstPiece: Uint8Array | undefined
   private morePieces: Uint8Array[] | undefined
@@ -150,8 +152,7 @@ export class GrpcStream implements ServerStream, MessageSink {
   grant(bytes: number): void {
     if (this.ended || this.silent || !(bytes > 0)) return
     this.granted += bytes
-    // Half a window is when nghttp2 would tell the peer; giving it back earlier only costs calls.
-    if (this.received - this.released >= this.owner.initialWindow >>> 1) this.release()
+    if (this.taking === 0) this.releaseIfGranted()
   }
 
   part(part: Uint8Array, remaining: number): boolean {
@@ -177,7 +178,9 @@ export class GrpcStream implements ServerStream, MessageSink {
   /** A DATA payload. */
   take(chunk: Uint8Array): void {
     this.received += chunk.length
+    if (this.reading && (this.silent || this.received >= this.granted)) this.stopReading()
     if (this.silent) return
+    this.taking = chunk.length
     this.inCall = true
     let result: CutResult = CutResult.STOPPED
     try {
@@ -187,7 +190,9 @@ export class GrpcStream implements ServerStream, MessageSink {
     }
     if (result > CutResult.STOPPED) this.refuseMessage(result)
     this.leave()
-    this.adjustReading(chunk.length)
+    this.taking = 0
+    if (this.reading) this.released = this.received
+    else this.releaseIfGranted()
   }
 
   /** END_STREAM. */
@@ -367,21 +372,16 @@ export class GrpcStream implements ServerStream, MessageSink {
     if (serviceEnded) this.owesReset = false
   }
 
-  /** After a chunk of `size` bytes: while reading is on, node has given back all chunks before this one. */
-  private adjustReading(size: number): void {
-    if (!this.reading) return
-    if (this.silent || this.received >= this.granted) {
-      this.released = this.received - size
-      this.stopReading()
-    } else this.released = this.received
-  }
-
-  private release(): void {
-    if (this.http2.destroyed || this.granted <= this.released) return
+  /**
+   * Gives back what was withheld, when a grant covers some of it. Reading stays on until the next payload, so that the one that
+   * is being taken counts too. Half a window is when nghttp2 tells the peer; earlier calls would only cost.
+   */
+  private releaseIfGranted(): void {
+    if (this.granted <= this.released || this.received - this.released < this.owner.initialWindow >>> 1) return
+    if (this.silent || this.http2.destroyed) return
     this.http2._read(0)
+    this.reading = true
     this.released = this.received
-    if (this.received < this.granted) this.reading = true
-    else this.stopReading()
   }
 
   private stopReading(): void {

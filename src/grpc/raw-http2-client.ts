@@ -87,7 +87,10 @@ export class RawHttp2Client {
   static async connect(port: number, settings: Uint8Array = Buffer.alloc(0)): Promise<RawHttp2Client> {
     const socket = connect(port, '127.0.0.1')
     const client = new RawHttp2Client(socket)
-    await new Promise(resolve => socket.once('connect', resolve))
+    await new Promise((resolve, reject) => {
+      socket.once('connect', resolve)
+      socket.once('error', reject)
+    })
     socket.setNoDelay(true)
     socket.write(
       Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(FrameType.SETTINGS, 0, 0, settings)]),
