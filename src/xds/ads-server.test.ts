@@ -20,6 +20,7 @@ import {
 } from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3/als_pb.ts'
 import type { AccessLogEntry } from './access-log-service.ts'
+import { selfSigned } from '../grpc/self-signed.ts'
 import { AdsServer, type AdsServerOptions } from './ads-server.ts'
 import { accessLogService, aggregatedDiscoveryService } from './services.ts'
 import { SnapshotCache } from './snapshot-cache.ts'
@@ -42,8 +43,8 @@ class Connection {
   readonly #seen: (DiscoveryResponse | { code: number; details: string })[] = []
   #wake: () => void = () => undefined
 
-  constructor(target: string) {
-    const client = new AdsClient(target, credentials.createInsecure())
+  constructor(target: string, channel = credentials.createInsecure()) {
+    const client = new AdsClient(target, channel)
     closers.push(() => client.close())
     this.#call = (
       client['streamAggregatedResources'] as () => ClientDuplexStream<DiscoveryRequest, DiscoveryResponse>
@@ -178,16 +179,33 @@ describe('AdsServer', () => {
     const folder = mkdtempSync(join(tmpdir(), 'signalbox-xds-'))
     closers.push(() => rmSync(folder, { recursive: true }))
     const pipe = join(folder, 'ads.sock')
+    // Renamed, so that closing does not remove it: the file is what a killed process leaves.
     const dead = createServer()
     await new Promise<void>(resolve => dead.listen(`${pipe}.before`, resolve))
     renameSync(`${pipe}.before`, pipe)
-    closers.push(() => new Promise(resolve => dead.close(resolve)))
+    await new Promise(resolve => dead.close(resolve))
     await start({ listen: { pipe } })
     expect(statSync(pipe).isSocket()).toBe(true)
     const client = new Connection(`unix:${pipe}`)
     client.asks({ typeUrl: TypeUrl.CLUSTER, node })
     expect((await client.response()).resources).toHaveLength(1)
-    await expect(start({ listen: { pipe: folder } })).rejects.toThrow()
+    await expect(start({ listen: { pipe } })).rejects.toThrow('another process listens')
+    await expect(start({ listen: { pipe: folder } })).rejects.toThrow('is not a socket')
+  })
+
+  it('speaks TLS, and wants a certificate where it has an authority for them', async () => {
+    const pair = selfSigned(['localhost', '127.0.0.1'])
+    const channel = credentials.createSsl(Buffer.from(pair.cert))
+    const open = await start({ tls: pair })
+    const client = new Connection(open.target, channel)
+    client.asks({ typeUrl: TypeUrl.CLUSTER, node })
+    expect((await client.response()).resources).toHaveLength(1)
+
+    const mutual = await start({ tls: { ...pair, clientCa: pair.cert } })
+    const stranger = new Connection(mutual.target, channel)
+    stranger.asks({ typeUrl: TypeUrl.CLUSTER, node })
+    expect(await stranger.next()).toMatchObject({ code: status.UNAVAILABLE })
+    expect(mutual.server.status()).toEqual([])
   })
 
   it('rejects an address that is taken', async () => {

@@ -1,10 +1,10 @@
 /**
  * xDS management server: the aggregated discovery service (state of the world) and the access log service on one gRPC port.
  */
-import { lstatSync, rmSync } from 'node:fs'
 import { Server, ServerCredentials, type ServerDuplexStream, status } from '@grpc/grpc-js'
 import type { Node } from '../gen/envoy/config/core/v3/base_pb.ts'
 import type { DiscoveryRequest } from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
+import { removeStaleSocket } from '../grpc/unix-socket.ts'
 import { type AccessLogCall, type AccessLogDone, type AccessLogEntry, acceptAccessLogs } from './access-log-service.ts'
 import { AdsStream } from './ads-stream.ts'
 import { encodeDiscoveryResponse } from './discovery-response.ts'
@@ -17,7 +17,7 @@ export interface AdsServerOptions {
   /** `host:port` (port 0 chooses one), or a Unix domain socket; a socket file left by a dead process is replaced. */
   readonly listen: { readonly address: string } | { readonly pipe: string }
   /** PEM. Plaintext without. With `clientCa`, clients must present a certificate that it signed. */
-  readonly tls?: { readonly key: Buffer; readonly certificate: Buffer; readonly clientCa?: Buffer }
+  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa?: string }
   /** How long a client's judgement is waited for before the next step goes on without it. Default 5,000. */
   readonly ackTimeoutMs?: number
   /** The callbacks must not throw. */
@@ -49,7 +49,7 @@ export interface ClientStatus {
   readonly types: readonly TypeStatus[]
 }
 
-export interface TypeStatus {
+interface TypeStatus {
   readonly typeUrl: string
   /** Number of names that the client asked for; `*` = everything. */
   readonly wanted: number | '*'
@@ -107,14 +107,14 @@ export class AdsServer {
   /** Returns the port, 0 for a pipe. Rejects when the address cannot be had. */
   async listen(): Promise<number> {
     const { listen, tls } = this.#options
-    if ('pipe' in listen) removeDeadSocket(listen.pipe)
+    if ('pipe' in listen) await removeStaleSocket(listen.pipe)
     const target = 'pipe' in listen ? `unix:${listen.pipe}` : listen.address
     const credentials =
       tls === undefined
         ? ServerCredentials.createInsecure()
         : ServerCredentials.createSsl(
-            tls.clientCa ?? null,
-            [{ private_key: tls.key, cert_chain: tls.certificate }],
+            tls.clientCa === undefined ? null : Buffer.from(tls.clientCa),
+            [{ private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) }],
             tls.clientCa !== undefined,
           )
     return new Promise((resolve, reject) => {
@@ -227,11 +227,6 @@ function typeStatus(stream: AdsStream, subscription: Subscription): TypeStatus {
     synced,
     ...(refusal !== undefined && { refusal }),
   }
-}
-
-/** A process that was killed leaves its socket file, and then nobody can listen there. Other files are left alone. */
-function removeDeadSocket(path: string): void {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path)
 }
 
 /** `envoy 1.40.0` */

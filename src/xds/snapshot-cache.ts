@@ -7,7 +7,7 @@ import { type EncodedResource, hashOf, ResourceRegistry } from './registry.ts'
 import { TypeUrl } from './type-urls.ts'
 
 /** All resources of one type. */
-export interface TypeSnapshot {
+interface TypeSnapshot {
   /** Hash of names and contents: equal on every replica that has the same resources. */
   readonly version: string
   readonly resources: ReadonlyMap<string, EncodedResource>
