@@ -11,6 +11,7 @@ import { extProcClusterJson, grpcCluster, type Upstream } from './envoy/clusters
 import { readListeners } from './gateways.ts'
 import { ALS_CLUSTER, contentHash } from './names.ts'
 import { ObjectIndex } from './object-index.ts'
+import { checkScorers } from './scorers.ts'
 import { addRaw } from './raw-resources.ts'
 import { attachRoutes } from './routes.ts'
 import { compileServers } from './servers.ts'
@@ -44,6 +45,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
   const problems: Problem[] = []
   const objects = new ObjectIndex(items)
   const { parameters } = objects
+  checkScorers(objects, problems)
   const backends = new Backends(objects, problems)
   const listeners = readListeners(objects, problems)
   const routes = attachRoutes(objects, backends, listeners, problems)

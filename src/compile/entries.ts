@@ -4,7 +4,7 @@ import type { RouteJson, RouteMatchJson } from '../gen/envoy/config/route/v3/rou
 import type { PoolPlan } from '../inference/pool-plan.ts'
 import { type EntryPlan, type RulePlan, TARGET_HEADER, type TargetPlan } from '../pipeline/plan.ts'
 import { perRouteJson } from './envoy/ext-proc.ts'
-import { actionJson, NO_ROUTE, UNDECIDED } from './envoy/route-action.ts'
+import { actionJson, NO_ROUTE } from './envoy/route-action.ts'
 import { pathMatchJson } from './envoy/route-match.ts'
 import { contentHash, headerSafe } from './names.ts'
 import { type Candidate, isUnconditional, type PathCondition, type ResolvedRule } from './rules.ts'
@@ -106,7 +106,7 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
   routes.push({
     name: plan.id,
     match: listModels ? { ...match, headers: [{ name: ':method', stringMatch: { exact: 'GET' } }] } : match,
-    ...(listModels ? UNDECIDED : entryAction),
+    ...entryAction,
     ...shared,
   })
   return { plan, routes }

@@ -3,20 +3,14 @@ import type { InferencePool } from '../config/kinds/inference-pool.ts'
 import type { SignalboxBackend } from '../config/kinds/signalbox-backend.ts'
 import { keyOf, problemAt } from '../config/object.ts'
 import type { Problem } from '../config/problem.ts'
-import type { EndpointPlan, PoolPlan, RewritePlan, SchedulingPlan } from '../inference/pool-plan.ts'
+import type { EndpointPlan, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
+import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
 import type { HostPort } from './envoy/clusters.ts'
 import { poolCluster } from './names.ts'
 import type { ObjectIndex } from './object-index.ts'
 
 /** Annotation of an InferencePool; `Forward` sends models that no endpoint lists to some endpoint instead of answering 404. */
 const UNKNOWN_MODELS = 'signalbox.dev/unknown-models'
-
-const DEFAULT_SCORERS: SchedulingPlan['scorers'] = [
-  { type: 'queue-scorer', weight: 2 },
-  { type: 'kv-cache-utilization-scorer', weight: 2 },
-  { type: 'prefix-cache-scorer', weight: 3 },
-  { type: 'lora-affinity-scorer', weight: 1 },
-]
 
 /**
  * The data-path plan of a pool. Endpoints are those of the SignalboxBackends in the pool's namespace whose labels match the

@@ -8,11 +8,17 @@ const MAX_FILE_BYTES = 8 * 1024 * 1024
 const MAX_FILES = 1000
 const EXTENSIONS = new Set(['.yaml', '.yml', '.json'])
 
+/** The texts of files and folders, and what was wrong with reading them. */
+export interface FileTexts {
+  readonly texts: readonly TextFile[]
+  readonly problems: readonly Problem[]
+}
+
 /**
- * Reads files and folders (not their subfolders) into one set. Never rejects: what can't be read is an error of the set.
- * Hidden files are skipped, so that the `..data` links of mounted ConfigMaps don't count twice.
+ * Reads files and folders (not their subfolders). Never rejects: what can't be read is a problem. Hidden files are skipped, so
+ * that the `..data` links of mounted ConfigMaps don't count twice.
  */
-export async function loadFiles(paths: readonly string[]): Promise<ObjectSet> {
+export async function readFiles(paths: readonly string[]): Promise<FileTexts> {
   const problems: Problem[] = []
   const files: string[] = []
   for (const path of paths) files.push(...(await filesOf(path, problems)))
@@ -21,6 +27,12 @@ export async function loadFiles(paths: readonly string[]): Promise<ObjectSet> {
     const text = await readText(file, problems)
     if (text !== undefined) texts.push({ file, text })
   }
+  return { texts, problems }
+}
+
+/** Reads and validates files and folders as one set. Never rejects. */
+export async function loadFiles(paths: readonly string[]): Promise<ObjectSet> {
+  const { texts, problems } = await readFiles(paths)
   return readTexts(texts, problems)
 }
 

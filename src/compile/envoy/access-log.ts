@@ -13,7 +13,7 @@ const LINE = {
   time: '%START_TIME%',
   request_id: '%REQ(X-REQUEST-ID)%',
   method: '%REQ(:METHOD)%',
-  path: '%PATH(NQ:ORIG)%',
+  path: '%PATH(NQ:ORIG_OR_PATH)%',
   authority: '%REQ(:AUTHORITY)%',
   protocol: '%PROTOCOL%',
   client: '%DOWNSTREAM_REMOTE_ADDRESS%',

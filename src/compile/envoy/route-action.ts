@@ -50,7 +50,6 @@ export const NO_ROUTE = errorResponse(
   'route_not_found',
 )
 export const NO_BACKEND = errorResponse(500, 'The route has no valid backend.', 'server_error', 'no_backend')
-export const UNDECIDED = errorResponse(503, 'The request could not be routed.', 'server_error', 'undecided')
 
 /** What Envoy does with a request that this rule won, to all its backends (by weight) or to the one given. */
 export function actionJson(
@@ -105,6 +104,10 @@ export function actionJson(
   }
 }
 
+/** Model servers answer the same request again without harm; another backend may not. */
+const POOL_RETRIES = ['connect-failure', 'refused-stream', 'reset-before-request', 'reset', 'retriable-status-codes']
+const PLAIN_RETRIES = ['connect-failure', 'refused-stream', 'reset-before-request']
+
 /**
  * The picked list is walked by the cluster itself, so a pool needs no host predicate; other clusters avoid the host that failed.
  * Envoy keeps the body for a retry up to the route's `request_body_buffer_limit`.
@@ -121,7 +124,7 @@ function retryJson(
   if (attempts === 0)
     return perTry === undefined ? {} : { retryPolicy: { numRetries: 0, perTryTimeout: seconds(perTry) } }
   const codes = new Set(retry?.codes ?? [])
-  const retryOn = new Set<string>(parameters.retries.on)
+  const retryOn = new Set<string>(parameters.retries.on ?? (pool ? POOL_RETRIES : PLAIN_RETRIES))
   if (codes.size > 0) retryOn.add('retriable-status-codes')
   else if (retryOn.has('retriable-status-codes')) codes.add(503)
   const backoff = retry?.backoff ?? 10

@@ -72,7 +72,7 @@ export const signalboxParametersSchema = kindSchema({
     retries: object({
       /** Further attempts after the first; default: as many as there are endpoints in the picked list. */
       attempts: z.int().min(0).max(16).optional(),
-      /** Envoy's `retry_on` conditions. */
+      /** Envoy's `retry_on` conditions; default: those after which a pool's other replicas may answer. */
       on: z
         .array(
           z.enum([
@@ -85,7 +85,8 @@ export const signalboxParametersSchema = kindSchema({
             '5xx',
           ]),
         )
-        .default(['connect-failure', 'refused-stream', 'reset-before-request', 'reset', 'retriable-status-codes']),
+        .min(1)
+        .optional(),
     }).prefault({}),
   }),
 })
