@@ -86,7 +86,7 @@ async function runStaticSteps(counts: Counts): Promise<void> {
   const waiting = [...STATIC_STEPS]
   const worker = async (): Promise<void> => {
     for (let step = waiting.shift(); step !== undefined && !interrupt.signal.aborted; step = waiting.shift()) {
-      const { ok, output, seconds } = await run(step, STEP_LIMIT_MS, false, process.env)
+      const { ok, output, seconds } = await run(step, STEP_LIMIT_MS, false, { ...process.env, NO_COLOR: '1' })
       if (ok) counts.passed++
       else counts.failed++
       console.log(`${ok ? 'ok    ' : 'FAILED'} ${step.name} (${seconds} s)`)
