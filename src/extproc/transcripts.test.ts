@@ -204,7 +204,7 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
 
   it('T10: a stream that starts with the response', () => {
     const { envoy } = play()
-    envoy.sends({ ...responseHeaders(), protocolConfig: { responseBodyMode: BodyMode.STREAMED } })
+    envoy.sends({ ...responseHeaders(), protocolConfig: { responseBodyMode: BodyMode.STREAMED } } as Message)
     envoy.sends(responseBody('x', true))
     expect(envoy.receivesWords()).toEqual(['resp-hdr', 'resp-body'])
     envoy.halfCloses()

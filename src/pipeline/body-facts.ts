@@ -1,9 +1,16 @@
 import { FieldType } from '../body/json-fields.ts'
 import { compileScan } from '../body/json-program.ts'
 import { JsonScanner, ScanState } from '../body/json-scan.ts'
-import { MultipartField, MultipartState } from '../body/multipart.ts'
+import { MultipartField } from '../body/multipart.ts'
 import type { PrefixHasher } from '../inference/prefix-hasher.ts'
-import { duplicateKey, incompleteJson, invalidJson, invalidMultipart, invalidModel, type OpenAiProblem } from '../llm/openai-error.ts'
+import {
+  duplicateKey,
+  incompleteJson,
+  invalidJson,
+  invalidMultipart,
+  invalidModel,
+  type OpenAiProblem,
+} from '../llm/openai-error.ts'
 import type { ModelFact } from './plan.ts'
 
 /**
@@ -98,7 +105,7 @@ export class BodyFacts {
       if (this.#json.finish() === ScanState.DONE) this.#takeJson()
       else this.#fail(incompleteJson())
     } else if (this.#kind === BodyKind.MULTIPART) {
-      if (this.#multipart.finish() === MultipartState.INVALID) this.#fail(invalidMultipart())
+      if (this.#multipart.finish() === ScanState.INVALID) this.#fail(invalidMultipart())
       else this.#takeMultipart()
     }
   }
@@ -121,8 +128,8 @@ export class BodyFacts {
 
   #feedMultipart(bytes: Uint8Array, start: number, end: number): boolean {
     const state = this.#multipart.feed(bytes, start, end)
-    if (state === MultipartState.INVALID) return this.#fail(invalidMultipart())
-    if (state === MultipartState.MORE && (this.#fact === 'whole' || !this.#multipart.complete)) return false
+    if (state === ScanState.INVALID) return this.#fail(invalidMultipart())
+    if (state === ScanState.MORE && (this.#fact === 'whole' || !this.#multipart.complete)) return false
     this.#takeMultipart()
     this.#final = true
     return true
@@ -145,7 +152,8 @@ export class BodyFacts {
     const json = this.#json
     if (this.#fact === 'whole' && json.repeated(MODEL)) return void this.#fail(duplicateKey('model'))
     const type = json.type(MODEL)
-    if (!json.complete(MODEL) || type === FieldType.NULL || type === FieldType.OBJECT || type === FieldType.ARRAY) return
+    if (!json.complete(MODEL) || type === FieldType.NULL || type === FieldType.OBJECT || type === FieldType.ARRAY)
+      return
     if (json.tooLong(MODEL)) return void this.#fail(invalidModel())
     this.#setModel(json.text(MODEL), json.start(MODEL), json.end(MODEL))
   }

@@ -84,12 +84,14 @@ export class EntryDecider implements Decider {
     this.#rules = plan.rules.map(rule =>
       linkRule<Target>(rule, target => {
         const pool = target.pool === undefined ? undefined : pools.get(target.pool)
-        if (target.pool !== undefined && pool === undefined) throw new Error(`entry ${plan.name}: no pool ${target.pool}`)
+        if (target.pool !== undefined && pool === undefined)
+          throw new Error(`entry ${plan.name}: no pool ${target.pool}`)
         return { plan: target, pool }
       }),
     )
     const used = new Set<Pool>()
-    for (const rule of this.#rules) for (const target of rule.targets) if (target.pool !== undefined) used.add(target.pool)
+    for (const rule of this.#rules)
+      for (const target of rule.targets) if (target.pool !== undefined) used.add(target.pool)
     this.#pools = [...used]
     this.mayRewrite = this.#pools.some(pool => pool.plan.rewrites.length > 0)
     this.#prefixBlockBytes = this.#pools[0]?.plan.scheduling.prefixBlockBytes ?? 512
@@ -119,7 +121,13 @@ export class EntryDecider implements Decider {
 
   requestMetadata(x: Exchange, message: IncomingMessage): void {
     if (message.metadataStart < 0 || message.bytes === undefined) return
-    const subset = metadataStrings(message.bytes, message.metadataStart, message.metadataEnd, SUBSET_NAMESPACE, SUBSET_KEY)
+    const subset = metadataStrings(
+      message.bytes,
+      message.metadataStart,
+      message.metadataEnd,
+      SUBSET_NAMESPACE,
+      SUBSET_KEY,
+    )
     if (subset !== undefined) (x.call as Call).subset = subset
   }
 
@@ -137,7 +145,11 @@ export class EntryDecider implements Decider {
   refuse(x: Exchange, refusal: Refusal): void {
     const { maxBodyBytes, uploadTimeoutMs } = this
     const problem =
-      refusal === Refusal.BODY_TOO_LARGE ? bodyTooLarge(maxBodyBytes) : refusal === Refusal.UPLOAD_TIMEOUT ? uploadTimeout(uploadTimeoutMs) : overloaded()
+      refusal === Refusal.BODY_TOO_LARGE
+        ? bodyTooLarge(maxBodyBytes)
+        : refusal === Refusal.UPLOAD_TIMEOUT
+          ? uploadTimeout(uploadTimeoutMs)
+          : overloaded()
     this.#refuse(x, problem)
   }
 
@@ -169,7 +181,9 @@ export class EntryDecider implements Decider {
     if (index < 0 || headers.startsWith(index, JSON_BYTES)) return BodyKind.JSON
     if (headers.startsWith(index, MULTIPART_BYTES)) return BodyKind.MULTIPART
     const type = headers.value(index).toLowerCase()
-    return /^(?:[^;]*\+json|text\/.*|application\/x-www-form-urlencoded)\s*(?:;|$)/.test(type) ? BodyKind.JSON : BodyKind.NONE
+    return /^(?:[^;]*\+json|text\/.*|application\/x-www-form-urlencoded)\s*(?:;|$)/.test(type)
+      ? BodyKind.JSON
+      : BodyKind.NONE
   }
 
   /** All facts are final. */
@@ -223,7 +237,13 @@ export class EntryDecider implements Decider {
   #pick(x: Exchange, call: Call, pool: Pool): OpenAiProblem | undefined {
     const { decision } = x
     const { model } = call
-    if (model !== undefined && pool.plan.rejectUnknownModels && pool.allListed && !pool.knows(model) && rewriteModel(pool.plan.rewrites, model, 0) === undefined) {
+    if (
+      model !== undefined &&
+      pool.plan.rejectUnknownModels &&
+      pool.allListed &&
+      !pool.knows(model) &&
+      rewriteModel(pool.plan.rewrites, model, 0) === undefined
+    ) {
       pool.relist()
       return modelNotFound(model)
     }
@@ -253,7 +273,11 @@ export class EntryDecider implements Decider {
     }
     if (rewritten !== undefined && rewritten !== model && facts.modelStart >= 0) {
       decision.record('served_model', rewritten)
-      decision.replacements.push({ start: facts.modelStart, end: facts.modelEnd, bytes: facts.isJson ? jsonString(rewritten) : Buffer.from(rewritten) })
+      decision.replacements.push({
+        start: facts.modelStart,
+        end: facts.modelEnd,
+        bytes: facts.isJson ? jsonString(rewritten) : Buffer.from(rewritten),
+      })
     }
     return undefined
   }

@@ -59,6 +59,6 @@ export class LinkedPlan {
     for (const [id, { generation }] of this.#entries) {
       if (generation <= this.#generation - KEPT_GENERATIONS) this.#entries.delete(id)
     }
-    this.#default = deciders.find(decider => decider.plan.name === plan.defaultEntry)
+    this.#default = deciders.find(decider => decider.plan.id === plan.defaultEntry)
   }
 }

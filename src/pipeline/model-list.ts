@@ -13,6 +13,12 @@ export function modelListBody(pools: readonly Pool[]): Buffer {
   }
   const data = [...models]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([id, parent]) => ({ id, object: 'model', created: 0, owned_by: 'signalbox', ...(parent === undefined ? {} : { parent }) }))
+    .map(([id, parent]) => ({
+      id,
+      object: 'model',
+      created: 0,
+      owned_by: 'signalbox',
+      ...(parent === undefined ? {} : { parent }),
+    }))
   return Buffer.from(JSON.stringify({ object: 'list', data }))
 }

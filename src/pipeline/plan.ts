@@ -17,7 +17,7 @@ export interface Plan {
   readonly routing: RoutingPlan
   readonly entries: readonly EntryPlan[]
   readonly pools: readonly PoolPlan[]
-  /** Name of the entry for streams that name none (gateways whose configuration is not ours). */
+  /** Id of the entry for streams that name none (gateways whose configuration is not ours). */
   readonly defaultEntry?: string
 }
 

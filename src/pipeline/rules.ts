@@ -30,7 +30,10 @@ export interface LinkedTarget {
 type TextMatch = (text: string) => boolean
 type Condition = (facts: RuleFacts) => boolean
 
-export function linkRule<T extends LinkedTarget>(plan: RulePlan, linkTarget: (target: TargetPlan) => T): LinkedRule & { readonly targets: readonly T[] } {
+export function linkRule<T extends LinkedTarget>(
+  plan: RulePlan,
+  linkTarget: (target: TargetPlan) => T,
+): LinkedRule & { readonly targets: readonly T[] } {
   const conditions: Condition[] = []
   const { path, method } = plan
   if (path !== undefined) conditions.push(path.type === 'exact' ? exactPath(path.value) : pathPrefix(path.value))
@@ -61,7 +64,10 @@ export function matchesModel(rule: LinkedRule, facts: RuleFacts): boolean {
 }
 
 /** A target by weight; `random` is in [0, 1). */
-export function chooseTarget<T extends LinkedTarget>(rule: { readonly targets: readonly T[]; readonly totalWeight: number }, random: number): T | undefined {
+export function chooseTarget<T extends LinkedTarget>(
+  rule: { readonly targets: readonly T[]; readonly totalWeight: number },
+  random: number,
+): T | undefined {
   const { targets } = rule
   if (targets.length === 1) return targets[0]
   let left = random * rule.totalWeight
@@ -124,7 +130,10 @@ export function pathLength(path: string): number {
 export function queryParameter(path: string, name: string): string | undefined {
   const query = path.indexOf('?')
   if (query < 0) return undefined
-  for (const pair of path.slice(query + 1).split('#', 1)[0]!.split('&')) {
+  for (const pair of path
+    .slice(query + 1)
+    .split('#', 1)[0]!
+    .split('&')) {
     const equals = pair.indexOf('=')
     if ((equals < 0 ? pair : pair.slice(0, equals)) === name) return equals < 0 ? '' : pair.slice(equals + 1)
   }

@@ -20,7 +20,7 @@ function at(address: string, portValue: number) {
 }
 
 describe('readAccessLogs', () => {
-  it('reads ticket, endpoint and upstream among everything else', () => {
+  it('reads pool, endpoint and upstream among everything else', () => {
     const bytes = message(
       {
         commonProperties: {
@@ -30,17 +30,17 @@ describe('readAccessLogs', () => {
           startTime: { seconds: 5n },
           metadata: {
             filterMetadata: {
-              other: { endpoint: 'wrong', ticket: 'wrong' },
+              other: { endpoint: 'wrong', pool: 'wrong' },
               signalbox: {
                 endpoint: '10.0.0.1:8000',
-                ticket: 't-1',
+                pool: 't-1',
                 model: 'm',
                 queue: 3,
-                nested: { ticket: 'wrong' },
+                nested: { pool: 'wrong' },
               },
             },
           },
-          customTags: { ticket: 'wrong' },
+          customTags: { pool: 'wrong' },
         },
         request: { path: '/v1', requestHeaders: { endpoint: 'wrong' } },
         response: { responseBodyBytes: 5n },
@@ -48,10 +48,10 @@ describe('readAccessLogs', () => {
       { commonProperties: { upstreamRemoteAddress: at('fd00::1', 80) } },
       { commonProperties: { upstreamRemoteAddress: { address: { case: 'pipe', value: { path: '/run/x.sock' } } } } },
       {},
-      { commonProperties: { metadata: { filterMetadata: { signalbox: { ticket: 7, endpoint: '' } } } } },
+      { commonProperties: { metadata: { filterMetadata: { signalbox: { pool: 7, endpoint: '' } } } } },
     )
     expect(readAccessLogs(bytes)).toEqual([
-      { endpoint: '10.0.0.1:8000', ticket: 't-1', upstream: '10.0.0.1:8000' },
+      { endpoint: '10.0.0.1:8000', pool: 't-1', upstream: '10.0.0.1:8000' },
       { upstream: '[fd00::1]:80' },
       { upstream: '/run/x.sock' },
       {},

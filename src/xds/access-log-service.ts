@@ -9,8 +9,8 @@ import { type sendUnaryData, type ServerReadableStream, status } from '@grpc/grp
 export interface AccessLogEntry {
   /** The endpoint that was picked. */
   readonly endpoint?: string
-  /** Names the decision. */
-  readonly ticket?: string
+  /** `namespace/name` of the pool that it was picked from. */
+  readonly pool?: string
   /** `ip:port` (IPv6 in brackets) of the last attempt, or the path of a socket. */
   readonly upstream?: string
 }
@@ -73,7 +73,7 @@ export function readAccessLogs(message: Uint8Array): AccessLogEntry[] {
 }
 
 function readEntry(bytes: Uint8Array): AccessLogEntry {
-  const entry: { endpoint?: string; ticket?: string; upstream?: string } = {}
+  const entry: { endpoint?: string; pool?: string; upstream?: string } = {}
   eachPart(bytes, HttpEntry.COMMON_PROPERTIES, common => {
     eachPart(common, Common.UPSTREAM_REMOTE_ADDRESS, address => {
       const upstream = readAddress(address)
@@ -85,7 +85,7 @@ function readEntry(bytes: Uint8Array): AccessLogEntry {
         if (namespace !== METADATA_NAMESPACE) return
         eachPart(struct, Struct.FIELDS, field => {
           const [key, value] = readMapEntry(field)
-          if (key === 'endpoint' || key === 'ticket') eachPart(value, Value.STRING, text => (entry[key] = decode(text)))
+          if (key === 'endpoint' || key === 'pool') eachPart(value, Value.STRING, text => (entry[key] = decode(text)))
         })
       })
     })

@@ -233,11 +233,11 @@ describe('AdsServer', () => {
     const log = create(StreamAccessLogsMessageSchema, {
       logEntries: {
         case: 'httpLogs',
-        value: { logEntry: [{ commonProperties: { metadata: { filterMetadata: { signalbox: { ticket: 't' } } } } }] },
+        value: { logEntry: [{ commonProperties: { metadata: { filterMetadata: { signalbox: { pool: 't' } } } } }] },
       },
     })
     expect(await send(toBinary(StreamAccessLogsMessageSchema, log))).toBe(status.OK)
-    expect(entries).toEqual([{ ticket: 't' }])
+    expect(entries).toEqual([{ pool: 't' }])
     expect(await send(Uint8Array.of(0x12, 0xff))).toBe(status.INVALID_ARGUMENT)
     expect(entries).toHaveLength(1)
   })

@@ -32,11 +32,37 @@ export class SnapshotCache {
     return this.#snapshot
   }
 
+  /** Throws `InvalidResourcesError` with all problems where `set` would; changes nothing. */
+  check(resources: EnvoyResources): void {
+    this.#read(resources)
+  }
+
   /**
    * Replaces everything and tells the listeners when something changed; returns whether it did. The objects must not be changed
    * afterwards. Throws `InvalidResourcesError` with all problems and keeps what it had.
    */
   set(resources: EnvoyResources): boolean {
+    const types = this.#read(resources)
+    const before = this.#snapshot
+    const next = new Map<string, TypeSnapshot>()
+    for (const [typeUrl, map] of types) next.set(typeUrl, { version: versionOf(map.values()), resources: map })
+    this.#snapshot = next
+    const changed =
+      before === undefined ||
+      before.size !== next.size ||
+      [...next].some(([url, type]) => before.get(url)?.version !== type.version)
+    if (changed) for (const listener of this.#listeners) listener()
+    return changed
+  }
+
+  /** Calls `listener` after each change until the returned function is called. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Everything encoded, by type and name. */
+  #read(resources: EnvoyResources): Map<string, Map<string, EncodedResource>> {
     const problems: Problem[] = []
     const types = new Map<string, Map<string, EncodedResource>>([
       [TypeUrl.CLUSTER, new Map()],
@@ -63,23 +89,7 @@ export class SnapshotCache {
     add(resources.secrets, TypeUrl.SECRET)
     add(resources.others)
     if (problems.length > 0) throw new InvalidResourcesError(problems)
-
-    const before = this.#snapshot
-    const next = new Map<string, TypeSnapshot>()
-    for (const [typeUrl, map] of types) next.set(typeUrl, { version: versionOf(map.values()), resources: map })
-    this.#snapshot = next
-    const changed =
-      before === undefined ||
-      before.size !== next.size ||
-      [...next].some(([url, type]) => before.get(url)?.version !== type.version)
-    if (changed) for (const listener of this.#listeners) listener()
-    return changed
-  }
-
-  /** Calls `listener` after each change until the returned function is called. */
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return types
   }
 
   #encode(json: JsonObject, typeUrl: string | undefined): EncodedResource {

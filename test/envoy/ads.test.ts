@@ -76,7 +76,7 @@ function resources({ clusters, route, connectTimeout = '1s', statPrefix = 'front
   }
   const metadata = {
     '@type': type('extensions.filters.http.set_metadata.v3.Config'),
-    metadata: [{ metadata_namespace: 'signalbox', value: { ticket: 't-1', endpoint: 'e-1' } }],
+    metadata: [{ metadata_namespace: 'signalbox', value: { pool: 't-1', endpoint: 'e-1' } }],
   }
   const manager = {
     '@type': HTTP_MANAGER,
@@ -208,7 +208,7 @@ describeOnEnvoy('AdsServer', ({ path: binary }) => {
       [TypeUrl.ROUTE, 1],
     ])
     await waitFor('the access log', () => entries.length === 2)
-    expect(entries[0]).toEqual({ ticket: 't-1', endpoint: 'e-1', upstream: `127.0.0.1:${one.port}` })
+    expect(entries[0]).toEqual({ pool: 't-1', endpoint: 'e-1', upstream: `127.0.0.1:${one.port}` })
   })
 
   it('moves endpoints, clusters and routes under load without a failed request', async () => {

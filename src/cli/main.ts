@@ -1,0 +1,57 @@
+import { type Command, UsageError } from './command.ts'
+
+/** Commands by name; each is loaded when it is called. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./serve/serve-command.ts')).serveCommand,
+  demo: async () => (await import('./demo/demo-command.ts')).demoCommand,
+  sim: async () => (await import('./sim.ts')).simCommand,
+  validate: async () => (await import('./validate.ts')).validateCommand,
+  compile: async () => (await import('./compile.ts')).compileCommand,
+  bootstrap: async () => (await import('./bootstrap.ts')).bootstrapCommand,
+  envoy: async () => (await import('./envoy/envoy-command.ts')).envoyCommand,
+}
+
+async function help(): Promise<string> {
+  const lines = await Promise.all(
+    Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(10)} ${(await load()).summary}`),
+  )
+  return `Usage: signalbox COMMAND [options]
+
+Signalbox decides while Envoy carries the bytes: an Envoy external processor and an xDS management server in one.
+
+Commands:
+${lines.join('\n')}
+
+'signalbox COMMAND --help' tells the options of a command.
+`
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(await help())
+    return name === undefined ? 2 : 0
+  }
+  const load = COMMANDS[name]
+  if (load === undefined) throw new UsageError(`there is no command '${name}'; see 'signalbox --help'`)
+  const command = await load()
+  if (rest.includes('--help') || rest.includes('-h')) {
+    process.stdout.write(command.help)
+    return 0
+  }
+  const abort = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => abort.abort(signal))
+  return await command.run(rest, { stdout: process.stdout, stderr: process.stderr, signal: abort.signal })
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2))
+} catch (error) {
+  if (error instanceof UsageError) {
+    process.stderr.write(`signalbox: ${error.message}\n`)
+    process.exitCode = 2
+  } else {
+    process.stderr.write(`signalbox: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,127 @@
+import type { ModeOverride } from '../../extproc/exchange.ts'
+import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
+import { UsageError } from '../command.ts'
+import { joinHostPort, parseCount, parseListen, parseOptions } from '../options.ts'
+
+export interface ServeOptions {
+  /** Configuration files and folders. */
+  readonly config: readonly string[]
+  readonly xds: { readonly host: string; readonly port: number } | undefined
+  readonly extProc: { readonly host: string; readonly port: number } | { readonly path: string }
+  readonly admin: { readonly host: string; readonly port: number } | undefined
+  /** `host:port` of ext_proc and xDS as Envoy reaches them, where that is not where we listen. */
+  readonly advertise: string | undefined
+  readonly tls: 'off' | 'self-signed' | { readonly certFile: string; readonly keyFile: string }
+  readonly clientCaFile: string | undefined
+  /** `namespace/name` of the pool for gateways whose configuration is not ours. */
+  readonly pool: string | undefined
+  readonly modeOverride: ModeOverride
+  readonly maxHeldBytes: number
+  readonly maxConnectionAgeMs: number | undefined
+  readonly drainMs: number
+  readonly accessLogService: boolean
+  /** FileDescriptorSet with further Envoy types, for raw resources. */
+  readonly descriptors: string | undefined
+  readonly logLevel: LogLevel
+}
+
+export const SERVE_HELP = `Usage: signalbox serve --config FILE|FOLDER [options]
+
+Runs Signalbox: the xDS server that configures Envoys, the ext_proc service that decides their requests, and the admin port.
+Configuration is read again when it changes; a bad one is refused whole, with every error, and the last good one stays.
+
+  --config PATH            file or folder of YAML or JSON; may be given several times
+  --ext-proc HOST:PORT     where the ext_proc service (and its gRPC health) listens [127.0.0.1:9002]; unix:/PATH for a socket
+  --xds HOST:PORT          where the xDS server listens [127.0.0.1:18000]; 'off' where Envoys are configured by others
+  --admin HOST:PORT        /metrics, /healthz, /readyz, /pools, /clients [127.0.0.1:9090]; 'off'
+  --advertise HOST         how Envoys reach this host [where we listen]
+
+  --pool NAMESPACE/NAME    serve streams of gateways that we don't configure as the endpoint picker of this InferencePool
+  --mode-override MODE     when such a gateway sends no bodies: none (decide on headers), buffered, full-duplex (Envoy 1.40) [none]
+  --tls MODE               ext_proc over TLS: off, self-signed, or CERTFILE,KEYFILE (read again when they change) [off]
+  --client-ca FILE         require client certificates signed by this authority (with --tls)
+
+  --access-log-service on|off   in-flight counts fall by Envoy's gRPC access log; off: by the next metrics scrape [on]
+  --descriptors FILE       a FileDescriptorSet, for raw Envoy resources with types or fields that Signalbox does not know
+  --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
+  --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
+  --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
+  --log-level LEVEL        trace, debug, info, warn, error, silent [info]
+`
+
+export function parseServeOptions(argv: readonly string[]): ServeOptions {
+  const { values } = parseOptions(argv, {
+    config: { type: 'string', multiple: true },
+    'ext-proc': { type: 'string', default: '127.0.0.1:9002' },
+    xds: { type: 'string', default: '127.0.0.1:18000' },
+    admin: { type: 'string', default: '127.0.0.1:9090' },
+    advertise: { type: 'string' },
+    pool: { type: 'string' },
+    'mode-override': { type: 'string', default: 'none' },
+    tls: { type: 'string', default: 'off' },
+    'client-ca': { type: 'string' },
+    'access-log-service': { type: 'string', default: 'on' },
+    descriptors: { type: 'string' },
+    'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
+    'max-connection-age': { type: 'string' },
+    drain: { type: 'string', default: '20' },
+    'log-level': { type: 'string', default: 'info' },
+  })
+  if (values.config === undefined) throw new UsageError("serve: --config is missing; see 'signalbox serve --help'")
+  const logLevel = values['log-level']
+  if (!isLogLevel(logLevel)) throw new UsageError(`--log-level: '${logLevel}' is no level`)
+  const age = values['max-connection-age']
+  const extProc = values['ext-proc']
+  return {
+    config: values.config,
+    xds: values.xds === 'off' ? undefined : parseListen(values.xds, '--xds'),
+    extProc: extProc.startsWith('unix:') ? { path: extProc.slice(5) } : parseListen(extProc, '--ext-proc'),
+    admin: values.admin === 'off' ? undefined : parseListen(values.admin, '--admin'),
+    advertise: values.advertise,
+    tls: parseTls(values.tls),
+    clientCaFile: parseClientCa(values['client-ca'], values.tls),
+    pool: parsePool(values.pool),
+    modeOverride: parseModeOverride(values['mode-override']),
+    maxHeldBytes: parseCount(values['max-held-bytes'], '--max-held-bytes', 1),
+    maxConnectionAgeMs: age === undefined ? undefined : parseCount(age, '--max-connection-age', 1) * 1000,
+    drainMs: parseCount(values.drain, '--drain') * 1000,
+    accessLogService: parseSwitch(values['access-log-service'], '--access-log-service'),
+    descriptors: values.descriptors,
+    logLevel,
+  }
+}
+
+/** How an Envoy reaches a service that listens on `host`. An address that means "all" has to be replaced. */
+export function reachableAt(options: ServeOptions, host: string, port: number): string {
+  const wildcard = host === '0.0.0.0' || host === '::'
+  return joinHostPort(options.advertise ?? (wildcard ? '127.0.0.1' : host), port)
+}
+
+function parseTls(text: string): ServeOptions['tls'] {
+  if (text === 'off' || text === 'self-signed') return text
+  const [certFile, keyFile, more] = text.split(',')
+  if (!certFile || !keyFile || more !== undefined)
+    throw new UsageError(`--tls: '${text}' is neither off, self-signed nor CERTFILE,KEYFILE`)
+  return { certFile, keyFile }
+}
+
+function parseClientCa(file: string | undefined, tls: string): string | undefined {
+  if (file !== undefined && tls === 'off') throw new UsageError('--client-ca needs --tls')
+  return file
+}
+
+function parsePool(text: string | undefined): string | undefined {
+  if (text !== undefined && !/^[^/]+\/[^/]+$/.test(text))
+    throw new UsageError(`--pool: '${text}' is not NAMESPACE/NAME`)
+  return text
+}
+
+function parseModeOverride(text: string): ModeOverride {
+  if (text === 'none' || text === 'buffered' || text === 'full-duplex') return text
+  throw new UsageError(`--mode-override: '${text}' is neither none, buffered nor full-duplex`)
+}
+
+function parseSwitch(text: string, option: string): boolean {
+  if (text === 'on' || text === 'off') return text === 'on'
+  throw new UsageError(`${option}: '${text}' is neither on nor off`)
+}

@@ -1,0 +1,199 @@
+import { readFile } from 'node:fs/promises'
+import { type AdminServer, startAdminServer } from '../../admin/admin-server.ts'
+import { FileSource } from '../../config/file-source.ts'
+import { ExtProcService } from '../../extproc/service.ts'
+import { HealthService } from '../../grpc/health-service.ts'
+import { listenHttp2 } from '../../grpc/http2-transport.ts'
+import type { TlsOptions } from '../../grpc/tls.ts'
+import type { TransportServer } from '../../grpc/transport.ts'
+import { LinkedPlan } from '../../pipeline/linked-plan.ts'
+import { Outcomes } from '../../pipeline/outcomes.ts'
+import { ENTRY_METADATA } from '../../pipeline/plan.ts'
+import type { Log } from '../../telemetry/log.ts'
+import { Metrics } from '../../telemetry/metrics.ts'
+import { AdsServer } from '../../xds/ads-server.ts'
+import { ResourceRegistry } from '../../xds/registry.ts'
+import { SnapshotCache } from '../../xds/snapshot-cache.ts'
+import { joinHostPort } from '../options.ts'
+import { Configuration } from './configuration.ts'
+import { describeMetrics } from './describe-metrics.ts'
+import { reachableAt, type ServeOptions } from './options.ts'
+import { Scrapers } from './scrapers.ts'
+
+/** A running Signalbox: every part of it, wired. */
+export class Signalbox {
+  readonly #options: ServeOptions
+  readonly #log: Log
+  readonly #outcomes = new Outcomes()
+  readonly #plan: LinkedPlan
+  readonly #scrapers: Scrapers
+  readonly #health = new HealthService()
+  readonly #registry = new ResourceRegistry()
+  readonly #cache = new SnapshotCache(this.#registry)
+  readonly #metrics = new Metrics()
+  #extProc: TransportServer | undefined
+  #service: ExtProcService | undefined
+  #ads: AdsServer | undefined
+  #admin: AdminServer | undefined
+  #files: FileSource | undefined
+  #configuration: Configuration | undefined
+  #xdsPort = 0
+  #draining = false
+
+  constructor(options: ServeOptions, log: Log) {
+    this.#options = options
+    this.#log = log
+    this.#scrapers = new Scrapers(log)
+    this.#plan = new LinkedPlan({
+      outcomes: this.#outcomes,
+      nowMs: Date.now,
+      random: Math.random,
+      pool: { releaseBy: releaseMode(options), seed: (Math.random() * 0x7fffffff) | 0 },
+    })
+  }
+
+  get extProcAddress(): string {
+    return this.#extProc?.address ?? ''
+  }
+
+  get xdsPort(): number {
+    return this.#xdsPort
+  }
+
+  get adminAddress(): string {
+    return this.#admin?.address ?? ''
+  }
+
+  /** Starts everything. Rejects when an address cannot be had, or when the first configuration is bad. */
+  async start(): Promise<void> {
+    const options = this.#options
+    if (options.descriptors !== undefined) this.#registry.loadDescriptors(await readFile(options.descriptors))
+    await this.#startExtProc()
+    if (options.xds !== undefined) await this.#startXds(options.xds)
+    this.#configuration = new Configuration({
+      compile: {
+        extProc: this.#extProcUpstream(),
+        ...(options.xds !== undefined && options.accessLogService
+          ? { accessLogService: { addresses: [reachableAt(options, options.xds.host, this.#xdsPort)] } }
+          : {}),
+        ...(options.pool === undefined ? {} : { defaultPool: options.pool }),
+      },
+      log: this.#log,
+      // The plan goes first: an Envoy must never have a route whose entry we don't know.
+      apply: ({ plan, envoy }) => {
+        this.#cache.check(envoy)
+        this.#plan.update(plan)
+        this.#scrapers.follow(this.#plan.pools.values())
+        if (options.xds !== undefined) this.#cache.set(envoy)
+        this.#health.setReady(!this.#draining)
+      },
+    })
+    this.#files = new FileSource(options.config, set => this.#configuration!.take(set))
+    await this.#files.start()
+    this.#configuration.throwUnlessApplied()
+    if (options.admin !== undefined) await this.#startAdmin(options.admin)
+    this.#log.info(
+      {
+        extProc: this.extProcAddress,
+        ...(options.xds === undefined ? {} : { xds: joinHostPort(options.xds.host, this.#xdsPort) }),
+        admin: this.adminAddress,
+      },
+      'Signalbox serves',
+    )
+  }
+
+  /** Not ready, no new streams, open ones finish within the drain time; then everything is closed. */
+  async stop(): Promise<void> {
+    this.#draining = true
+    this.#health.setReady(false)
+    await this.#files?.stop()
+    await this.#extProc?.drain(this.#options.drainMs)
+    this.#service?.close()
+    this.#scrapers.stop()
+    await this.#ads?.close()
+    await this.#admin?.close()
+  }
+
+  async #startExtProc(): Promise<void> {
+    const { extProc, maxHeldBytes, modeOverride, maxConnectionAgeMs } = this.#options
+    const onError = (error: unknown) => this.#log.error({ err: error }, 'ext_proc: internal error')
+    this.#service = new ExtProcService({
+      decider: headers => {
+        const id = headers[ENTRY_METADATA]
+        return this.#plan.entry(Array.isArray(id) ? id[0] : id)
+      },
+      maxHeldBytes,
+      modeOverride,
+      retainsParts: true,
+      onError,
+    })
+    const tls = this.#tls()
+    this.#extProc = await listenHttp2({
+      services: [this.#service, ...this.#health.services],
+      listen: 'path' in extProc ? extProc : { host: extProc.host, port: extProc.port },
+      ...(tls === undefined ? {} : { tls }),
+      ...(maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs }),
+      onError: (error, source, detail) => this.#log.error({ err: error, source, detail }, 'ext_proc transport'),
+    })
+  }
+
+  #tls(): TlsOptions | undefined {
+    const { tls, clientCaFile } = this.#options
+    if (tls === 'off') return undefined
+    return {
+      certificate: tls === 'self-signed' ? { kind: 'self-signed' } : { kind: 'files', ...tls },
+      ...(clientCaFile === undefined ? {} : { clientCaFile }),
+    }
+  }
+
+  #extProcUpstream() {
+    const { extProc } = this.#options
+    return 'path' in extProc
+      ? { pipes: [extProc.path] }
+      : { addresses: [reachableAt(this.#options, extProc.host, this.#extProc!.port)] }
+  }
+
+  async #startXds({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
+    this.#ads = new AdsServer({
+      cache: this.#cache,
+      listen: { address: joinHostPort(host, port) },
+      onNack: ({ nodeId, typeUrl, message }) =>
+        this.#log.error({ node: nodeId, type: typeUrl, message }, 'Envoy refused a configuration'),
+      onAck: ({ nodeId, typeUrl, version }) =>
+        this.#log.debug({ node: nodeId, type: typeUrl, version }, 'Envoy took a configuration'),
+      ...(this.#options.accessLogService
+        ? {
+            onAccessLog: ({ endpoint, pool }) => {
+              if (endpoint !== undefined && pool !== undefined) this.#plan.pools.get(pool)?.releaseAddress(endpoint)
+            },
+          }
+        : {}),
+    })
+    this.#xdsPort = await this.#ads.listen()
+  }
+
+  async #startAdmin({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
+    describeMetrics(this.#metrics, {
+      outcomes: this.#outcomes,
+      pools: this.#plan.pools,
+      service: this.#service!,
+      transport: this.#extProc!,
+      scrapers: this.#scrapers,
+    })
+    this.#admin = await startAdminServer(host, port, {
+      metrics: async () => ({ contentType: this.#metrics.contentType, body: await this.#metrics.page() }),
+      notReady: () => (this.#draining ? 'draining' : undefined),
+      documents: {
+        '/pools': () => Object.fromEntries([...this.#plan.pools].map(([name, pool]) => [name, pool.snapshot()])),
+        '/clients': () => this.#ads?.status() ?? [],
+        '/configuration': () => this.#configuration!.status(),
+      },
+    })
+  }
+}
+
+/** Who tells that a request is over: the access log of our own fleet, or the response where we follow it (pool attach). */
+function releaseMode({ xds, accessLogService }: ServeOptions): 'access-log' | 'response' | 'scrape' {
+  if (xds === undefined) return 'response'
+  return accessLogService ? 'access-log' : 'scrape'
+}
