@@ -40,6 +40,20 @@ describeWithEngine('docker-compose.yml', ([program, ...first]) => {
     return sendHttp1({ port: gateway, path: '/v1/chat/completions', headers, body })
   }
 
+  /** Waits for a good answer; when none comes, says what the last one was and what the services wrote. */
+  async function untilAnswered(what: string): Promise<void> {
+    const probe = async (): Promise<true> => {
+      const { status, body } = await chat('qwen-2.5-7b')
+      if (status !== 200) throw new Error(`${status} ${body.toString()}`)
+      return true
+    }
+    try {
+      await waitFor(what, probe, { timeoutMs: 30_000, intervalMs: 300 })
+    } catch (error) {
+      throw new Error(`${String(error)}\n${await compose('logs', '--no-color', '--tail', '5')}`, { cause: error })
+    }
+  }
+
   beforeAll(async () => {
     if (process.env['NODE_IMAGE'] === undefined || process.env['ENVOY_IMAGE'] === undefined) {
       const temp = await makeTempFolder()
@@ -57,14 +71,7 @@ describeWithEngine('docker-compose.yml', ([program, ...first]) => {
     env['SIGNALBOX_ADMIN_PORT'] = String(await freePort())
     env['SIGNALBOX_IMAGE'] = `${project}:latest`
     await compose('up', '--build', '--detach')
-    try {
-      await waitFor('the first answer through Envoy', async () => (await chat('qwen-2.5-7b')).status === 200, {
-        timeoutMs: 60_000,
-        intervalMs: 300,
-      })
-    } catch (error) {
-      throw new Error(`${String(error)}\n${await compose('logs', '--tail', '40')}`, { cause: error })
-    }
+    await untilAnswered('the first answer through Envoy')
   }, START_MS)
 
   afterAll(async () => {
@@ -96,10 +103,7 @@ describeWithEngine('docker-compose.yml', ([program, ...first]) => {
     // Fail closed: what isn't decided isn't let through.
     expect((await chat('qwen-2.5-7b')).status).toBeGreaterThanOrEqual(500)
     await compose('start', 'signalbox')
-    await waitFor('Envoy to find Signalbox again', async () => (await chat('qwen-2.5-7b')).status === 200, {
-      timeoutMs: 30_000,
-      intervalMs: 300,
-    })
+    await untilAnswered('Envoy to find Signalbox again')
   }, 120_000)
 
   it('goes around a model server that is gone', async () => {
