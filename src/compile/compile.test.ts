@@ -45,7 +45,7 @@ describe('golden files', () => {
       const text = readFileSync(folder + name, 'utf8')
       const set = readTexts([{ file: 'test.yaml', text }])
       const forwards = compile(set.items, OPTIONS)
-      const backwards = compile([...set.items].reverse(), OPTIONS)
+      const backwards = compile(set.items.toReversed(), OPTIONS)
       expect(backwards).toEqual(forwards)
     }
   })

@@ -68,7 +68,7 @@ async function readText(file: string, problems: Problem[]): Promise<string | und
     }
     return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
   } catch (error) {
-    const notUtf8 = error instanceof TypeError
+    const notUtf8 = codeOf(error) === 'ERR_ENCODING_INVALID_ENCODED_DATA'
     problems.push(fileError(file, notUtf8 ? 'encoding' : 'unreadable', notUtf8 ? 'is not UTF-8 text' : reason(error)))
     return undefined
   }
@@ -78,8 +78,12 @@ function fileError(file: string, code: string, message: string): Problem {
   return { severity: 'error', code, message, position: { file } }
 }
 
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined
+}
+
 function reason(error: unknown): string {
-  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+  const code = codeOf(error)
   if (code === 'ENOENT') return 'no such file or folder'
   if (code === 'EACCES') return 'permission denied'
   return error instanceof Error ? error.message : String(error)

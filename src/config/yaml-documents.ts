@@ -1,8 +1,20 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from 'yaml'
+import {
+  type Alias,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+  visit,
+} from 'yaml'
 import type { FieldPath, Position, Problem } from './problem.ts'
 
 /** More aliases than this to one anchor's content is taken for a bomb. */
 const MAX_ALIASES = 100
+const MAX_LOOKED_UP = 1000
 const MAX_PROBLEMS_PER_FILE = 50
 
 /** One YAML document as plain data, with the way back to the text. */
@@ -37,6 +49,12 @@ export function parseYaml(text: string, file: string): YamlResult {
     }
     if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) continue
     if (document.errors.length > 0) continue
+    const unresolved = unresolvedAliases(document)
+    for (const { source, range } of unresolved) {
+      const message = `there is no anchor "${source}" before this alias`
+      problems.push({ severity: 'error', code: 'yaml', message, position: at(range?.[0] ?? 0) })
+    }
+    if (unresolved.length > 0) continue
     try {
       const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
       documents.push({ value, locate: path => at(offsetOf(document, path)) })
@@ -51,6 +69,19 @@ export function parseYaml(text: string, file: string): YamlResult {
     problems.push({ severity: 'error', code: 'yaml', message: `and ${more} more syntax errors`, position: { file } })
   }
   return { documents, problems }
+}
+
+/** Looking an alias up walks the document, so a document full of them isn't looked at any further. */
+function unresolvedAliases(document: Document.Parsed): Alias[] {
+  const result: Alias[] = []
+  let left = MAX_LOOKED_UP
+  visit(document, {
+    Alias: (_, alias) => {
+      if (alias.resolve(document) === undefined) result.push(alias)
+      return --left > 0 ? undefined : visit.BREAK
+    },
+  })
+  return result
 }
 
 function codeOf(yamlCode: string): string {

@@ -215,7 +215,9 @@ function redirectJson(
 ): RedirectActionJson {
   const { scheme, hostname, port, statusCode } = redirect
   const target = port ?? (scheme === undefined ? listenerPort : WELL_KNOWN_PORTS[scheme])
-  const implied = scheme === undefined ? target === 80 || target === 443 : target === WELL_KNOWN_PORTS[scheme]
+  const wellKnown = scheme === undefined ? target === 80 || target === 443 : target === WELL_KNOWN_PORTS[scheme]
+  // Envoy keeps the port of the Host header, unless it is the scheme's own: another one has to be replaced.
+  const implied = wellKnown && (listenerPort === 80 || listenerPort === 443)
   return {
     responseCode: REDIRECT_CODES[statusCode],
     ...(scheme === undefined ? {} : { schemeRedirect: scheme }),
