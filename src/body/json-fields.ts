@@ -53,7 +53,7 @@ export class FieldTable {
     this.#tooLong = new Uint8Array(size)
     this.#keptStarts = new Int32Array(size)
     this.#keptEnds = new Int32Array(size)
-    this.#texts = new Array<string | undefined>(size).fill(undefined)
+    this.#texts = Array.from<string | undefined>({ length: size })
   }
 
   reset(): void {

@@ -5,7 +5,7 @@
  * - `span`: only type, offsets and count.
  * - `stream`: as `span`, and the raw bytes of the first occurrence go to the scanner's `sink` as they come.
  */
-export type WantedKind = 'text' | 'span' | 'stream'
+type WantedKind = 'text' | 'span' | 'stream'
 
 /** One field. The same path may be wanted in several kinds. */
 export interface Wanted {

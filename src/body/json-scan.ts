@@ -61,7 +61,6 @@ const DEAD_OBJECT = 2
 const LIVE_OBJECT = 3
 
 const QUOTE = 0x22
-const BACKSLASH = 0x5c
 const TRUE = Buffer.from('true')
 const FALSE = Buffer.from('false')
 const NULL = Buffer.from('null')

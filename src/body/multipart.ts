@@ -5,7 +5,7 @@
  * Strict where readers of a form disagree: lines end with CRLF, a delimiter is followed by CRLF or `--`, part headers are
  * unambiguous. Otherwise the body is INVALID. Text before the first and after the last delimiter is ignored.
  */
-import { parsePartHeaders } from './multipart-header.ts'
+import { multipartBoundary, parsePartHeaders } from './multipart-header.ts'
 import { ScanState } from './scan-state.ts'
 
 export interface MultipartLimits {
@@ -18,11 +18,13 @@ export interface MultipartLimits {
 }
 
 /**
+ * - `no_boundary`: what `begin` refused.
  * - `bad_delimiter`, `bad_part_header`, `unexpected_end`: no multipart/form-data, or one that readers understand differently.
  * - `encoded_value`: the wanted field has a content-transfer-encoding.
  * - `header_too_long`, `too_many_parts`: a limit.
  */
 export type MultipartErrorCode =
+  | 'no_boundary'
   | 'bad_delimiter'
   | 'bad_part_header'
   | 'encoded_value'
@@ -50,17 +52,18 @@ const FAILED = 7
 const CR = 0x0d
 const LF = 0x0a
 const DASH = 0x2d
+const NONE = Buffer.alloc(0)
 const HEADERS_END = Buffer.from('\r\n\r\n')
 
 const indexOf = Buffer.prototype.indexOf
 
-/** Scans one body after the other (`reset`) for the same field and boundary; keeps no reference to a chunk. */
-export class MultipartScanner {
-  readonly #field: string
-  readonly #delimiter: Buffer
+/** Reads one body after the other (`begin`); keeps no reference to a chunk. */
+export class MultipartField {
   readonly #maxValueBytes: number
   readonly #maxHeaderBytes: number
   readonly #maxParts: number
+  #field = ''
+  #delimiter: Buffer = NONE
 
   #state = CONTENT
   #offset = 0
@@ -74,23 +77,23 @@ export class MultipartScanner {
   /** Inside the first text part of the field. */
   #capturing = false
   #tooLong = false
-  readonly #value: Buffer
+  #value: Buffer = NONE
   #valueBytes = 0
   #start = -1
   #end = -1
   #count = 0
 
-  /** @param boundary from `multipartBoundary` */
-  constructor(boundary: string, field: string, limits: MultipartLimits = {}) {
-    this.#field = field
-    this.#delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
+  constructor(limits: MultipartLimits = {}) {
     this.#maxValueBytes = limits.maxValueBytes ?? 4096
     this.#maxHeaderBytes = limits.maxHeaderBytes ?? 8192
     this.#maxParts = limits.maxParts ?? 1000
-    this.#value = Buffer.allocUnsafe(this.#maxValueBytes)
   }
 
-  reset(): void {
+  /** Starts a body. False: its content type is not multipart/form-data with one valid boundary, so that it cannot be read. */
+  begin(contentType: string, field: string): boolean {
+    const boundary = multipartBoundary(contentType)
+    this.#delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
+    this.#field = field
     this.#state = CONTENT
     this.#offset = 0
     this.#error = undefined
@@ -103,6 +106,8 @@ export class MultipartScanner {
     this.#start = -1
     this.#end = -1
     this.#count = 0
+    if (boundary === undefined) this.#fail('no_boundary', 0)
+    return boundary !== undefined
   }
 
   get error(): MultipartError | undefined {
@@ -138,7 +143,7 @@ export class MultipartScanner {
   }
 
   /** The complete value, invalid UTF-8 as U+FFFD; empty when too long. It may hold any character, line breaks and NUL too. */
-  text(): string {
+  get text(): string {
     return this.complete && !this.#tooLong ? this.#value.toString('utf8', 0, this.#valueBytes) : ''
   }
 
@@ -273,6 +278,8 @@ export class MultipartScanner {
       this.#tooLong = true
       return
     }
+    // Most bodies are JSON, so that most of these objects never need it.
+    if (this.#value.length === 0) this.#value = Buffer.allocUnsafe(this.#maxValueBytes)
     this.#value.set(bytes.subarray(start, end), this.#valueBytes)
     this.#valueBytes += end - start
   }

@@ -1,0 +1,553 @@
+import { describe, expect, it } from '@jest/globals'
+import * as fc from 'fast-check'
+import { FieldType } from './json-fields.ts'
+import { compileScan, type ScanLimits, type Wanted } from './json-program.ts'
+import { JsonScanner, ScanState } from './json-scan.ts'
+import { cutAt, cutPositions, everySplit, feedLent, mutate, random } from './testing.ts'
+
+const WANTED: readonly Wanted[] = [
+  { path: ['model'], kind: 'text' },
+  { path: ['a', 'b'], kind: 'text' },
+  { path: ['a'], kind: 'span' },
+  { path: ['messages'], kind: 'stream' },
+  { path: ['messages', 'é'], kind: 'stream' },
+  { path: ['', 'model'], kind: 'text' },
+  { path: [], kind: 'span' },
+]
+
+interface Outcome {
+  readonly state: ScanState
+  readonly error: unknown
+  readonly offset: number
+  readonly fields: readonly unknown[]
+  readonly streamed: readonly string[]
+}
+
+function outcomeOf(scanner: JsonScanner, wanted: readonly Wanted[], chunks: readonly Uint8Array[]): Outcome {
+  const streamed = wanted.map(() => '')
+  scanner.sink = (index, chunk, start, end) => {
+    expect(start).toBeLessThan(end)
+    streamed[index] += Buffer.from(chunk.subarray(start, end)).toString('latin1')
+  }
+  feedLent(chunks, chunk => scanner.feed(chunk))
+  const state = scanner.finish()
+  const fields = wanted.map((_, i) => ({
+    type: scanner.type(i),
+    text: scanner.text(i),
+    start: scanner.start(i),
+    end: scanner.end(i),
+    complete: scanner.complete(i),
+    count: scanner.count(i),
+    repeated: scanner.repeated(i),
+    tooLong: scanner.tooLong(i),
+  }))
+  // What is streamed of a broken body depends on the chunks, and says so.
+  return {
+    state,
+    error: scanner.error,
+    offset: scanner.offset,
+    fields,
+    streamed: state === ScanState.DONE ? streamed : [],
+  }
+}
+
+function scan(body: string | Uint8Array, wanted: readonly Wanted[] = WANTED, limits?: ScanLimits): Outcome {
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body
+  return outcomeOf(new JsonScanner(compileScan(wanted, limits)), wanted, [bytes])
+}
+
+function scanned(body: string | Uint8Array, wanted: readonly Wanted[] = WANTED, limits?: ScanLimits): JsonScanner {
+  const scanner = new JsonScanner(compileScan(wanted, limits))
+  scanner.feed(typeof body === 'string' ? Buffer.from(body) : body)
+  return scanner
+}
+
+describe('agrees with JSON.parse on', () => {
+  const valid = [
+    '{}',
+    '[]',
+    '""',
+    '0',
+    '-0',
+    '12.5e-3',
+    '1E5',
+    'true',
+    'false',
+    'null',
+    ' \t\r\n{ \n"model" \t:\r"m" , "x" : [ ] , "y" : { } } \n',
+    '{"a":{"b":[{"b":1}]},"model":{"model":"deep"}}',
+    '[{"model":"in an array"},[[[]]],"\\\\","\\"",-1.0e+10]',
+    '{"":{"model":"empty key"},"mod\\u0065l":"escaped"}',
+    '{"model":"\\u00e9\\ud83d\\ude00\\n\\/\\b\\f\\r\\t\\"\\\\"}',
+    '{"model":"\\ud800"}',
+    '{"model":"中文","messages":{"é":[1,"x"]}}',
+    '{"model":1.50,"a":{"b":null}}',
+    `"${'x'.repeat(200)}\\\\"`,
+    `{"x":"${'\\"'.repeat(100)}${'y'.repeat(70)}\\\\","model":"m"}`,
+    '1 ',
+    `{"x":"\u007f\u2028"}`,
+  ]
+  const invalid = [
+    '',
+    ' ',
+    '{',
+    '[',
+    '"',
+    '"\\"',
+    '{"a":}',
+    '{,}',
+    '[1,]',
+    '[,1]',
+    '{"a" 1}',
+    '{"a":1,}',
+    '{"a":1 "b":2}',
+    '{a:1}',
+    "{'a':1}",
+    '{"a"}',
+    '{"a",1}',
+    '{1:2}',
+    'nul',
+    'nulll',
+    'True',
+    'tru',
+    '01',
+    '-',
+    '-a',
+    '+1',
+    '.5',
+    '1.',
+    '1.e3',
+    '1e',
+    '1e+',
+    '1-2',
+    '1.2.3',
+    '--1',
+    'NaN',
+    'Infinity',
+    '0x10',
+    '[1 2]',
+    '{]',
+    '[}',
+    '{"a":[}]',
+    ']',
+    '}',
+    ',',
+    ':',
+    '{}{}',
+    '1 2',
+    '"a""b"',
+    '[1]]',
+    '{"model":"m"}x',
+    '{"model":"a\\x"}',
+    '{"model":"a\\u12g4"}',
+    '{"model":"a\nb"}',
+    '{"mo\\x":1}',
+    '{"mo\u0001":1}',
+    '/* no */ 1',
+    '\u00a01',
+    '\u0000',
+    '{"model":"m"}\u0000',
+    '\u{FEFF}\u{FEFF}1',
+    '{"a":01}',
+    '{"a":tru}',
+    '{"a":1.}',
+  ]
+  it.each(valid)('valid: %j', text => {
+    expect(() => JSON.parse(text) as unknown).not.toThrow()
+    for (const chunks of everySplit(Buffer.from(text)))
+      expect(outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks)).toEqual(scan(text))
+    expect(scan(text).state).toBe(ScanState.DONE)
+  })
+  it.each(invalid)('invalid: %j', text => {
+    expect(() => JSON.parse(text) as unknown).toThrow()
+    for (const chunks of everySplit(Buffer.from(text)))
+      expect(outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks)).toEqual(scan(text))
+    expect(scan(text).state).toBe(ScanState.INVALID)
+  })
+})
+
+describe('fields', () => {
+  const model = 0
+  it('are found by their path only', () => {
+    const scanner = scanned(
+      '{"x":{"model":1},"y":[{"model":2}],"models":3,"mode":4,"Model":5,"a":{"model":6,"a":{"b":7}}}',
+    )
+    expect(scanner.type(model)).toBe(FieldType.ABSENT)
+    expect(scanner.start(model)).toBe(-1)
+    expect(scanner.type(1)).toBe(FieldType.ABSENT)
+    expect(scanner.type(2)).toBe(FieldType.OBJECT)
+  })
+
+  it('are compared after unescaping, and counted', () => {
+    const body = '{"mod\\u0065l":"first","model":"second","\\u006D\\u006F\\u0064\\u0065\\u006C":3}'
+    const scanner = scanned(body)
+    expect(scanner.count(model)).toBe(3)
+    expect(scanner.repeated(model)).toBe(true)
+    expect(scanner.text(model)).toBe('first')
+    expect(body.slice(scanner.start(model), scanner.end(model))).toBe('"first"')
+  })
+
+  it('are repeated when a key above them is', () => {
+    const scanner = scanned('{"a":{"b":1},"a":{}}')
+    expect([scanner.count(1), scanner.repeated(1), scanner.text(1)]).toEqual([1, true, '1'])
+  })
+
+  it.each([
+    ['"m"', FieldType.STRING, 'm'],
+    ['""', FieldType.STRING, ''],
+    ['-1.50e3', FieldType.NUMBER, '-1.50e3'],
+    ['true', FieldType.TRUE, 'true'],
+    ['false', FieldType.FALSE, 'false'],
+    ['null', FieldType.NULL, 'null'],
+    ['{"x":1}', FieldType.OBJECT, ''],
+    ['["m"]', FieldType.ARRAY, ''],
+  ])('have type and text: %s', (value, type, text) => {
+    const body = `{ "model" : ${value} , "z":0}`
+    for (const chunks of everySplit(Buffer.from(body))) {
+      const { fields } = outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks)
+      expect(fields[model]).toMatchObject({ type, text, start: 12, end: 12 + value.length, count: 1 })
+    }
+  })
+
+  it('show their beginning before their end', () => {
+    const scanner = scanned('{"model":"gp')
+    expect([scanner.type(model), scanner.start(model), scanner.end(model)]).toEqual([FieldType.STRING, 9, -1])
+    expect([scanner.complete(model), scanner.text(model), scanner.count(model)]).toEqual([false, '', 1])
+    expect(scanner.feed(Buffer.from('t"'))).toBe(ScanState.MORE)
+    expect([scanner.complete(model), scanner.text(model)]).toEqual([true, 'gpt'])
+  })
+
+  it('read invalid UTF-8 as U+FFFD', () => {
+    const body = Buffer.concat([Buffer.from('{"model":"a'), Buffer.from([0xff, 0xc3]), Buffer.from('"}')])
+    for (const chunks of everySplit(body))
+      expect(outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks).fields[model]).toMatchObject({
+        text: 'a\uFFFD\uFFFD',
+      })
+  })
+
+  it('count a byte order mark in their offsets', () => {
+    for (const chunks of everySplit(Buffer.from('\uFEFF{"model":"m"}'))) {
+      const { state, fields } = outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks)
+      expect(state).toBe(ScanState.DONE)
+      expect(fields[model]).toMatchObject({ text: 'm', start: 12, end: 15 })
+    }
+  })
+
+  it('stream inside each other', () => {
+    const messages = '{"x":1,"é":["a\\"b", {}]}'
+    const body = Buffer.from(`{"messages": ${messages} ,"messages":2}`)
+    for (const chunks of everySplit(body)) {
+      const { streamed } = outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks)
+      expect(streamed[3]).toBe(Buffer.from(messages).toString('latin1'))
+      expect(streamed[4]).toBe('["a\\"b", {}]')
+    }
+  })
+
+  it('may be wanted in two kinds', () => {
+    const wanted: Wanted[] = [
+      { path: ['m'], kind: 'text' },
+      { path: ['m'], kind: 'stream' },
+    ]
+    const { fields, streamed } = scan('{"m":"x"}', wanted)
+    expect(fields[0]).toMatchObject({ text: 'x' })
+    expect(streamed).toEqual(['', '"x"'])
+  })
+
+  it('can be the root', () => {
+    const wanted: Wanted[] = [{ path: [], kind: 'text' }]
+    for (const chunks of everySplit(Buffer.from(' 12.5')))
+      expect(outcomeOf(new JsonScanner(compileScan(wanted)), wanted, chunks).fields[0]).toMatchObject({
+        text: '12.5',
+        start: 1,
+        end: 5,
+      })
+  })
+
+  it('are none of an index that was not asked for', () => {
+    expect(() => scanned('{}').text(7)).toThrow(RangeError)
+  })
+})
+
+describe('limits', () => {
+  it('of depth', () => {
+    const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
+    expect(scan(nested(4), WANTED, { maxDepth: 4 }).state).toBe(ScanState.DONE)
+    expect(scan(nested(5), WANTED, { maxDepth: 4 }).error).toEqual({ code: 'too_deep', offset: 4 })
+    expect(scan('{"a":'.repeat(100_000)).error).toEqual({ code: 'too_deep', offset: 5 * 256 })
+  })
+
+  it('of text: a longer one has none, but a place', () => {
+    const body = (bytes: number) => Buffer.from(`{"a":{"b":123456789},"model":"${'x'.repeat(bytes)}","":{"model":"y"}}`)
+    for (const chunks of everySplit(body(9))) {
+      const { state, fields } = outcomeOf(new JsonScanner(compileScan(WANTED, { maxTextBytes: 8 })), WANTED, chunks)
+      expect(state).toBe(ScanState.DONE)
+      expect(fields[0]).toMatchObject({ type: FieldType.STRING, text: '', tooLong: true, complete: true, end: 40 })
+      expect(fields[1]).toMatchObject({ tooLong: true, text: '' })
+      expect(fields[5]).toMatchObject({ tooLong: false, text: 'y' })
+    }
+    expect(scan(body(8), WANTED, { maxTextBytes: 8 }).fields[0]).toMatchObject({ text: 'xxxxxxxx', tooLong: false })
+    expect(scan(body(4096)).fields[0]).toMatchObject({ text: 'x'.repeat(4096) })
+    expect(scan(body(4097)).fields[0]).toMatchObject({ tooLong: true })
+  })
+
+  it.each(['', '"model":{', '"a":{'])('of keys, wherever they stand: {%s', before => {
+    const body = (bytes: number) => Buffer.from(`{${before}"${'k'.repeat(bytes)}":1`)
+    expect(scan(body(10), WANTED, { maxKeyBytes: 10 }).error).toMatchObject({ code: 'unexpected_end' })
+    for (const chunks of everySplit(body(11)))
+      expect(outcomeOf(new JsonScanner(compileScan(WANTED, { maxKeyBytes: 10 })), WANTED, chunks).error).toEqual({
+        code: 'key_too_long',
+        offset: 1 + before.length,
+      })
+  })
+
+  it('must be positive whole numbers', () => {
+    for (const value of [0, -1, 1.5, Number.NaN]) {
+      expect(() => compileScan([], { maxDepth: value })).toThrow(RangeError)
+      expect(() => compileScan([], { maxKeyBytes: value })).toThrow(RangeError)
+      expect(() => compileScan([], { maxTextBytes: value })).toThrow(RangeError)
+    }
+  })
+})
+
+describe('states', () => {
+  it.each([
+    ['{"a":}', { code: 'unexpected_byte', offset: 5 }],
+    ['{"a":1', { code: 'unexpected_end', offset: 6 }],
+    ['{} x', { code: 'trailing_data', offset: 3 }],
+    ['{"model": "\\x"}', { code: 'bad_string', offset: 10 }],
+    ['{"mod\\el":1}', { code: 'bad_string', offset: 1 }],
+    ['', { code: 'unexpected_end', offset: 0 }],
+  ])('tell what is wrong with %j', (body, error) => {
+    expect(scan(body).error).toEqual(error)
+  })
+
+  it('DONE comes with the last byte, and INVALID stays', () => {
+    const scanner = new JsonScanner(compileScan([]))
+    expect(scanner.feed(Buffer.from('{"a":[1,2]'))).toBe(ScanState.MORE)
+    expect(scanner.feed(Buffer.from('}'))).toBe(ScanState.DONE)
+    expect(scanner.feed(Buffer.from(''))).toBe(ScanState.DONE)
+    expect(scanner.feed(Buffer.from(' \n'))).toBe(ScanState.DONE)
+    expect(scanner.finish()).toBe(ScanState.DONE)
+    expect(scanner.feed(Buffer.from('1'))).toBe(ScanState.INVALID)
+    expect(scanner.feed(Buffer.from(' '))).toBe(ScanState.INVALID)
+    expect(scanner.finish()).toBe(ScanState.INVALID)
+    expect(scanner.error).toEqual({ code: 'trailing_data', offset: 13 })
+  })
+
+  it('a window of a larger chunk is all that is read', () => {
+    const body = `{"x":"${'y'.repeat(9000)}","model":"m"}`
+    for (const [before, after] of [
+      ['', ''],
+      ['"{', '"]}'],
+      ['"'.repeat(6000), '"'.repeat(6000)],
+      ['', ' '.repeat(9000)],
+    ] as const) {
+      const chunk = Buffer.from(before + body + after)
+      const scanner = new JsonScanner(compileScan(WANTED))
+      const middle = before.length + 5000
+      expect(scanner.feed(chunk, before.length, middle)).toBe(ScanState.MORE)
+      expect(scanner.feed(chunk, middle, before.length + body.length)).toBe(ScanState.DONE)
+      expect([scanner.offset, scanner.text(0)]).toEqual([body.length, 'm'])
+    }
+  })
+
+  it('what skipped strings hold is not checked, keys beside wanted ones are', () => {
+    expect(scan('{"x":"\\x \u0001","y\\q":1}', [{ path: ['z', 'a'], kind: 'text' }]).error).toMatchObject({
+      offset: 12,
+    })
+    expect(scan('{"o":{"x":"\\x \u0001","y\\q":1}}').state).toBe(ScanState.DONE)
+  })
+})
+
+// Properties. The documents are sources, so that duplicate keys, escapes and white space occur.
+
+const space = fc.constantFrom('', '', '', ' ', '\n', '\t\r ')
+const number = fc.oneof(
+  fc.double({ noNaN: true, noDefaultInfinity: true }).map(value => JSON.stringify(value)),
+  fc.constantFrom('0', '-0', '10', '1E+2', '0.5e-7'),
+)
+const quoted = fc
+  .tuple(fc.oneof(fc.string({ unit: 'binary' }), fc.string(), fc.constant('x'.repeat(70))), fc.boolean())
+  .map(([text, escape]) => (escape ? escaped(text, 3) : JSON.stringify(text)))
+const key = fc
+  .tuple(fc.constantFrom('model', 'a', 'b', 'messages', 'é', '', 'mode', 'models', 'x'), fc.nat(3))
+  .map(([text, every]) => (every === 0 ? JSON.stringify(text) : escaped(text, every)))
+const document = fc.letrec<{ value: string }>(tie => ({
+  value: fc.oneof(
+    { depthSize: 'small', withCrossShrink: true },
+    fc.oneof(quoted, number, fc.constantFrom('true', 'false', 'null')),
+    list('[', ']', tie('value')),
+    list('{', '}', member(tie('value'))),
+    list('{', '}', member(tie('value'))),
+  ),
+})).value
+const objectDocument = list('{', '}', member(document)).map(text => Buffer.from(text))
+
+function list(open: string, close: string, element: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  return fc
+    .tuple(space, fc.array(element, { maxLength: 5 }), space)
+    .map(([a, all, b]) => open + a + all.join(`${b},${a}`) + b + close)
+}
+
+function member(value: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  return fc.tuple(key, space, space, value).map(([name, a, b, text]) => `${name}${a}:${b}${text}`)
+}
+
+/** A JSON string in which every n-th UTF-16 unit is written as an escape. */
+function escaped(text: string, every: number): string {
+  const unit = (i: number) => {
+    const code = text.charCodeAt(i)
+    const alone = code >= 0xd800 && code < 0xe000
+    return i % every === 0 || alone ? `\\u${code.toString(16).padStart(4, '0')}` : JSON.stringify(text[i]).slice(1, -1)
+  }
+  return `"${Array.from({ length: text.length }, (_, i) => unit(i)).join('')}"`
+}
+
+interface Occurrence {
+  readonly path: string
+  readonly start: number
+  readonly end: number
+}
+
+/** Every value under a key path, by recursion over the tokens of a valid document. Offsets are bytes. */
+function occurrences(bytes: Buffer): Occurrence[] {
+  const source = bytes.toString('latin1')
+  const tokens = [...source.matchAll(/"(?:[^"\\]|\\[^])*"|[{}[\],:]|[^\s{}[\],:"]+/g)]
+  const found: Occurrence[] = []
+  let at = 0
+  const value = (path: readonly string[] | undefined): void => {
+    const slot = path === undefined ? -1 : found.push({ path: JSON.stringify(path), start: 0, end: 0 }) - 1
+    const start = tokens[at]!.index
+    const open = tokens[at++]![0]
+    if (open === '[' || open === '{') {
+      const close = open === '[' ? ']' : '}'
+      while (tokens[at]![0] !== close) {
+        let inner: readonly string[] | undefined
+        if (open === '{') {
+          const name = JSON.parse(Buffer.from(tokens[at]![0], 'latin1').toString()) as string
+          inner = path && [...path, name]
+          at += 2
+        }
+        value(inner)
+        if (tokens[at]![0] === ',') at++
+      }
+      at++
+    }
+    const last = tokens[at - 1]!
+    if (path !== undefined) found[slot] = { path: JSON.stringify(path), start, end: last.index + last[0].length }
+  }
+  value([])
+  return found
+}
+
+function typeOf(raw: string): FieldType {
+  const types: Record<string, FieldType> = {
+    '"': FieldType.STRING,
+    '{': FieldType.OBJECT,
+    '[': FieldType.ARRAY,
+    t: FieldType.TRUE,
+    f: FieldType.FALSE,
+    n: FieldType.NULL,
+  }
+  return types[raw[0]!] ?? FieldType.NUMBER
+}
+
+function expectFields(body: Buffer, outcome: Outcome): void {
+  const all = occurrences(body)
+  WANTED.forEach(({ path, kind }, i) => {
+    const mine = all.filter(occurrence => occurrence.path === JSON.stringify(path))
+    const repeated = path.some(
+      (_, depth) => all.filter(({ path: p }) => p === JSON.stringify(path.slice(0, depth + 1))).length > 1,
+    )
+    const first = mine[0]
+    if (first === undefined) {
+      expect(outcome.fields[i]).toMatchObject({ type: FieldType.ABSENT, count: 0, start: -1, end: -1, text: '' })
+      return
+    }
+    const raw = body.subarray(first.start, first.end).toString()
+    const type = typeOf(raw)
+    const scalar = type !== FieldType.OBJECT && type !== FieldType.ARRAY
+    expect(outcome.fields[i]).toEqual({
+      type,
+      start: first.start,
+      end: first.end,
+      complete: true,
+      count: mine.length,
+      repeated,
+      tooLong: false,
+      text: kind === 'text' && scalar ? (type === FieldType.STRING ? (JSON.parse(raw) as string) : raw) : '',
+    })
+    if (kind === 'stream') expect(outcome.streamed[i]).toBe(body.toString('latin1', first.start, first.end))
+  })
+}
+
+describe('properties', () => {
+  const program = compileScan(WANTED)
+
+  it('any document in any chunks: what a whole-text reference finds', () => {
+    const reused = new JsonScanner(program)
+    fc.assert(
+      fc.property(objectDocument, cutPositions, (body, cuts) => {
+        expect(() => JSON.parse(body.toString()) as unknown).not.toThrow()
+        reused.reset()
+        const outcome = outcomeOf(reused, WANTED, cutAt(body, cuts))
+        expect(outcome).toMatchObject({ state: ScanState.DONE, error: undefined, offset: body.length })
+        expectFields(body, outcome)
+      }),
+      { numRuns: 400 },
+    )
+  })
+
+  it('any bytes in any chunks: the same as in one', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom(...Array.from('{}[]:,"\\ae0.-n\u0001é ')) }),
+        cutPositions,
+        (text, cuts) => {
+          const body = Buffer.from(text)
+          expect(outcomeOf(new JsonScanner(program), WANTED, cutAt(body, cuts))).toEqual(scan(body))
+          expectVerdict(body, scan(body))
+        },
+      ),
+      { numRuns: 400 },
+    )
+  })
+
+  it('mutated documents: valid exactly when JSON.parse says so, skipped strings aside', () => {
+    const documents = fc.sample(objectDocument, { numRuns: 150, seed: 3 })
+    const pick = random(20_261)
+    let valid = 0
+    for (const body of documents)
+      for (let i = 0; i < 20; i++) {
+        const mutated = mutate(body, '{}[]:,"\\u0-+.eEtrnfalsmodel \n\u0000\u00ff', pick)
+        const outcome = scan(mutated)
+        if (expectVerdict(mutated, outcome)) valid++
+        const cuts = [pick(mutated.length + 1), pick(mutated.length + 1)]
+        expect(outcomeOf(new JsonScanner(program), WANTED, cutAt(mutated, cuts))).toEqual(outcome)
+      }
+    // The mutations must neither break everything nor nothing.
+    expect(valid).toBeGreaterThan(100)
+    expect(valid).toBeLessThan(2900)
+  })
+})
+
+/** Compares with JSON.parse, and where that is stricter by design with JSON.parse of the text without its strings. */
+function expectVerdict(body: Buffer, outcome: Outcome): boolean {
+  const withoutStrings = body.toString('latin1').replace(/"(?:[^"\\]|\\[^])*"/g, '""')
+  const strict = parses(body.toString())
+  if (strict) expect(outcome.state).toBe(ScanState.DONE)
+  if (outcome.state === ScanState.DONE) expect(parses(withoutStrings)).toBe(true)
+  else if ((outcome.error as { code: string }).code === 'bad_string') expect(strict).toBe(false)
+  else expect(parses(withoutStrings)).toBe(false)
+  if (strict) expectFields(body, outcome)
+  return strict
+}
+
+function parses(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
