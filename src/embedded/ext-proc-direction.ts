@@ -1,0 +1,453 @@
+/**
+ * One direction (request or response) of the ext_proc filter: what is held, what the processor was asked, and which answers fit.
+ * Behaves as Envoy 1.40 was measured to (envoy-1.40-measured.md §1–§3, §7); any answer that doesn't fit is spurious.
+ */
+import type { CommonResponse, HeaderMutation } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+import { CommonResponse_ResponseStatus as Status } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+import { BodyMode, type DirectionModes } from './ext-proc-settings.ts'
+import type { HeaderList } from './header-list.ts'
+import { type Flow, HoldReason, type MessageSink } from './message-sink.ts'
+
+/** What a direction asks of the filter. Any call may end the filter, after which the direction is `aside` or dead. */
+export interface DirectionHost {
+  sendHeaders(direction: Direction, headers: HeaderList, end: boolean): void
+  sendBody(direction: Direction, bytes: Uint8Array, end: boolean): void
+  sendTrailers(direction: Direction, trailers: HeaderList): void
+  /** False: the mutation was an error and the exchange is over. */
+  mutate(direction: Direction, headers: HeaderList, mutation: HeaderMutation, replacing: boolean): boolean
+  /** After an answer that may re-select the route. */
+  routeAnswer(direction: Direction, mutated: boolean, clear: boolean): void
+  spurious(details: string): void
+  fail(details: string): void
+  timeout(): void
+  overflow(direction: Direction): void
+}
+
+interface Chunk {
+  readonly bytes: Uint8Array
+  readonly end: boolean
+  sent: boolean
+}
+
+const EMPTY = new Uint8Array()
+
+export class Direction implements MessageSink {
+  readonly kind: 'request' | 'response'
+  /** The processor holds bytes of this direction that Envoy no longer has. */
+  duplexSent = false
+  started = false
+  readonly #host: DirectionHost
+  readonly #next: MessageSink
+  readonly #flow: Flow
+  readonly #holdLimit: number
+  readonly #nowait: boolean
+  readonly #timeoutMs: number
+  readonly #stripLength: boolean
+  #modes: DirectionModes
+  #headers: HeaderList | undefined
+  #headersEnd = false
+  #headersPassed = false
+  #awaitingHeaders = false
+  #awaitingBuffered = false
+  #awaitingTrailers = false
+  #queue: Chunk[] = []
+  #held = 0
+  #sourceEnded = false
+  #trailers: HeaderList | undefined
+  #trailersSent = false
+  #duplexEos = false
+  #endPassed = false
+  /** The rest of the source is read and thrown away. */
+  #dropping = false
+  #aside = false
+  #timer: NodeJS.Timeout | undefined
+  #timeoutOverridden = false
+
+  constructor(
+    kind: 'request' | 'response',
+    host: DirectionHost,
+    next: MessageSink,
+    flow: Flow,
+    options: {
+      modes: DirectionModes
+      holdLimit: number
+      nowait: boolean
+      timeoutMs: number
+      allowContentLength: boolean
+    },
+  ) {
+    this.kind = kind
+    this.#host = host
+    this.#next = next
+    this.#flow = flow
+    this.#modes = options.modes
+    this.#holdLimit = options.holdLimit
+    this.#nowait = options.nowait && options.modes.body === BodyMode.STREAMED
+    this.#timeoutMs = options.timeoutMs
+    const { body, headers } = options.modes
+    this.#stripLength =
+      !options.allowContentLength &&
+      (body === BodyMode.STREAMED || body === BodyMode.FULL_DUPLEX || (body === BodyMode.BUFFERED && !headers))
+  }
+
+  get modes(): DirectionModes {
+    return this.#modes
+  }
+
+  get awaitingHeaders(): boolean {
+    return this.#awaitingHeaders
+  }
+
+  get headersPassed(): boolean {
+    return this.#headersPassed
+  }
+
+  /** Content-length set by the processor counts. */
+  get keepsLength(): boolean {
+    return !this.#stripLength
+  }
+
+  /** The processor neither owes an answer nor will be sent anything more. */
+  get complete(): boolean {
+    if (this.#aside || this.#endPassed) return !this.#awaitingTrailers
+    const pending = this.#awaitingHeaders || this.#awaitingBuffered || this.#awaitingTrailers || this.#queue.length > 0
+    return this.#headersPassed && !pending && this.#modes.body === BodyMode.NONE && !this.#modes.trailers
+  }
+
+  /** A changed mode (mode_override) before the first answer was applied. */
+  override(modes: DirectionModes): void {
+    this.#modes = modes
+  }
+
+  // ---- from the source
+
+  headers(headers: HeaderList, end: boolean): void {
+    this.started = true
+    this.#headers = headers
+    this.#headersEnd = end
+    this.#sourceEnded = end
+    if (this.#aside) {
+      this.#passHeaders()
+      return
+    }
+    if (this.#modes.headers) {
+      this.#awaitingHeaders = true
+      this.#arm()
+      this.#host.sendHeaders(this, headers, end)
+    }
+    if (this.#aside) return
+    if (this.#stripLength) headers.remove('content-length')
+    if (!this.#modes.headers) this.#passHeaders()
+  }
+
+  data(bytes: Uint8Array, end: boolean): void {
+    if (end) this.#sourceEnded = true
+    if (this.#dropping) return
+    if (this.#aside) {
+      this.#pass(bytes, end)
+      return
+    }
+    const { body } = this.#modes
+    if (body === BodyMode.FULL_DUPLEX) this.#sendDuplex(bytes, end)
+    else if (body === BodyMode.NONE && this.#headersPassed && this.#queue.length === 0) this.#pass(bytes, end)
+    else {
+      this.#hold(bytes, end)
+      if (body === BodyMode.STREAMED) this.#sendPending()
+      else if (body === BodyMode.BUFFERED) {
+        if (this.#held > this.#holdLimit) this.#host.overflow(this)
+        else if (end) this.#sendBuffered()
+      }
+    }
+  }
+
+  trailers(trailers: HeaderList): void {
+    this.#sourceEnded = true
+    if (this.#dropping) return
+    this.#trailers = trailers
+    if (this.#aside) this.#passTrailers()
+    else this.#advanceTrailers()
+  }
+
+  // ---- from the processor
+
+  headerAnswer(answer: CommonResponse | undefined): void {
+    if (!this.#awaitingHeaders || this.#headers === undefined) {
+      this.#host.spurious(`spurious_message:_${this.kind}_headers_answer_is_not_awaited`)
+      return
+    }
+    const replacing = answer?.status === Status.CONTINUE_AND_REPLACE
+    this.#awaitingHeaders = false
+    this.#disarm()
+    if (
+      answer?.headerMutation !== undefined &&
+      !this.#host.mutate(this, this.#headers, answer.headerMutation, replacing)
+    )
+      return
+    this.#host.routeAnswer(this, answer?.headerMutation !== undefined, answer?.clearRouteCache === true)
+    if (replacing)
+      this.#replace(answer.bodyMutation?.mutation.case === 'body' ? answer.bodyMutation.mutation.value : EMPTY)
+    else this.#afterHeaders()
+  }
+
+  bodyAnswer(answer: CommonResponse | undefined): void {
+    const mutation = answer?.bodyMutation?.mutation
+    if (this.#awaitingHeaders) {
+      this.#host.spurious(`spurious_message:_${this.kind}_body_answer_before_the_headers_answer`)
+      return
+    }
+    if (this.#modes.body === BodyMode.FULL_DUPLEX) {
+      if (this.#endPassed || this.#duplexEos || this.#dropping)
+        this.#host.spurious('spurious_message:_body_answer_after_end_of_stream')
+      else if (mutation?.case !== 'streamedResponse')
+        this.#host.spurious(
+          'spurious_message:_Normal_body_mutation_response_is_received_while_body_mode__is_FULL_DUPLEX_STREAMED',
+        )
+      else this.#duplexAnswer(mutation.value.body, mutation.value.endOfStream)
+      return
+    }
+    if (mutation?.case === 'streamedResponse') {
+      this.#host.spurious('spurious_message:_streamed_response_while_body_mode_is_not_FULL_DUPLEX_STREAMED')
+      return
+    }
+    const replaced =
+      mutation?.case === 'body' ? mutation.value : mutation?.case === 'clearBody' && mutation.value ? EMPTY : undefined
+    if (this.#awaitingBuffered) this.#bufferedAnswer(answer, replaced)
+    else if (this.#modes.body === BodyMode.STREAMED && this.#queue[0]?.sent === true) this.#chunkAnswer(replaced)
+    else this.#host.spurious(`spurious_message:_${this.kind}_body_answer_is_not_awaited`)
+  }
+
+  trailerAnswer(mutation: HeaderMutation | undefined): void {
+    if (!this.#awaitingTrailers || this.#awaitingHeaders || this.#trailers === undefined) {
+      // A chunk with end_of_stream may have closed the response before its trailers were answered.
+      if (!this.#trailersSent || !this.#endPassed || !this.#duplexEos)
+        this.#host.spurious(`spurious_message:_${this.kind}_trailers_answer_is_not_awaited`)
+      return
+    }
+    this.#awaitingTrailers = false
+    this.#disarm()
+    if (mutation !== undefined && !this.#host.mutate(this, this.#trailers, mutation, false)) return
+    this.#passTrailers()
+  }
+
+  /** A `mode_override` alone, before the header answer: only NONE → FULL_DUPLEX_STREAMED with trailers is possible. */
+  openDuplex(modes: DirectionModes): boolean {
+    if (!this.#awaitingHeaders || this.#modes.body !== BodyMode.NONE) return false
+    if (modes.body !== BodyMode.FULL_DUPLEX || !modes.trailers) return false
+    this.#modes = modes
+    this.#disarm()
+    this.#flushToDuplex()
+    return true
+  }
+
+  /** True when a running timer took the new time: once per question. */
+  restartTimer(ms: number): boolean {
+    if (this.#timer === undefined || this.#timeoutOverridden) return false
+    this.#arm(ms)
+    this.#timeoutOverridden = true
+    return true
+  }
+
+  /** The rest passes unprocessed; what the processor holds (duplex) is lost. */
+  stepAside(): void {
+    if (this.#aside) return
+    this.#aside = true
+    this.#disarm()
+    this.#awaitingHeaders = this.#awaitingBuffered = this.#awaitingTrailers = false
+    if (!this.started || this.#endPassed || this.#dropping) return
+    if (!this.#headersPassed) this.#passHeaders()
+    for (const chunk of this.#takeQueue()) this.#pass(chunk.bytes, chunk.end)
+    if (this.#trailers !== undefined) this.#passTrailers()
+    else if (this.#sourceEnded) this.#pass(EMPTY, true)
+  }
+
+  /** Nothing of this direction matters any more: a local reply, or the exchange ended. */
+  abandon(): void {
+    this.#disarm()
+    this.#dropping = true
+    this.#awaitingHeaders = this.#awaitingBuffered = this.#awaitingTrailers = false
+    this.#takeQueue()
+  }
+
+  // ---- inside
+
+  #afterHeaders(): void {
+    if (this.#headersEnd) {
+      this.#passHeaders()
+      return
+    }
+    const { body } = this.#modes
+    if (body === BodyMode.BUFFERED) {
+      if (this.#sourceEnded) this.#sendBuffered()
+      return
+    }
+    this.#passHeaders()
+    if (body === BodyMode.FULL_DUPLEX) this.#flushToDuplex()
+    else if (body === BodyMode.STREAMED) {
+      if (this.#queue.some(chunk => chunk.sent)) this.#arm()
+      this.#sendPending()
+    } else for (const chunk of this.#takeQueue()) this.#pass(chunk.bytes, chunk.end)
+    this.#advanceTrailers()
+  }
+
+  #replace(body: Uint8Array): void {
+    this.#dropping = true
+    this.#takeQueue()
+    this.#modes = { headers: true, body: BodyMode.NONE, trailers: false }
+    this.#trailers = undefined
+    this.#headers?.remove('content-length')
+    this.#headersEnd = body.length === 0
+    this.#passHeaders()
+    if (body.length > 0) this.#pass(body, true)
+  }
+
+  #flushToDuplex(): void {
+    for (const chunk of this.#takeQueue()) this.#sendDuplex(chunk.bytes, chunk.end)
+    if (this.#trailers !== undefined && !this.#trailersSent) this.#askTrailers(this.#trailers)
+  }
+
+  #sendDuplex(bytes: Uint8Array, end: boolean): void {
+    if (this.#endPassed || (bytes.length === 0 && !end)) return
+    this.duplexSent = true
+    this.#host.sendBody(this, bytes, end)
+  }
+
+  #duplexAnswer(bytes: Uint8Array, end: boolean): void {
+    if (end) this.#duplexEos = true
+    const waits = this.#trailersSent && this.kind === 'request'
+    if (end && !waits) {
+      this.#dropping = true
+      this.#awaitingTrailers = false
+    }
+    this.#pass(bytes, end && !waits)
+  }
+
+  #sendPending(): void {
+    if (this.#awaitingHeaders && !this.#nowait) return
+    for (const chunk of this.#queue) {
+      if (chunk.sent) continue
+      chunk.sent = true
+      if (!this.#awaitingHeaders) this.#arm()
+      this.#host.sendBody(this, chunk.bytes, chunk.end)
+      if (this.#aside || this.#dropping) return
+    }
+  }
+
+  #chunkAnswer(replaced: Uint8Array | undefined): void {
+    const chunk = this.#queue.shift()
+    if (chunk === undefined) return
+    this.#released(chunk.bytes.length)
+    if (this.#queue.some(other => other.sent)) this.#arm()
+    else this.#disarm()
+    this.#pass(replaced ?? chunk.bytes, chunk.end)
+    this.#advanceTrailers()
+  }
+
+  #sendBuffered(): void {
+    if (this.#awaitingHeaders || this.#awaitingBuffered) return
+    if (this.#queue.length === 0) {
+      this.#advanceTrailers()
+      return
+    }
+    const whole = Buffer.concat(this.#queue.map(chunk => chunk.bytes))
+    const end = this.#trailers === undefined
+    this.#queue = [{ bytes: whole, end, sent: true }]
+    this.#awaitingBuffered = true
+    this.#arm()
+    this.#host.sendBody(this, whole, end)
+  }
+
+  #bufferedAnswer(answer: CommonResponse | undefined, replaced: Uint8Array | undefined): void {
+    this.#awaitingBuffered = false
+    this.#disarm()
+    const headers = this.#headers
+    if (headers === undefined) return
+    if (!this.#headersPassed) {
+      if (answer?.headerMutation !== undefined && !this.#host.mutate(this, headers, answer.headerMutation, false))
+        return
+      this.#host.routeAnswer(this, answer?.headerMutation !== undefined, answer?.clearRouteCache === true)
+      const length = headers.get('content-length')
+      if (replaced !== undefined && length !== undefined && Number(length) !== replaced.length) {
+        this.#host.fail('mismatch_between_content_length_and_the_length_of_the_mutated_body')
+        return
+      }
+      this.#passHeaders()
+    }
+    for (const chunk of this.#takeQueue()) this.#pass(replaced ?? chunk.bytes, chunk.end)
+    this.#advanceTrailers()
+  }
+
+  #advanceTrailers(): void {
+    const trailers = this.#trailers
+    if (trailers === undefined || this.#aside || this.#dropping || this.#trailersSent) return
+    if (this.#modes.body === BodyMode.FULL_DUPLEX) {
+      this.#askTrailers(trailers)
+      return
+    }
+    if (this.#awaitingHeaders || this.#awaitingBuffered) return
+    if (this.#queue.length > 0) {
+      if (this.#modes.body === BodyMode.BUFFERED) this.#sendBuffered()
+      return
+    }
+    if (!this.#headersPassed) this.#passHeaders()
+    if (this.#modes.trailers) this.#askTrailers(trailers)
+    else this.#passTrailers()
+  }
+
+  #askTrailers(trailers: HeaderList): void {
+    this.#trailersSent = true
+    this.#awaitingTrailers = true
+    this.#arm()
+    this.#host.sendTrailers(this, trailers)
+  }
+
+  #passHeaders(): void {
+    if (this.#headersPassed || this.#headers === undefined) return
+    this.#headersPassed = true
+    this.#endPassed = this.#headersEnd
+    this.#next.headers(this.#headers, this.#headersEnd)
+  }
+
+  #pass(bytes: Uint8Array, end: boolean): void {
+    if (this.#endPassed || (bytes.length === 0 && !end)) return
+    this.#endPassed = end
+    this.#next.data(bytes, end)
+  }
+
+  #passTrailers(): void {
+    if (this.#endPassed || this.#trailers === undefined) return
+    this.#endPassed = true
+    this.#next.trailers(this.#trailers)
+  }
+
+  #hold(bytes: Uint8Array, end: boolean): void {
+    this.#queue.push({ bytes, end, sent: false })
+    this.#held += bytes.length
+    if (this.#held > this.#holdLimit && this.#modes.body !== BodyMode.BUFFERED) this.#flow.hold(HoldReason.FILTER)
+  }
+
+  #released(bytes: number): void {
+    this.#held -= bytes
+    if (this.#held <= this.#holdLimit / 2) this.#flow.release(HoldReason.FILTER)
+  }
+
+  #takeQueue(): Chunk[] {
+    const queue = this.#queue
+    this.#queue = []
+    this.#held = 0
+    this.#flow.release(HoldReason.FILTER)
+    return queue
+  }
+
+  #arm(ms = this.#timeoutMs): void {
+    clearTimeout(this.#timer)
+    // No timer while the processor owns the body.
+    if (this.#modes.body === BodyMode.FULL_DUPLEX) return
+    this.#timeoutOverridden = false
+    this.#timer = setTimeout(() => this.#host.timeout(), ms)
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+}

@@ -1,0 +1,36 @@
+/** Where and how to connect: an address with or without TLS. */
+import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+
+export interface TlsClient {
+  /** Undefined: the peer's certificate isn't checked, as in Envoy without a validation context. */
+  readonly ca: string | undefined
+  readonly cert: string | undefined
+  readonly key: string | undefined
+  readonly serverName: string | undefined
+}
+
+export interface Transport {
+  /** `ip:port`, IPv6 in brackets, or the path of a UNIX socket: the text that override lists compare with. */
+  readonly name: string
+  readonly address: { readonly host: string; readonly port: number } | { readonly path: string }
+  readonly tls: TlsClient | undefined
+}
+
+export function connectSocket(transport: Transport, alpn: readonly string[]): Socket {
+  const { tls } = transport
+  if (tls === undefined) return connect({ ...transport.address, noDelay: true })
+  const socket = connectTls({
+    ...transport.address,
+    ALPNProtocols: [...alpn],
+    rejectUnauthorized: tls.ca !== undefined,
+    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+    ...(tls.cert === undefined ? {} : { cert: tls.cert }),
+    ...(tls.key === undefined ? {} : { key: tls.key }),
+    ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
+    // Envoy checks the chain, names only when the configuration lists them.
+    checkServerIdentity: () => undefined,
+  })
+  socket.setNoDelay(true)
+  return socket
+}
