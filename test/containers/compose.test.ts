@@ -1,6 +1,7 @@
 /**
  * docker-compose.yml for real: builds the image, brings everything up, sends requests through Envoy's published port. Base images
- * are NODE_IMAGE and ENVOY_IMAGE of the environment, or made here (debootstrap, root) so that no image registry is needed.
+ * are NODE_IMAGE and ENVOY_IMAGE of the environment, else made here (as root, with debootstrap) so that no image registry is
+ * needed, else the public ones.
  */
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
@@ -11,7 +12,7 @@ import { type ClientResponse, sendHttp1 } from '../support/http-client.ts'
 import { makeTempFolder } from '../support/temp-folder.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { describeWithEngine } from './container-suite.ts'
-import { makeBaseImages, must } from './local-images.ts'
+import { canMakeBaseImages, makeBaseImages, must } from './local-images.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const START_MS = 600_000
@@ -55,7 +56,8 @@ describeWithEngine('docker-compose.yml', ([program, ...first]) => {
   }
 
   beforeAll(async () => {
-    if (process.env['NODE_IMAGE'] === undefined || process.env['ENVOY_IMAGE'] === undefined) {
+    const given = process.env['NODE_IMAGE'] !== undefined && process.env['ENVOY_IMAGE'] !== undefined
+    if (!given && (await canMakeBaseImages())) {
       const temp = await makeTempFolder()
       try {
         const images = await makeBaseImages(temp.path, await resolveEnvoy())

@@ -24,6 +24,12 @@ export async function must(program: string, ...args: string[]): Promise<string> 
   throw new Error(`${program} ${args.join(' ')}: ${result.failure}\n${result.stdout}\n${result.stderr}`)
 }
 
+/** Whether this machine can make base images. */
+export async function canMakeBaseImages(): Promise<boolean> {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return false
+  return (await runProgram('debootstrap', ['--version'], { timeoutMs: 10_000 })).code === 0
+}
+
 /**
  * Makes the two images in the engine of DOCKER_HOST, unless it has them. Needs root and debootstrap; takes half a minute.
  * @param folder an empty folder for the root file system; the caller removes it
