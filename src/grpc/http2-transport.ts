@@ -14,6 +14,7 @@ import { Server as NetServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { Connection } from './http2-connection.ts'
 import type { ConnectionContext } from './http2-connection.ts'
+import type { TLSSocket } from 'node:tls'
 import { TlsCredentials } from './tls.ts'
 import type { TlsOptions } from './tls.ts'
 import type { StreamService, TransportServer } from './transport.ts'
@@ -188,7 +189,7 @@ class Http2Transport implements TransportServer {
   private accept(session: ServerHttp2Session): void {
     const socket = this.accepted
     this.accepted = undefined
-    if (this.stopped) {
+    if (this.stopped || this.credentials?.refuses(session.socket as TLSSocket) === true) {
       session.destroy()
       return
     }

@@ -11,7 +11,7 @@ describe('selfSigned', () => {
     expect(certificate.checkPrivateKey(createPrivateKey(key))).toBe(true)
     expect(certificate.verify(certificate.publicKey)).toBe(true)
     expect(certificate.ca).toBe(false)
-    expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1'])
+    expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'])
     expect(certificate.publicKey.asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' })
   })
 

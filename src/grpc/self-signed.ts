@@ -39,6 +39,7 @@ const Oid = {
   EXTENDED_KEY_USAGE: '551d25',
   SUBJECT_ALT_NAME: '551d11',
   SERVER_AUTH: '2b06010505070301',
+  CLIENT_AUTH: '2b06010505070302',
 } as const
 
 const DAY_MS = 86_400_000
@@ -68,7 +69,7 @@ export function selfSigned(names: readonly string[], days = 3650): CertificatePa
         extension(Oid.BASIC_CONSTRAINTS, true, der(Tag.SEQUENCE)),
         // Bit 0, digitalSignature: all that an EC key does in TLS.
         extension(Oid.KEY_USAGE, true, der(Tag.BIT_STRING, Buffer.from([7, 0x80]))),
-        extension(Oid.EXTENDED_KEY_USAGE, false, der(Tag.SEQUENCE, oid(Oid.SERVER_AUTH))),
+        extension(Oid.EXTENDED_KEY_USAGE, false, der(Tag.SEQUENCE, oid(Oid.SERVER_AUTH), oid(Oid.CLIENT_AUTH))),
         ...(names.length === 0
           ? []
           : [extension(Oid.SUBJECT_ALT_NAME, false, der(Tag.SEQUENCE, ...names.map(generalName)))]),

@@ -1,7 +1,7 @@
 /** Certificates of a listener: made at start, or read from files that are watched. */
 import { readFile, stat } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
-import type { SecureContextOptions } from 'node:tls'
+import type { SecureContextOptions, TLSSocket } from 'node:tls'
 import { selfSigned } from './self-signed.ts'
 
 export interface TlsOptions {
@@ -55,6 +55,11 @@ export class TlsCredentials {
       requestCert: verifies,
       rejectUnauthorized: verifies && this.options.clientOptional !== true,
     }
+  }
+
+  /** True for the client that node lets pass when certificates are optional: one that shows a bad one. */
+  refuses(socket: Pick<TLSSocket, 'authorized' | 'getPeerX509Certificate'>): boolean {
+    return this.options.clientOptional === true && !socket.authorized && socket.getPeerX509Certificate() !== undefined
   }
 
   /**
