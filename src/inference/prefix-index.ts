@@ -1,122 +1,110 @@
 /**
  * Approximate picture of the replicas' prefix caches: which endpoint was lately sent which block (./prefix-hasher.ts). One table for
- * all endpoints of a pool, in a SharedArrayBuffer: buckets of eight ways, each way a 64-bit key, the block's depth in its
- * chain and two bit sets of endpoint slots, `recent` and `older`. A match walks the chain and intersects the holders of its
- * blocks, so that it is contiguous for each endpoint and ends at the first block that nobody holds.
+ * all endpoints of a pool, in a SharedArrayBuffer: each entry is a 64-bit key, the block's depth in its chain and two sets of
+ * endpoint slots, `recent` and `older`. A match walks the chain and intersects the holders of its blocks, so that it is
+ * contiguous for each endpoint and ends at the first block that nobody holds.
  *
- * **Ageing.** An endpoint remembers at most `blocksPerEndpoint` blocks, the ones recorded last: when half as many new ones came
- * to it since it aged last, it is due; a hand that sweeps over the table a few ways per new block moves the `recent` bits of
- * the endpoints that are due to `older` and drops what was there. Every recording touches a chain from its head on, so that a
- * tail never outlives its head. A full bucket gives up the way that nobody used recently, the deepest of those.
+ * **Ageing.** An endpoint remembers at most about `blocksPerEndpoint` blocks, those recorded last: when half as many new ones
+ * came to it since it aged last, it is due; a hand that sweeps over the table, some buckets per new block, moves the `recent`
+ * bits of the endpoints that are due to `older` and drops what was there. Every recording touches a chain from its head
+ * on, so that a tail never outlives its head. A full bucket gives up an entry that nobody used recently, the deepest of those.
  *
- * **Threads** write without locks: bits change by Atomics, keys can be torn by two threads that fill the same way at once. The
- * worst outcome is a wrong or lost hint; nothing depends on the index being right.
+ * **Threads** write without locks or atomics: a bit can get lost, a key can be torn by two threads that fill one entry at once.
+ * The worst outcome is a wrong or lost hint; nothing depends on the index being right.
  *
- * Budget: 64 blocks matched against 100 endpoints in 5 µs (measured 1.5–2.5), recorded in 6 µs when known, 15 µs when new.
- * Memory: (12 + capacity ÷ 4) bytes a way, 1.25 ways or more per block of each endpoint, at most 128 MiB.
+ * Budget: 64 blocks matched against 100 endpoints in 5 µs, recorded in 2 µs when known, 30 µs when new (each new block is a cache
+ * miss or two in a large table). Memory: 12 + slots ÷ 4 bytes an entry, 1.25–2.5 entries per block and endpoint, at most 128 MiB.
  */
 import { adapterId } from './adapter-id.ts'
 import { finish, type PrefixHasher } from './prefix-hasher.ts'
+import {
+  createPrefixIndexState,
+  DEPTH,
+  HIGH,
+  prefixIndexLayout,
+  type PrefixIndexSize,
+  type PrefixIndexState,
+  SETS,
+  WAYS,
+} from './prefix-index-state.ts'
 
-const WAYS = 8
-const MAX_BYTES = 128 * 1024 * 1024
-/** Ways swept per new block when the endpoint itself isn't waiting for the sweep. */
-const SWEEP_STEP = 16
-
-export interface PrefixIndexOptions {
-  /** Endpoint slots; rounded up to a multiple of 32. */
-  readonly slots: number
-  /** Endpoints that the table is sized for. */
-  readonly endpoints: number
-  readonly blocksPerEndpoint: number
-}
-
-/** The shared memory of an index, for other threads. */
-export interface PrefixIndexState {
-  readonly slots: number
-  readonly buckets: number
-  readonly blocksPerEndpoint: number
-  readonly memory: SharedArrayBuffer
-}
+/** Buckets swept per new block of an endpoint that isn't waiting for the sweep itself. */
+const SWEEP_STEP = 2
 
 export class PrefixIndex {
-  #state: PrefixIndexState
+  #state!: PrefixIndexState
+  /** All of the memory, in 32-bit words. */
+  #memory!: Int32Array
+  /** Words of a set of slots. */
   #words = 0
-  #ways = 0
-  #low!: Int32Array
-  #high!: Int32Array
-  #depth!: Int32Array
-  /** `words` words a way. */
-  #recent!: Int32Array
-  #older!: Int32Array
-  /** New blocks of a slot since it aged last. */
-  #fresh!: Int32Array
-  /** Slots that the sweep under way ages; [0] of `#hand` is its position, −1 when none is under way. */
-  #aging!: Int32Array
-  #hand!: Int32Array
+  /** Offsets in `#memory`. */
+  #hand = 0
+  #aging = 0
+  #fresh = 0
+  #buckets = 0
+  #end = 0
   /** Scratch of `match`. */
   #holders!: Int32Array
 
-  constructor(from: PrefixIndexOptions | PrefixIndexState) {
-    if ('memory' in from) {
-      this.#state = from
-      this.#map()
-    } else {
-      this.#state = layOut(from)
-      this.#map()
-      this.#hand[0] = -1
-    }
+  constructor(from: PrefixIndexSize | PrefixIndexState) {
+    this.#map('memory' in from ? from : createPrefixIndexState(from))
   }
 
+  /** For another thread's index on the same memory. */
   get state(): PrefixIndexState {
     return this.#state
   }
 
   /**
    * Sets `matched[slot]` to the number of leading blocks of the prompt that the endpoint holds, 0 for the others. `matched` needs
-   * an element per slot. Returns the longest match.
+   * an element per slot. Returns the longest match. `model` comes from `prefixSeed`.
    */
   match(hasher: PrefixHasher, model: number, matched: Int32Array): number {
     matched.fill(0)
+    const memory = this.#memory
     const holders = this.#holders
     const words = this.#words
-    let longest = 0
-    for (let depth = 0; depth < hasher.count; depth++) {
-      const way = this.#find(hasher, depth, model)
-      if (way < 0) break
+    const { count, low, high } = hasher
+    holders.fill(-1)
+    let depth = 0
+    for (; depth < count; depth++) {
+      const entry = this.#find(finish(low[depth]! ^ model), high[depth]!)
+      if (entry < 0) break
       let any = 0
       for (let word = 0; word < words; word++) {
-        const held = this.#recent[way * words + word]! | this.#older[way * words + word]!
-        if (depth === 0) {
-          holders[word] = held
-        } else {
-          const lost = holders[word]! & ~held
-          if (lost !== 0) setAll(matched, word, lost, depth)
-          holders[word] = holders[word]! & held
+        const held = memory[entry + word]! | memory[entry + words + word]!
+        const before = holders[word]!
+        const lost = before & ~held
+        if (lost !== 0) {
+          if (depth > 0) setAll(matched, word, lost, depth)
+          holders[word] = before & held
         }
-        any |= holders[word]!
+        any |= before & held
       }
-      if (any === 0) return longest
-      longest = depth + 1
+      if (any === 0) return depth
     }
-    if (longest > 0) for (let word = 0; word < words; word++) setAll(matched, word, holders[word]!, longest)
-    return longest
+    if (depth > 0) for (let word = 0; word < words; word++) setAll(matched, word, holders[word]!, depth)
+    return depth
   }
 
   /** Notes that the endpoint is about to hold all blocks of the prompt. */
   record(hasher: PrefixHasher, model: number, slot: number): void {
+    const memory = this.#memory
     const words = this.#words
     const word = slot >> 5
     const bit = 1 << (slot & 31)
-    for (let depth = 0; depth < hasher.count; depth++) {
-      let way = this.#find(hasher, depth, model)
-      if (way < 0) way = this.#claim(hasher, depth, model)
-      const at = way * words + word
-      if ((this.#recent[at]! & bit) !== 0) continue
-      const held = (this.#older[at]! & bit) !== 0
-      Atomics.or(this.#recent, at, bit)
-      if (!held) this.#count(slot)
+    const { count, low, high } = hasher
+    let added = 0
+    for (let depth = 0; depth < count; depth++) {
+      const key = finish(low[depth]! ^ model)
+      let entry = this.#find(key, high[depth]!)
+      if (entry < 0) entry = this.#claim(key, high[depth]!, depth)
+      const at = entry + word
+      if ((memory[at]! & bit) !== 0) continue
+      memory[at]! |= bit
+      if ((memory[at + words]! & bit) === 0) added++
     }
+    if (added > 0) this.#added(slot, added)
   }
 
   /** Forgets everything about these slots: their endpoints have gone, or lost their caches. Costs a pass over the table. */
@@ -124,82 +112,86 @@ export class PrefixIndex {
     const mask = new Int32Array(this.#words)
     for (const slot of slots) {
       mask[slot >> 5]! |= 1 << (slot & 31)
-      this.#fresh[slot] = 0
+      this.#memory[this.#fresh + slot] = 0
     }
-    for (let at = 0; at < this.#ways * this.#words; at++) {
-      const gone = mask[at % this.#words]!
-      if (gone === 0) continue
-      if ((this.#recent[at]! & gone) !== 0) Atomics.and(this.#recent, at, ~gone)
-      if ((this.#older[at]! & gone) !== 0) Atomics.and(this.#older, at, ~gone)
-    }
+    const memory = this.#memory
+    this.#forEachEntry((bucket, way, sets) => {
+      let left = 0
+      for (let word = 0; word < this.#words; word++) {
+        left |= memory[sets + word]! &= ~mask[word]!
+        left |= memory[sets + this.#words + word]! &= ~mask[word]!
+      }
+      if (left === 0) memory[bucket + way] = memory[bucket + HIGH + way] = 0
+    })
   }
 
   /** Makes room for more slots or endpoints; what is known is kept. Never shrinks. Control plane only. */
-  reserve(options: PrefixIndexOptions): void {
-    const next = layOut(options)
-    const same = next.blocksPerEndpoint === this.#state.blocksPerEndpoint
-    if (same && next.slots <= this.#state.slots && next.buckets <= this.#state.buckets) return
-    const old = { low: this.#low, high: this.#high, depth: this.#depth, recent: this.#recent, older: this.#older }
-    const oldWays = this.#ways
-    const oldWords = this.#words
-    const oldFresh = this.#fresh
-    this.#state = next
-    this.#map()
-    this.#hand[0] = -1
-    this.#fresh.set(oldFresh.subarray(0, Math.min(oldFresh.length, this.#fresh.length)))
-    const words = Math.min(oldWords, this.#words)
-    for (let from = 0; from < oldWays; from++) {
-      if (old.low[from] === 0 && old.high[from] === 0) continue
-      const way = this.#victim(old.low[from]!)
-      this.#low[way] = old.low[from]!
-      this.#high[way] = old.high[from]!
-      this.#depth[way] = old.depth[from]!
+  reserve(size: PrefixIndexSize): void {
+    const before = this.#state
+    const { slots, blocksPerEndpoint } = size
+    const state = createPrefixIndexState({ ...size, slots: Math.max(slots, before.slots) })
+    const fits = state.slots === before.slots && state.buckets <= before.buckets
+    if (fits && blocksPerEndpoint === before.blocksPerEndpoint) return
+    const memory = this.#memory
+    const words = this.#words
+    const fresh = memory.subarray(this.#fresh, this.#fresh + before.slots)
+    const entries: [low: number, high: number, depth: number, sets: number][] = []
+    this.#forEachEntry((bucket, way, sets) => {
+      entries.push([memory[bucket + way]!, memory[bucket + HIGH + way]!, memory[bucket + DEPTH + way]!, sets])
+    })
+    this.#map(state)
+    this.#memory.set(fresh, this.#fresh)
+    for (const [low, high, depth, sets] of entries) {
+      const entry = this.#claim(low, high, depth)
       for (let word = 0; word < words; word++) {
-        this.#recent[way * this.#words + word] = old.recent[from * oldWords + word]!
-        this.#older[way * this.#words + word] = old.older[from * oldWords + word]!
+        this.#memory[entry + word] = memory[sets + word]!
+        this.#memory[entry + this.#words + word] = memory[sets + words + word]!
       }
     }
   }
 
-  /** The way that has the block, or −1. */
-  #find(hasher: PrefixHasher, depth: number, model: number): number {
-    const low = finish(hasher.low[depth]! ^ model)
-    const first = this.#bucket(low)
-    for (let way = first; way < first + WAYS; way++) {
-      if (this.#low[way] === low && this.#high[way] === hasher.high[depth]) return way
+  /** Offset of the sets of the entry with this key, or −1. */
+  #find(low: number, high: number): number {
+    const memory = this.#memory
+    const bucket = this.#bucket(low)
+    for (let way = 0; way < WAYS; way++) {
+      if (memory[bucket + way] === low && memory[bucket + HIGH + way] === high) {
+        return bucket + SETS + way * 2 * this.#words
+      }
     }
     return -1
   }
 
-  #claim(hasher: PrefixHasher, depth: number, model: number): number {
-    const low = finish(hasher.low[depth]! ^ model)
-    const way = this.#victim(low)
-    const words = this.#words
-    for (let at = way * words; at < (way + 1) * words; at++) {
-      Atomics.store(this.#recent, at, 0)
-      Atomics.store(this.#older, at, 0)
+  /** Makes an entry for the key, without holders. Returns the offset of its sets. */
+  #claim(low: number, high: number, depth: number): number {
+    const memory = this.#memory
+    const setWords = 2 * this.#words
+    const bucket = this.#bucket(low)
+    let way = 0
+    // An entry without holders has a zero key (#sweep, forget).
+    while (way < WAYS && (memory[bucket + way] !== 0 || memory[bucket + HIGH + way] !== 0)) way++
+    if (way === WAYS) {
+      way = this.#victim(bucket)
+      const sets = bucket + SETS + way * setWords
+      memory.fill(0, sets, sets + setWords)
     }
-    this.#low[way] = low
-    this.#high[way] = hasher.high[depth]!
-    this.#depth[way] = depth
-    return way
+    memory[bucket + way] = low
+    memory[bucket + HIGH + way] = high
+    memory[bucket + DEPTH + way] = depth
+    return bucket + SETS + way * setWords
   }
 
-  /** The way of the key's bucket to overwrite: an unheld one, else the deepest of those that nobody used recently, else the deepest. */
-  #victim(low: number): number {
-    const first = this.#bucket(low)
+  /** The entry of a full bucket that is missed least: not recently used, and deep in its chain. */
+  #victim(bucket: number): number {
+    const memory = this.#memory
     const words = this.#words
-    let victim = first
+    let victim = 0
     let worst = -1
-    for (let way = first; way < first + WAYS; way++) {
+    for (let way = 0; way < WAYS; way++) {
+      const sets = bucket + SETS + way * 2 * words
       let recent = 0
-      let older = 0
-      for (let at = way * words; at < (way + 1) * words; at++) {
-        recent |= this.#recent[at]!
-        older |= this.#older[at]!
-      }
-      if ((recent | older) === 0) return way
-      const badness = this.#depth[way]! + (recent === 0 ? 0x100000 : 0)
+      for (let word = 0; word < words; word++) recent |= memory[sets + word]!
+      const badness = memory[bucket + DEPTH + way]! + (recent === 0 ? 0x100000 : 0)
       if (badness > worst) {
         worst = badness
         victim = way
@@ -209,73 +201,81 @@ export class PrefixIndex {
   }
 
   #bucket(low: number): number {
-    return (low & (this.#state.buckets - 1)) * WAYS
+    return this.#buckets + (low & (this.#state.buckets - 1)) * this.#state.stride
   }
 
-  /** A block is new to the slot: pays for some steps of the sweep, and starts one when the slot is due. */
-  #count(slot: number): void {
-    const fresh = Atomics.add(this.#fresh, slot, 1) + 1
-    const half = this.#state.blocksPerEndpoint >> 1
-    const due = fresh > half
-    if (this.#hand[0]! < 0) {
-      if (!due) return
+  /** Blocks were new to the slot: pays for some steps of the sweep, and starts one when the slot is due. */
+  #added(slot: number, count: number): void {
+    const memory = this.#memory
+    const half = Math.max(1, this.#state.blocksPerEndpoint >> 1)
+    const fresh = memory[this.#fresh + slot]! + count
+    memory[this.#fresh + slot] = fresh
+    if (memory[this.#hand] === -1) {
+      if (fresh <= half) return
       this.#startSweep(half)
     }
-    // A slot that is due must see the sweep end before it has gone another half over.
-    this.#sweep(due ? Math.max(SWEEP_STEP, Math.ceil((2 * this.#ways) / Math.max(1, half))) : SWEEP_STEP)
+    // A slot that waits for the next sweep pushes this one, so that it does not go far over its share.
+    const step = fresh > half ? Math.max(SWEEP_STEP, Math.ceil((4 * this.#state.buckets) / half)) : SWEEP_STEP
+    this.#sweep(step * count)
   }
 
   #startSweep(half: number): void {
-    this.#aging.fill(0)
+    const memory = this.#memory
+    memory.fill(0, this.#aging, this.#aging + this.#words)
     for (let slot = 0; slot < this.#state.slots; slot++) {
-      if (this.#fresh[slot]! <= half) continue
-      this.#aging[slot >> 5]! |= 1 << (slot & 31)
-      this.#fresh[slot] = 0
+      if (memory[this.#fresh + slot]! <= half) continue
+      memory[this.#aging + (slot >> 5)]! |= 1 << (slot & 31)
+      memory[this.#fresh + slot] = 0
     }
-    this.#hand[0] = 0
+    memory[this.#hand] = 0
   }
 
   #sweep(steps: number): void {
+    const memory = this.#memory
     const words = this.#words
-    const from = this.#hand[0]!
-    const to = Math.min(from + steps, this.#ways)
-    for (let way = from; way < to; way++) {
-      for (let word = 0; word < words; word++) {
-        const aging = this.#aging[word]!
-        if (aging === 0) continue
-        const at = way * words + word
-        const recent = this.#recent[at]! & aging
-        const older = this.#older[at]! & aging
-        if (recent === older && recent === 0) continue
-        if (recent !== 0) Atomics.and(this.#recent, at, ~recent)
-        if (recent !== older) Atomics.xor(this.#older, at, recent ^ older)
+    const { stride, buckets } = this.#state
+    const from = memory[this.#hand]!
+    const to = Math.min(from + steps, buckets)
+    for (let bucket = this.#buckets + from * stride; bucket < this.#buckets + to * stride; bucket += stride) {
+      for (let way = 0; way < WAYS; way++) {
+        if (memory[bucket + way] === 0 && memory[bucket + HIGH + way] === 0) continue
+        const sets = bucket + SETS + way * 2 * words
+        let left = 0
+        for (let word = 0; word < words; word++) {
+          const aging = memory[this.#aging + word]!
+          const recent = memory[sets + word]!
+          const older = (memory[sets + words + word]! & ~aging) | (recent & aging)
+          memory[sets + word] = recent & ~aging
+          memory[sets + words + word] = older
+          left |= older | (recent & ~aging)
+        }
+        if (left === 0) memory[bucket + way] = memory[bucket + HIGH + way] = 0
       }
     }
-    this.#hand[0] = to === this.#ways ? -1 : to
+    memory[this.#hand] = to === buckets ? -1 : to
   }
 
-  #map(): void {
-    const { slots, buckets, memory } = this.#state
-    const words = slots >> 5
-    const ways = buckets * WAYS
-    const all = new Int32Array(memory)
-    let at = 0
-    const take = (length: number) => {
-      const view = all.subarray(at, at + length)
-      at += length
-      return view
+  #forEachEntry(visit: (bucket: number, way: number, sets: number) => void): void {
+    const memory = this.#memory
+    for (let bucket = this.#buckets; bucket < this.#end; bucket += this.#state.stride) {
+      for (let way = 0; way < WAYS; way++) {
+        if (memory[bucket + way] === 0 && memory[bucket + HIGH + way] === 0) continue
+        visit(bucket, way, bucket + SETS + way * 2 * this.#words)
+      }
     }
-    this.#words = words
-    this.#ways = ways
-    this.#hand = take(1)
-    this.#aging = take(words)
-    this.#fresh = take(slots)
-    this.#low = take(ways)
-    this.#high = take(ways)
-    this.#depth = take(ways)
-    this.#recent = take(ways * words)
-    this.#older = take(ways * words)
-    this.#holders = new Int32Array(words)
+  }
+
+  #map(state: PrefixIndexState): void {
+    const layout = prefixIndexLayout(state.slots)
+    this.#state = state
+    this.#memory = new Int32Array(state.memory)
+    this.#words = state.slots >> 5
+    this.#hand = layout.hand
+    this.#aging = layout.aging
+    this.#fresh = layout.fresh
+    this.#buckets = layout.buckets
+    this.#end = layout.buckets + state.buckets * state.stride
+    this.#holders = new Int32Array(this.#words)
   }
 }
 
@@ -284,23 +284,7 @@ export function prefixSeed(model: string): number {
   return finish(adapterId(model))
 }
 
-function layOut(options: PrefixIndexOptions): PrefixIndexState {
-  const slots = Math.max(32, Math.ceil(options.slots / 32) * 32)
-  const words = slots >> 5
-  const wayBytes = 4 * (3 + 2 * words)
-  let buckets = 16
-  const wanted = options.endpoints * options.blocksPerEndpoint * 1.25
-  while (buckets * WAYS < wanted && buckets * 2 * WAYS * wayBytes <= MAX_BYTES) buckets *= 2
-  const integers = 1 + words + slots + buckets * WAYS * (3 + 2 * words)
-  return {
-    slots,
-    buckets,
-    blocksPerEndpoint: options.blocksPerEndpoint,
-    memory: new SharedArrayBuffer(integers * Int32Array.BYTES_PER_ELEMENT),
-  }
-}
-
-/** `values[slot] = value` for each bit of the set's word. */
+/** `values[slot] = value` for each bit of a set's word. */
 function setAll(values: Int32Array, word: number, bits: number, value: number): void {
   let rest = bits
   while (rest !== 0) {

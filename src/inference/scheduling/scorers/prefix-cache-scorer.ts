@@ -1,7 +1,7 @@
 import type { Scorer } from '../scorer.ts'
 
 /** Requests that an endpoint may have above the least loaded candidate and still attract its prefixes. */
-const ROOM = 8
+const ROOM = 6
 /** Its queue may be longer than the shortest by this factor. With an empty queue anywhere, its own must be empty. */
 const QUEUE_RATIO = 1.25
 

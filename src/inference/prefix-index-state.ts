@@ -1,0 +1,69 @@
+/**
+ * Shared memory of a prefix index (./prefix-index.ts): a header, then buckets. A bucket begins on a cache line and has, for its
+ * eight ways, the low key words (one half of that line), the high ones (the other half), the depths, and then for each way the
+ * words of the two sets of slots, `recent` and `older`. So a lookup reads the first line and the sets of one way.
+ */
+
+/** Ways a bucket. */
+export const WAYS = 8
+/** Offsets in a bucket, in 32-bit words. */
+export const HIGH = WAYS
+export const DEPTH = 2 * WAYS
+export const SETS = 3 * WAYS
+
+const LINE_WORDS = 16
+const MAX_BYTES = 128 * 1024 * 1024
+/** Ways per block that must be remembered: what is aged out is still there until the sweep comes by. */
+const SPARE = 1.25
+
+export interface PrefixIndexSize {
+  /** Endpoint slots; rounded up to a multiple of 32. */
+  readonly slots: number
+  /** Endpoints that the memory is sized for. */
+  readonly endpoints: number
+  readonly blocksPerEndpoint: number
+}
+
+export interface PrefixIndexState {
+  /** A multiple of 32. */
+  readonly slots: number
+  /** A power of two. */
+  readonly buckets: number
+  readonly blocksPerEndpoint: number
+  /** 32-bit words a bucket. */
+  readonly stride: number
+  readonly memory: SharedArrayBuffer
+}
+
+/** The header's parts, as ranges of 32-bit words; buckets follow at `buckets`. */
+export interface PrefixIndexLayout {
+  /** One word: where the sweep is, −1 = no sweep under way. */
+  readonly hand: number
+  /** The set of slots that the sweep ages. */
+  readonly aging: number
+  /** A word per slot: blocks that were new to it since it aged last. */
+  readonly fresh: number
+  readonly buckets: number
+}
+
+export function prefixIndexLayout(slots: number): PrefixIndexLayout {
+  const aging = LINE_WORDS
+  const fresh = aging + (slots >> 5)
+  return { hand: 0, aging, fresh, buckets: roundUp(fresh + slots, LINE_WORDS) }
+}
+
+export function createPrefixIndexState(size: PrefixIndexSize): PrefixIndexState {
+  const slots = roundUp(Math.max(32, size.slots), 32)
+  const stride = roundUp(SETS + WAYS * 2 * (slots >> 5), LINE_WORDS)
+  const wanted = (size.endpoints * size.blocksPerEndpoint * SPARE) / WAYS
+  let buckets = 16
+  while (buckets < wanted && buckets * 2 * stride * 4 <= MAX_BYTES) buckets *= 2
+  const layout = prefixIndexLayout(slots)
+  const memory = new SharedArrayBuffer((layout.buckets + buckets * stride) * Int32Array.BYTES_PER_ELEMENT)
+  new Int32Array(memory)[layout.hand] = -1
+  return { slots, buckets, blocksPerEndpoint: size.blocksPerEndpoint, stride, memory }
+}
+
+function roundUp(value: number, to: number): number {
+  return Math.ceil(value / to) * to
+}

@@ -1,0 +1,135 @@
+import { describe, expect, it } from '@jest/globals'
+import { PrefixIndex, prefixSeed } from './prefix-index.ts'
+import { hasherOf } from './testing.ts'
+
+const M = prefixSeed('m')
+
+function chain(...names: string[]) {
+  return hasherOf(names.map(name => name.padEnd(64, '.')).join(''), 64, 64 * 1024)
+}
+
+/** Distinct blocks, `name0 …`. */
+function long(name: string, count: number) {
+  return chain(...Array.from({ length: count }, (_, i) => `${name} ${i}`))
+}
+
+function matches(index: PrefixIndex, hasher = chain('a', 'b', 'c'), seed = M): number[] {
+  const matched = new Int32Array(index.state.slots)
+  index.match(hasher, seed, matched)
+  return [...matched]
+}
+
+function small(slots = 32, endpoints = 4, blocksPerEndpoint = 1000): PrefixIndex {
+  return new PrefixIndex({ slots, endpoints, blocksPerEndpoint })
+}
+
+describe('PrefixIndex', () => {
+  it('knows how many leading blocks each endpoint has', () => {
+    const index = small()
+    index.record(chain('a', 'b', 'c'), M, 0)
+    index.record(chain('a', 'b', 'x'), M, 1)
+    index.record(chain('z'), M, 2)
+    expect(matches(index).slice(0, 4)).toEqual([3, 2, 0, 0])
+    expect(index.match(chain('a', 'b', 'c', 'd'), M, new Int32Array(32))).toBe(3)
+    expect(index.match(chain('q'), M, new Int32Array(32))).toBe(0)
+  })
+
+  it('counts no block whose predecessors are not held', () => {
+    const index = small()
+    const whole = chain('a', 'b', 'c')
+    index.record(whole, M, 0)
+    index.record(chain('a'), M, 1)
+    expect(matches(index)[1]).toBe(1)
+  })
+
+  it('keeps models apart', () => {
+    const index = small()
+    index.record(chain('a', 'b'), M, 0)
+    expect(matches(index, chain('a', 'b'), prefixSeed('other'))[0]).toBe(0)
+  })
+
+  it('serves hundreds of endpoints', () => {
+    const index = small(300, 300, 100)
+    for (let slot = 0; slot < 300; slot++)
+      index.record(chain('a', 'b', 'c', 'd').count > 0 ? long('p', 1 + (slot % 9)) : chain('a'), M, slot)
+    const matched = matches(index, long('p', 9))
+    for (let slot = 0; slot < 300; slot++) expect(matched[slot]).toBe(1 + (slot % 9))
+  })
+
+  it('forgets the blocks recorded longest ago, and not those in use', () => {
+    const index = small(32, 4, 1000)
+    const used = long('used', 50)
+    const unused = long('unused', 50)
+    index.record(unused, M, 0)
+    index.record(unused, M, 1)
+    for (let i = 0; i < 100; i++) {
+      index.record(used, M, 0)
+      index.record(long(`new ${i}`, 30), M, 0)
+    }
+    expect(matches(index, used)[0]).toBe(50)
+    expect(matches(index, unused)[0]).toBe(0)
+    // The other endpoint got nothing new: it still has them.
+    expect(matches(index, unused)[1]).toBe(50)
+  })
+
+  it('remembers about as many blocks per endpoint as it was told', () => {
+    const index = small(32, 4, 1000)
+    const chains = Array.from({ length: 400 }, (_, i) => long(`c ${i}`, 20))
+    for (let i = 0; i < chains.length; i++) index.record(chains[i]!, M, i % 2)
+    for (const slot of [0, 1]) {
+      let held = 0
+      for (const each of chains) held += matches(index, each)[slot]!
+      expect(held).toBeGreaterThan(400)
+      expect(held).toBeLessThan(1800)
+    }
+  })
+
+  it('lets tails go before heads', () => {
+    const index = small(32, 1, 300)
+    const head = long('head', 20)
+    for (let i = 0; i < 200; i++) {
+      index.record(chain(...Array.from({ length: 20 }, (_, k) => `head ${k}`), `tail ${i}`, `end ${i}`), M, 0)
+      expect(matches(index, head)[0]).toBe(20)
+    }
+    const first = chain(...Array.from({ length: 20 }, (_, k) => `head ${k}`), 'tail 0', 'end 0')
+    expect(matches(index, first)[0]).toBe(20)
+  })
+
+  it('forgets endpoints that have gone', () => {
+    const index = small(64, 4)
+    const shared = long('shared', 10)
+    for (const slot of [0, 5, 40]) index.record(shared, M, slot)
+    index.record(long('own', 10), M, 5)
+    index.forget([5, 40])
+    const matched = matches(index, shared)
+    expect([matched[0], matched[5], matched[40]]).toEqual([10, 0, 0])
+    expect(matches(index, long('own', 10))[5]).toBe(0)
+  })
+
+  it('keeps what it knows when it grows', () => {
+    const index = small(32, 2, 500)
+    index.record(long('p', 40), M, 3)
+    const buckets = index.state.buckets
+    index.reserve({ slots: 200, endpoints: 150, blocksPerEndpoint: 500 })
+    expect(index.state.buckets).toBeGreaterThan(buckets)
+    expect(matches(index, long('p', 40))[3]).toBe(40)
+    index.record(long('p', 40), M, 190)
+    expect(matches(index, long('p', 40))[190]).toBe(40)
+    const state = index.state
+    index.reserve({ slots: 32, endpoints: 2, blocksPerEndpoint: 500 })
+    expect(index.state).toBe(state)
+  })
+
+  it('survives more blocks than it has room for', () => {
+    const index = small(32, 1, 20)
+    for (let i = 0; i < 500; i++) index.record(long(`big ${i}`, 100), M, 0)
+    expect(index.match(long('big 499', 100), M, new Int32Array(32))).toBeGreaterThan(0)
+  })
+
+  it('is shared by its state', () => {
+    const index = small()
+    const other = new PrefixIndex(index.state)
+    other.record(chain('a', 'b'), M, 2)
+    expect(matches(index)[2]).toBe(2)
+  })
+})
