@@ -1,7 +1,9 @@
 /**
  * Incremental JSON scanner: finds wanted fields in a body that comes in chunks, without keeping the body.
  *
- * Budget: BUDGET
+ * Budget, as a ratio to `JSON.parse(body.toString())` in the same run (test/bench/json-scan.bench.ts, 16 KB chunks, whole body):
+ * 300 B ≤ 1.1 (0.8 µs), 16 KB ≤ 0.2, 220 KB – 10 MB ≤ 0.1; text with an escape every six bytes ≤ 0.85; one long string of 1 MB or
+ * more ≤ 1.5 × memchr. Nothing is allocated per chunk, except a view for a long string in a window far from its chunk's end.
  *
  * What is checked: structure, nesting, numbers, literals, white space, keys of objects on a wanted path, `text` values. What is
  * not: the inside of any other string (control characters, escapes, UTF-8), because memchr skips it. So every body that

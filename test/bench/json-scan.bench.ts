@@ -15,24 +15,37 @@ const ROUND_BYTES = 8_000_000
 const SIZES = [300, 16_000, 220_000, 1_000_000, 10_000_000]
 const MODEL = '"model":"meta-llama/Llama-3.1-8B-Instruct"'
 
-/** What the text of the messages is made of. */
-const TEXTS = {
-  plain: 'The quick brown fox jumps over the lazy dog and goes on to the next field. ',
-  escapes: 'He said: \\"no\\".\\n\\n| a | b |\\n\\t{\\"key\\": 1}\\u00e9 und so weiter, ',
-  CJK: '中文字符测试日本語テキスト。',
+interface Text {
+  /** What the content of the messages is made of. */
+  readonly unit: string
+  /** Content of one message: a long chat has many messages, an image is one. */
+  readonly messageBytes: number
 }
 
-function body(size: number, text: string, modelFirst: boolean): Buffer {
+const TEXTS: Readonly<Record<string, Text>> = {
+  plain: {
+    unit: 'The quick brown fox jumps over the lazy dog and goes on to the next field. ',
+    messageBytes: 4096,
+  },
+  escapes: {
+    unit: 'He said: \\"no\\".\\n\\n| a | b |\\n\\t{\\"key\\": 1}\\u00e9 und so weiter, ',
+    messageBytes: 4096,
+  },
+  CJK: { unit: '中文字符测试日本語テキスト。', messageBytes: 4096 },
+  image: { unit: 'iVBORw0KGgoAAAANSUhEUgAAAAUA', messageBytes: Number.POSITIVE_INFINITY },
+}
+
+function body(size: number, { unit, messageBytes }: Text, modelFirst: boolean): Buffer {
   const rest = '"stream":true,"temperature":0.7,"max_tokens":256'
   const frame = (messages: string) =>
     Buffer.from(modelFirst ? `{${MODEL},${messages},${rest}}` : `{${messages},${rest},${MODEL}}`)
   const messages = (contents: readonly string[]) =>
     `"messages":[${contents.map(content => `{"role":"user","content":"${content}"}`).join(',')}]`
-  const fill = text.repeat(Math.max(1, Math.round((size - frame(messages([''])).length) / Buffer.byteLength(text))))
-  // A long chat has many messages; one of 4 KB each is on the small side.
-  const perMessage = Math.ceil(4096 / Buffer.byteLength(text)) * text.length
+  const unitBytes = Buffer.byteLength(unit)
+  const units = Math.max(1, Math.round((size - frame(messages([''])).length) / unitBytes))
+  const perMessage = Math.min(units, Math.ceil(messageBytes / unitBytes))
   const contents: string[] = []
-  for (let at = 0; at < fill.length; at += perMessage) contents.push(fill.slice(at, at + perMessage))
+  for (let left = units; left > 0; left -= perMessage) contents.push(unit.repeat(Math.min(left, perMessage)))
   return frame(messages(contents))
 }
 
