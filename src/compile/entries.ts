@@ -83,8 +83,9 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
   const fallback = fallbackTarget(candidates, parameters)
   const shared: RouteJson = {
     typedPerFilterConfig: perRouteJson(plan.id, plan.body, fallback !== undefined),
-    // The body is held here while we look, and kept for retries; beyond it we answer 413.
-    requestBodyBufferLimit: String(plan.maxBodyBytes),
+    // The body is held here while we look, and kept for retries. Beyond the cap we answer 413; at its limit Envoy only stalls,
+    // and it does that from 1 MiB up only.
+    requestBodyBufferLimit: String(Math.max(plan.maxBodyBytes, 1024 * 1024)),
   }
   const match: RouteMatchJson = pathMatchJson(path)
   const routes = listModels

@@ -21,7 +21,7 @@ export interface ListenerState {
   readonly routes: AttachedRoute[]
 }
 
-export interface AttachedRoute {
+interface AttachedRoute {
   readonly route: HttpRoute
   /** Intersection of the listener's and the route's host names; `*` = any. */
   readonly hostnames: readonly string[]

@@ -121,7 +121,7 @@ export function canonicalHost(address: string): string {
   return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address
 }
 
-export function addressText(host: string, port: number): string {
+function addressText(host: string, port: number): string {
   return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
 }
 

@@ -115,6 +115,11 @@ describe('references that lead nowhere are warnings and statuses', () => {
       '{parentRefs: [{name: a}], rules: [{backendRefs: [{name: y}]}]}',
       /there is no Service default\/y/,
     ],
+    [
+      'a header that is removed',
+      '{parentRefs: [{name: a}], rules: [{matches: [{headers: [{name: X-Signalbox-Target, value: x}]}]}]}',
+      /never matches/,
+    ],
     ['no parent', '{rules: []}', /the route names no Gateway/],
   ])('%s', (_, spec, message) => {
     const gateways = [gateway('a', HTTP), gateway('b', '{name: http, port: 81, protocol: HTTP, hostname: y.org}')]

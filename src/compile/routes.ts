@@ -3,6 +3,7 @@ import { problemAt } from '../config/object.ts'
 import type { FieldPath, Problem } from '../config/problem.ts'
 import type { Backend, Backends } from './backends.ts'
 import { BODY_MODE, MODEL_FACT } from './entries.ts'
+import { CLIENT_HEADER_PREFIXES } from './envoy/listeners.ts'
 import { attach, type ListenerState } from './gateways.ts'
 import type { ObjectIndex } from './object-index.ts'
 import { type ResolvedRule, type RouteUnit, unitsOf } from './rules.ts'
@@ -74,6 +75,14 @@ function resolveRule(
   if (spec.backendRefs.length === 0 && !redirects) {
     const message = 'the rule has no backendRefs: its requests are answered with 500'
     problems.push(problemAt(route, 'warning', 'no-backend', path, message))
+  }
+  for (const [matchIndex, match] of (spec.matches ?? []).entries()) {
+    for (const [headerIndex, { name }] of match.headers.entries()) {
+      if (!CLIENT_HEADER_PREFIXES.some(prefix => name.toLowerCase().startsWith(prefix))) continue
+      const at = [...path, 'matches', matchIndex, 'headers', headerIndex, 'name']
+      const message = `never matches: "${name}" is removed from what clients send`
+      problems.push(problemAt(route, 'warning', 'never-matches', at, message))
+    }
   }
   const mirrors = spec.filters.flatMap((filter, filterIndex) => {
     if (filter.type !== 'RequestMirror') return []

@@ -95,7 +95,7 @@ const headerCount = (unit: RouteUnit): number =>
   unit.headers.length + Number(unit.model !== undefined) + Number(unit.baseModel !== undefined)
 
 /** Gateway API precedence: path, method, number of headers, of query parameters, oldest route, its name, place in it. */
-export function compareUnits(a: RouteUnit, b: RouteUnit): number {
+function compareUnits(a: RouteUnit, b: RouteUnit): number {
   const [routeA, routeB] = [a.rule.route, b.rule.route]
   return (
     comparePaths(a.path, b.path) ||
@@ -169,6 +169,6 @@ function relationOf(path: PathCondition, wider: PathCondition): 'implied' | 'ove
 }
 
 /** PathPrefix semantics: whole segments. */
-export function isUnder(path: string, prefix: string): boolean {
+function isUnder(path: string, prefix: string): boolean {
   return prefix === '/' || path === prefix || path.startsWith(`${prefix}/`)
 }

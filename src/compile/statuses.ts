@@ -19,7 +19,7 @@ export interface ParentStatus {
   readonly conditions: readonly Condition[]
 }
 
-export interface ListenerStatus {
+interface ListenerStatus {
   readonly name: string
   readonly supportedKinds: readonly { readonly group: string; readonly kind: string }[]
   readonly attachedRoutes: number

@@ -130,7 +130,7 @@ apiVersion: apps/v1
   it('checks the parameters', () => {
     expect(errorsOf(`${PARAMETERS}spec: {}\n`)).toEqual([])
     const bad =
-      '{timeouts: {message: 1m, upload: 1s}, limits: {maxRequestBodyBytes: 1}, accessLog: {type: syslog}, routing: {modelHeader: x-envoy-m}}'
+      '{timeouts: {message: 1m, upload: 1s}, limits: {maxRequestBodyBytes: 1000}, accessLog: {type: syslog}, routing: {modelHeader: x-envoy-m}}'
     expect(errorsOf(`${PARAMETERS}spec: ${bad}\n`)).toHaveLength(4)
   })
 

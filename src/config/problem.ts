@@ -21,7 +21,7 @@ export interface Problem {
 }
 
 /** `spec.rules[0].matches[1]` */
-export function formatPath(path: FieldPath): string {
+function formatPath(path: FieldPath): string {
   let text = ''
   for (const part of path) {
     if (typeof part === 'number') text += `[${part}]`

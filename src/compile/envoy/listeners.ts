@@ -10,8 +10,11 @@ import { accessLogsJson } from './access-log.ts'
 import { extProcFilterJson } from './ext-proc.ts'
 import { OVER_ADS, pack, seconds } from './json.ts'
 
+/** Headers with these prefixes are never taken from clients; nor are the model headers. */
+export const CLIENT_HEADER_PREFIXES: readonly string[] = ['x-signalbox-', 'x-gateway-destination-endpoint']
+
 /** One HTTP server of a port: all of it (HTTP), or what comes for one server name (HTTPS). */
-export interface ChainSpec {
+interface ChainSpec {
   /** Also the name of its route configuration. */
   readonly name: string
   readonly tls?: { readonly serverName?: string; readonly secrets: readonly string[] }
@@ -73,11 +76,10 @@ function chainJson(chain: ChainSpec, parameters: SignalboxParametersSpec, als: b
  */
 function clientHeaderRemovals(parameters: SignalboxParametersSpec) {
   const { modelHeader, baseModelHeader } = parameters.routing
-  const prefixes = ['x-signalbox-', 'x-gateway-destination-endpoint']
   return pack(HeaderMutationSchema, {
     mutations: [
       ...[modelHeader, baseModelHeader].map(name => ({ remove: name })),
-      ...prefixes.map(prefix => ({ removeOnMatch: { keyMatcher: { prefix } } })),
+      ...CLIENT_HEADER_PREFIXES.map(prefix => ({ removeOnMatch: { keyMatcher: { prefix } } })),
     ],
   })
 }

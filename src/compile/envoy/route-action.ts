@@ -24,7 +24,7 @@ type HeaderFilter = Extract<HttpRouteFilter, { type: 'RequestHeaderModifier' | '
 type PathModifier = NonNullable<Extract<HttpRouteFilter, { type: 'URLRewrite' }>['urlRewrite']['path']>
 
 /** An OpenAI error as a direct response. */
-export function errorResponse(
+function errorResponse(
   status: number,
   message: string,
   type: string,
@@ -49,7 +49,7 @@ export const NO_ROUTE = errorResponse(
   'invalid_request_error',
   'route_not_found',
 )
-export const NO_BACKEND = errorResponse(500, 'The route has no valid backend.', 'server_error', 'no_backend')
+const NO_BACKEND = errorResponse(500, 'The route has no valid backend.', 'server_error', 'no_backend')
 
 /** What Envoy does with a request that this rule won, to all its backends (by weight) or to the one given. */
 export function actionJson(

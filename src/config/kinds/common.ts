@@ -56,8 +56,6 @@ export const namespaceName = z
   .max(63)
   .regex(new RegExp(`^${LABEL}$`), 'must be a DNS label: lower-case letters, digits and "-"')
 
-export const sectionName = objectName
-
 /** Host name as listeners and routes have it: no port, no IP address; the first label may be `*`. */
 export const hostname = z
   .string()
@@ -107,7 +105,7 @@ export const regularExpression = z
 export const weight = z.int().min(0).max(1_000_000)
 
 /** `metadata`: what we use, plus what an API server adds (accepted, not kept). */
-export const metadata = object({
+const metadata = object({
   name: objectName,
   namespace: namespaceName.default('default'),
   labels: labels.default({}),

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import type { KindObject } from '../object.ts'
-import { hostname, kindSchema, labels, namespaceName, object, objectName, port, sectionName } from './common.ts'
+import { hostname, kindSchema, labels, namespaceName, object, objectName, port } from './common.ts'
 
 /** Gateway (gateway.networking.k8s.io/v1): https://gateway-api.sigs.k8s.io/reference/spec/#gateway */
 const labelSelector = object({
@@ -28,7 +28,7 @@ const allowedRoutes = object({
 })
 
 const listener = object({
-  name: sectionName,
+  name: objectName,
   hostname: hostname.optional(),
   port,
   protocol: z.string().min(1),
@@ -77,6 +77,6 @@ export const gatewaySchema = kindSchema({
   }),
 })
 
-export type GatewaySpec = z.output<typeof gatewaySchema>['spec']
+type GatewaySpec = z.output<typeof gatewaySchema>['spec']
 export type GatewayListener = GatewaySpec['listeners'][number]
 export type Gateway = KindObject<'Gateway', { readonly spec: GatewaySpec }>

@@ -12,7 +12,6 @@ import {
   port,
   preciseHostname,
   regularExpression,
-  sectionName,
   weight,
 } from './common.ts'
 
@@ -132,7 +131,7 @@ const backendFilter = z.discriminatedUnion('type', [
 ])
 
 const rule = object({
-  name: sectionName.optional(),
+  name: objectName.optional(),
   matches: z.array(routeMatch).max(64).optional(),
   filters: z.array(routeFilter).max(16).default([]),
   backendRefs: z
@@ -191,7 +190,7 @@ export const httpRouteSchema = kindSchema({
           kind: z.string().default('Gateway'),
           name: objectName,
           namespace: namespaceName.optional(),
-          sectionName: sectionName.optional(),
+          sectionName: objectName.optional(),
           port: port.optional(),
         }),
       )
@@ -202,10 +201,9 @@ export const httpRouteSchema = kindSchema({
   }),
 })
 
-export type HttpRouteSpec = z.output<typeof httpRouteSchema>['spec']
+type HttpRouteSpec = z.output<typeof httpRouteSchema>['spec']
 export type HttpRouteRule = NonNullable<HttpRouteSpec['rules']>[number]
 export type HttpRouteMatch = NonNullable<HttpRouteRule['matches']>[number]
 export type HttpRouteFilter = HttpRouteRule['filters'][number]
-export type HttpBackendRef = HttpRouteRule['backendRefs'][number]
 export type ParentRef = HttpRouteSpec['parentRefs'][number]
 export type HttpRoute = KindObject<'HTTPRoute', { readonly spec: HttpRouteSpec }>

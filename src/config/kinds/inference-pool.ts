@@ -60,5 +60,5 @@ export const inferencePoolAlphaSchema = kindSchema({
   return { ...rest, spec }
 })
 
-export type InferencePoolSpec = z.output<typeof inferencePoolSchema>['spec']
+type InferencePoolSpec = z.output<typeof inferencePoolSchema>['spec']
 export type InferencePool = KindObject<'InferencePool', { readonly spec: InferencePoolSpec }>

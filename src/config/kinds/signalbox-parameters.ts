@@ -18,10 +18,10 @@ export const signalboxParametersSchema = kindSchema({
       .refine(value => value.modelHeader !== value.baseModelHeader, 'the two headers must differ')
       .prefault({}),
     limits: object({
-      /** Beyond it 413. Envoy doesn't enforce a limit below 1 MiB while it streams, so less isn't offered. */
+      /** Beyond it 413. */
       maxRequestBodyBytes: z
         .int()
-        .min(MIB)
+        .min(1024)
         .max(1024 * MIB)
         .default(32 * MIB),
       /** Bytes of the prompt that the prefix scorer looks at. */
