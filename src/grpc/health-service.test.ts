@@ -5,7 +5,7 @@ import { parse } from 'protobufjs'
 import { decodeHealthRequest, encodeHealthResponse } from './health-codec.ts'
 import { HEALTH_NAMES, HealthService, ServingStatus } from './health-service.ts'
 import { listenHttp2 } from './http2-transport.ts'
-import { eventually } from './recording-service.ts'
+import { eventually } from './suite/recording-service.ts'
 
 const { root } = parse(`syntax = "proto3";
   message HealthCheckRequest { string service = 1; }

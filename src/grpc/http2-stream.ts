@@ -1,16 +1,10 @@
-/**
- * One gRPC stream over a `node:http2` stream.
- *
- * Reading goes around node's Readable: the stream's own `push`, which node's native side calls with every DATA payload, is
- * replaced by ours. So parts reach the service at once, whether the stream may receive more or not, and nothing is buffered on the
- * way. Flow control uses the only two levers that node has: while a stream is not "reading", its window is not replenished
- * (the connection's always is, so a stalled stream never blocks its neighbours); `_read()` gives back all that was withheld and
- * switches reading on, the event `pause` switches it off. A peer can therefore send the initial window, what was granted, and
- * at most one window (64 KiB) more, because what was withheld is given back as a whole.
- */
+/** One gRPC stream over a `node:http2` stream: the state between what node reports and what the service hears and says. */
 import { constants } from 'node:http2'
 import type { ServerHttp2Stream } from 'node:http2'
-import { Duplex, Readable } from 'node:stream'
+import { endedEarly, hook } from './http2-hooks.ts'
+import type { Http2Events } from './http2-hooks.ts'
+import { Outbox } from './http2-outbox.ts'
+import { ReceiveWindow } from './http2-receive-window.ts'
 import { CutResult, MessageCutter } from './message-cutter.ts'
 import type { MessageSink } from './message-cutter.ts'
 import { ANSWER_HEAD, BODY_FOLLOWS, HEADERS_ONLY, trailers, trailersOnly } from './response-headers.ts'
@@ -31,37 +25,18 @@ export interface StreamOwner {
   remove(stream: GrpcStream): void
 }
 
-const OWNER = Symbol('signalbox.stream')
-type OwnedStream = ServerHttp2Stream & {
-  [OWNER]: GrpcStream
-  /** Nothing public says that the end was pushed while it has not been read. */
-  readonly _readableState: { readonly ended: boolean }
-}
-
-/** Pieces of one upward call up to this many bytes are copied together; beyond it they are written as a vector. */
-const JOIN_LIMIT = 16 * 1024
-
-export class GrpcStream implements ServerStream, MessageSink {
+export class GrpcStream implements ServerStream, MessageSink, Http2Events {
   /** Place in the connection's list of streams; kept by the connection. */
   slot = -1
   private readonly http2: ServerHttp2Stream
   private readonly owner: StreamOwner
   private readonly service: StreamService
   private readonly cutter: MessageCutter
+  private readonly window: ReceiveWindow
+  private readonly outbox = new Outbox()
   private handler: StreamHandler | undefined
   private deadline: NodeJS.Timeout | undefined
 
-  private granted = 0
-  private received = 0
-  /** Bytes whose window went back to the peer. */
-  private released = 0
-  private reading = false
-  /** Length of the DATA payload that is being taken: node counts it only when we return. */
-  private taking = 0
-
-  private firstPiece: Uint8Array | undefined
-  private morePieces: Uint8Array[] | undefined
-  private heldBytes = 0
   private onWritten: (() => void) | undefined
   /** Size of `pendingBytes` at which the connection's sum is looked at again. */
   private nextCapCheck: number
@@ -86,14 +61,9 @@ export class GrpcStream implements ServerStream, MessageSink {
     this.owner = owner
     this.service = service
     this.cutter = new MessageCutter(service.maxMessageBytes)
+    this.window = new ReceiveWindow(http2, owner.initialWindow)
     this.nextCapCheck = capCheckStep
-    const owned = http2 as OwnedStream
-    owned[OWNER] = this
-    owned.push = takeChunk
-    owned.destroy = destroyCheaply
-    owned.on('wantTrailers', sendTrailers)
-    owned.on('close', streamClosed)
-    owned.on('error', ignoreError)
+    hook(http2, this)
   }
 
   /** `deadlineMs`: undefined = none. */
@@ -115,30 +85,24 @@ export class GrpcStream implements ServerStream, MessageSink {
 
   /** What came before node told us about the stream is in the Readable. */
   private takeEarly(): void {
-    const http2 = this.http2 as OwnedStream
-    const ended = http2._readableState.ended
+    const { http2 } = this
+    // Asked first: `read` brings the end about.
+    const ended = endedEarly(http2)
     if (http2.readableLength > 0) {
       const bytes = http2.read() as Uint8Array | null
-      // `read` has switched reading on and so given these bytes back.
-      this.stopReading()
-      if (bytes !== null) {
-        this.released = bytes.length
-        this.take(bytes)
-      }
+      this.window.readEarly(bytes?.length ?? 0)
+      if (bytes !== null) this.take(bytes)
     }
     if (ended) this.peerFinished()
   }
 
   get pendingBytes(): number {
-    return this.finished && this.http2.destroyed ? 0 : this.heldBytes + this.http2.writableLength
+    return this.finished && this.http2.destroyed ? 0 : this.outbox.bytes + this.http2.writableLength
   }
 
   send(bytes: Uint8Array): void {
     if (this.ended || this.silent || bytes.length === 0) return
-    if (this.firstPiece === undefined) this.firstPiece = bytes
-    else if (this.morePieces === undefined) this.morePieces = [bytes]
-    else this.morePieces.push(bytes)
-    this.heldBytes += bytes.length
+    this.outbox.add(bytes)
     this.guardPending()
     if (!this.inCall) this.flush()
   }
@@ -153,9 +117,7 @@ export class GrpcStream implements ServerStream, MessageSink {
   }
 
   grant(bytes: number): void {
-    if (this.ended || this.silent || !(bytes > 0)) return
-    this.granted += bytes
-    if (this.taking === 0) this.releaseIfGranted()
+    if (!this.ended && !this.silent && bytes > 0) this.window.grant(bytes)
   }
 
   part(part: Uint8Array, remaining: number): boolean {
@@ -178,12 +140,9 @@ export class GrpcStream implements ServerStream, MessageSink {
     this.flush()
   }
 
-  /** A DATA payload. */
   take(chunk: Uint8Array): void {
-    this.received += chunk.length
-    if (this.reading && (this.silent || this.received >= this.granted)) this.stopReading()
     if (this.silent) return
-    this.taking = chunk.length
+    this.window.begin(chunk.length)
     this.inCall = true
     let result: CutResult = CutResult.STOPPED
     try {
@@ -193,12 +152,10 @@ export class GrpcStream implements ServerStream, MessageSink {
     }
     if (result > CutResult.STOPPED) this.refuseMessage(result)
     this.leave()
-    this.taking = 0
-    if (this.reading) this.released = this.received
-    else this.releaseIfGranted()
+    if (this.silent) this.window.stop()
+    else this.window.done()
   }
 
-  /** END_STREAM. */
   peerFinished(): void {
     if (this.halfClosed) return
     this.halfClosed = true
@@ -216,13 +173,12 @@ export class GrpcStream implements ServerStream, MessageSink {
     this.leave()
   }
 
-  /** node is done with the stream. */
   over(): void {
     clearTimeout(this.deadline)
     this.owner.remove(this)
     this.ended = true
     this.finished = true
-    this.dropPieces()
+    this.outbox.clear()
     this.tell(this.owner.lost ? StreamEnd.LOST : StreamEnd.RESET)
   }
 
@@ -259,7 +215,7 @@ export class GrpcStream implements ServerStream, MessageSink {
       this.silent = false
       this.tell(StreamEnd.RESET)
     }
-    if (this.firstPiece !== undefined || this.ended) this.flush()
+    if (this.ended || this.outbox.bytes > 0) this.flush()
   }
 
   private tell(how: StreamEnd): void {
@@ -278,40 +234,15 @@ export class GrpcStream implements ServerStream, MessageSink {
     if (this.finished) return
     const http2 = this.http2
     if (http2.closed || http2.destroyed) {
-      this.dropPieces()
+      this.outbox.clear()
       return
     }
-    if (this.firstPiece !== undefined) {
+    if (this.outbox.bytes > 0) {
       if (!http2.headersSent) http2.respond(ANSWER_HEAD, BODY_FOLLOWS)
-      this.writePieces(this.firstPiece, this.morePieces)
-      this.dropPieces()
+      if (this.handler?.drained !== undefined) this.onWritten ??= () => this.written()
+      this.outbox.writeTo(http2, this.onWritten)
     }
     if (this.ended) this.finish()
-  }
-
-  private writePieces(first: Uint8Array, more: Uint8Array[] | undefined): void {
-    if (this.handler?.drained !== undefined) this.onWritten ??= () => this.written()
-    if (more === undefined) {
-      this.http2.write(first, this.onWritten)
-      return
-    }
-    if (this.heldBytes <= JOIN_LIMIT) {
-      const joined = Buffer.allocUnsafe(this.heldBytes)
-      joined.set(first)
-      let at = first.length
-      for (const piece of more) {
-        joined.set(piece, at)
-        at += piece.length
-      }
-      this.http2.write(joined, this.onWritten)
-      return
-    }
-    this.http2.cork()
-    this.http2.write(first)
-    const last = more.length - 1
-    for (let i = 0; i < last; i++) this.http2.write(more[i])
-    this.http2.write(more[last], this.onWritten)
-    this.http2.uncork()
   }
 
   private finish(): void {
@@ -324,12 +255,6 @@ export class GrpcStream implements ServerStream, MessageSink {
     }
     if (this.http2.headersSent) this.http2.end()
     else this.http2.respond(trailersOnly(this.endStatus, this.endMessage, this.refusesEncoding), HEADERS_ONLY)
-  }
-
-  private dropPieces(): void {
-    this.firstPiece = undefined
-    this.morePieces = undefined
-    this.heldBytes = 0
   }
 
   /** A peer that does not read must not cost more memory than the caps say. */
@@ -346,7 +271,7 @@ export class GrpcStream implements ServerStream, MessageSink {
   private reset(): void {
     this.ended = true
     this.finished = true
-    this.dropPieces()
+    this.outbox.clear()
     this.http2.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
   }
 
@@ -367,65 +292,14 @@ export class GrpcStream implements ServerStream, MessageSink {
     this.owner.handlerFailed(error, this.service.path)
     if (this.finished) return
     // What the failed call said does not go out, not even its end: half an answer could pass for a whole one.
-    this.dropPieces()
+    this.outbox.clear()
     const serviceEnded = this.ended
     this.ended = false
     this.silent = false
     this.fail(GrpcStatus.INTERNAL, 'internal error')
     if (serviceEnded) this.owesReset = false
   }
-
-  /**
-   * Gives back what was withheld, when a grant covers some of it. Reading stays on until the next payload, so that the one that
-   * is being taken counts too. Half a window is when nghttp2 tells the peer; earlier calls would only cost.
-   */
-  private releaseIfGranted(): void {
-    if (this.granted <= this.released || this.received - this.released < this.owner.initialWindow >>> 1) return
-    if (this.silent || this.http2.destroyed) return
-    this.http2._read(0)
-    this.reading = true
-    this.released = this.received
-  }
-
-  private stopReading(): void {
-    this.reading = false
-    if (!this.http2.destroyed) this.http2.emit('pause')
-  }
 }
-
-function takeChunk(this: OwnedStream, chunk: Uint8Array | null): boolean {
-  const stream = this[OWNER]
-  if (chunk !== null) {
-    stream.take(chunk)
-    // False would make node stop reading, which is `adjustReading`'s to decide.
-    return true
-  }
-  // node also pushes the end when it tears a stream down; only an END_STREAM comes while it is open.
-  if (!this.closed && !this.destroyed) stream.peerFinished()
-  return Readable.prototype.push.call(this, null)
-}
-
-/**
- * For a reset, node makes an error with a stack trace: 25 µs for the way in which Envoy ends nearly every stream, and nobody reads
- * it. Giving it one that exists already keeps everything else as it is.
- */
-const RESET_BY_PEER = new Error('the stream was reset')
-
-function destroyCheaply(this: OwnedStream, error?: Error): OwnedStream {
-  const reason = error ?? (this.rstCode === constants.NGHTTP2_NO_ERROR ? undefined : RESET_BY_PEER)
-  return Duplex.prototype.destroy.call(this, reason) as OwnedStream
-}
-
-function sendTrailers(this: OwnedStream): void {
-  this[OWNER].sendTrailers()
-}
-
-function streamClosed(this: OwnedStream): void {
-  this[OWNER].over()
-}
-
-/** A reset is reported by `close`, which follows; without a listener the process would end. */
-export function ignoreError(): void {}
 
 function deadlinePassed(stream: GrpcStream): void {
   stream.fail(GrpcStatus.DEADLINE_EXCEEDED, 'deadline exceeded')

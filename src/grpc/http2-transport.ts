@@ -217,7 +217,6 @@ function serverOptions(
       initialWindowSize: context.initialWindow,
       maxConcurrentStreams: context.maxConcurrentStreams,
       maxHeaderListSize: maxHeaderListBytes,
-      enablePush: false,
     },
     // Envoy ends every ext_proc stream with RST_STREAM. nghttp2 takes 1,000 of them, then 33 a second, for an attack and ends
     // the connection. Our peers are gateways, each reset costs less than the request that it ends, and the concurrent streams are

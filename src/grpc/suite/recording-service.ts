@@ -1,7 +1,7 @@
 /** A service for tests of transports: writes down every upward call and does what the test says. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StreamEnd } from './transport.ts'
-import type { ServerStream, StreamHandler, StreamHeaders, StreamService } from './transport.ts'
+import { StreamEnd } from '../transport.ts'
+import type { ServerStream, StreamHandler, StreamHeaders, StreamService } from '../transport.ts'
 
 export class RecordedStream implements StreamHandler {
   readonly stream: ServerStream
