@@ -118,6 +118,8 @@ class Http1Downstream implements Downstream {
     const response = this.#response
     if (response.headersSent || response.destroyed) return
     const status = Number(headers.get(':status'))
+    // Only chunked messages have trailers; node refuses to announce them otherwise.
+    if (end || headers.has('content-length')) headers.remove('trailer')
     const flat = headers.flat()
     const bodiless = this.#request.method === 'HEAD' || status === 204 || status === 304
     const framed = headers.has('content-length')

@@ -37,8 +37,12 @@ export class Http1Upstream implements Upstream {
   headers(headers: HeaderList, end: boolean): void {
     this.#method = headers.get(':method') ?? 'GET'
     const flat = ['host', headers.get(':authority') ?? '']
-    for (const [name, value] of headers) if (!name.startsWith(':') && name !== 'host') flat.push(name, value)
     const length = headers.get('content-length')
+    for (const [name, value] of headers) {
+      // Only chunked messages have trailers; node refuses to announce them otherwise.
+      const announces = name === 'trailer' && (end || length !== undefined)
+      if (!name.startsWith(':') && name !== 'host' && !announces) flat.push(name, value)
+    }
     if (length !== undefined) this.#remaining = Number(length)
     if (!end && length === undefined) {
       flat.push('transfer-encoding', 'chunked')
