@@ -24,7 +24,7 @@ export function realClock(speed: number): Clock {
   return {
     now: () => (performance.now() - start) * speed,
     after(delay, action) {
-      const timer = setTimeout(action, delay / speed)
+      const timer = setTimeout(action, Math.max(0, delay) / speed)
       return { cancel: () => clearTimeout(timer) }
     },
     catchUpMs: CATCH_UP_WALL_MS * speed,

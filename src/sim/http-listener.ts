@@ -32,7 +32,10 @@ export class HttpListener {
       socket.once('close', () => this.#sockets.delete(socket))
       sniff(socket, isHttp2 => {
         if (isHttp2) http2.emit('connection', socket)
-        else accept1.call(this.#http1, socket)
+        else {
+          accept1.call(this.#http1, socket)
+          socket.resume()
+        }
       })
     })
   }
@@ -75,7 +78,6 @@ function sniff(socket: Socket, decide: (isHttp2: boolean) => void): void {
     socket.pause()
     socket.unshift(seen)
     decide(matches)
-    socket.resume()
   }
   socket.on('data', take)
 }
