@@ -29,6 +29,8 @@ describe('POST /sim/fault', () => {
     expect(await (await change({ errorShare: 1 })).json()).toEqual({ unhealthy: true, errorShare: 1 })
     expect((await fetch(`${simulator.url}/health`)).status).toBe(503)
     expect((await chat()).status).toBe(503)
+    expect(await (await change({ unhealthy: null })).json()).toEqual({ errorShare: 1 })
+    expect((await fetch(`${simulator.url}/health`)).status).toBe(200)
     await fetch(`${simulator.url}/sim/fault`, { method: 'DELETE' })
     expect(await (await fetch(`${simulator.url}/sim/fault`)).json()).toEqual({})
     expect((await fetch(`${simulator.url}/health`)).status).toBe(200)

@@ -2,7 +2,7 @@ import type { Exchange } from './exchange.ts'
 import type { GenerationRequest } from './generation-request.ts'
 import type { FinishReason } from './sequence.ts'
 
-export interface TokenUsage {
+interface TokenUsage {
   readonly prompt: number
   readonly completion: number
   readonly cached: number
@@ -144,7 +144,7 @@ export function streamedReply(
   }
 }
 
-export function usageBody({ prompt, completion, cached }: TokenUsage): object {
+function usageBody({ prompt, completion, cached }: TokenUsage): object {
   return {
     prompt_tokens: prompt,
     total_tokens: prompt + completion,

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { badRequest } from './api-error.ts'
 import type { SimContext } from './context.ts'
 import type { Exchange } from './exchange.ts'
-import { faultChangeSchema } from './faults.ts'
+import { changed, faultChangeSchema } from './faults.ts'
 import { parseJsonBody } from './json-body.ts'
 import { Random } from './random.ts'
 
@@ -24,10 +24,9 @@ export function fault({ faults }: SimContext, exchange: Exchange): void {
     exchange.json(200, faults.current)
     return
   }
-  const { durationMs: _, ...switches } = change
   // The answer leaves first: the change may cut this very connection.
   exchange.onClose(() => faults.apply(change))
-  exchange.json(200, { ...faults.current, ...switches })
+  exchange.json(200, changed(faults.current, change))
 }
 
 /** `/sim/echo`, any method: the body comes back as it came. */
