@@ -21,7 +21,7 @@ describe('endpoints', () => {
     expect(made.update(endpoints(['c:1', 'd:1', 'c:1']))).toHaveLength(2)
     expect(made.slotOf('c:1')).toBe(c)
     expect(made.liveCount).toBe(2)
-    expect([...made.live.subarray(0, 2)].map(slot => made.address(slot)).sort()).toEqual(['c:1', 'd:1'])
+    expect(new Set(Array.from(made.live.subarray(0, 2), slot => made.address(slot)))).toEqual(new Set(['c:1', 'd:1']))
     expect(made.slotOf('a:1')).toBeUndefined()
   })
 

@@ -91,7 +91,7 @@ export class HttpResponseReader {
 
   #readHead(bytes: Buffer, start: number, end: number): number {
     const held = this.#line.length
-    const text = bytes.latin1Slice(start, Math.min(end, start + HEAD_LIMIT - held))
+    const text = bytes.toString('latin1', start, Math.min(end, start + HEAD_LIMIT - held))
     const joined = held === 0 ? text : this.#line + text
     const match = HEAD_END.exec(joined)
     if (match === null) {
@@ -177,7 +177,7 @@ export class HttpResponseReader {
   #readChunkLine(bytes: Buffer, start: number, end: number): number {
     const newline = bytes.indexOf(NEWLINE, start)
     const found = newline >= 0 && newline < end
-    this.#line += bytes.latin1Slice(start, found ? newline : Math.min(end, start + CHUNK_LINE_LIMIT))
+    this.#line += bytes.toString('latin1', start, found ? newline : Math.min(end, start + CHUNK_LINE_LIMIT))
     if (this.#line.length >= CHUNK_LINE_LIMIT) throw new HttpReadError('malformed', 'overlong chunk line')
     if (!found) return end
     const line = this.#line.endsWith('\r') ? this.#line.slice(0, -1) : this.#line

@@ -158,7 +158,7 @@ function readNames(page: Buffer, label: Buffer, into: Int32Array, from: number):
 
 function integerLabel(page: Buffer, label: Buffer): number {
   if (!findLabel(page, label) || valueEnd - valueStart > 12) return 0
-  const value = Number(page.latin1Slice(valueStart, valueEnd))
+  const value = Number(page.toString('latin1', valueStart, valueEnd))
   return Number.isFinite(value) ? toCount(value) : 0
 }
 
@@ -197,7 +197,8 @@ function seriesAt(page: Buffer, name: Buffer, at: number): boolean {
   while (byte !== undefined && byte !== SPACE && byte !== TAB && byte !== CARRIAGE_RETURN && byte !== NEWLINE) {
     byte = page[++position]
   }
-  const value = position > start && position - start <= 32 ? Number(page.latin1Slice(start, position)) : Number.NaN
+  const value =
+    position > start && position - start <= 32 ? Number(page.toString('latin1', start, position)) : Number.NaN
   seriesValue = Number.isFinite(value) && value >= 0 ? value : -1
   // A timestamp or an exemplar may follow.
   while (position < page.length && page[position] !== NEWLINE) position++

@@ -25,31 +25,30 @@ interface Arrival {
 /** A replica's timeline is worked out at arrival: requests start in order when a slot and the prefill unit are free. */
 class Replica {
   readonly cache = new Set<string>()
-  #ends: number[] = []
-  #starts: number[] = []
+  #requests: { readonly start: number; readonly end: number }[] = []
   #prefillFree = 0
 
-  /** Returns the time to first token. */
+  /** Returns the time to first token. Arrivals must come in order of time. */
   serve(arrival: Arrival): number {
-    const busy = this.#ends.filter(end => end > arrival.at).sort((a, b) => a - b)
-    const slotFree = busy.length < BATCH ? arrival.at : busy[busy.length - BATCH]!
+    this.#requests = this.#requests.filter(({ end }) => end > arrival.at)
+    const ends = this.#requests.map(({ end }) => end).sort((a, b) => a - b)
+    const slotFree = ends.length < BATCH ? arrival.at : ends[ends.length - BATCH]!
     const start = Math.max(arrival.at, slotFree, this.#prefillFree)
     let cached = 0
     while (cached < arrival.blocks.length && this.cache.has(arrival.blocks[cached]!)) cached++
     for (const block of arrival.blocks) this.cache.add(block)
     const firstToken = start + 5 + (arrival.blocks.length - cached) * PREFILL_MS_PER_BLOCK
     this.#prefillFree = firstToken
-    this.#starts.push(start)
-    this.#ends.push(firstToken + arrival.decodeMs)
+    this.#requests.push({ start, end: firstToken + arrival.decodeMs })
     return firstToken - arrival.at
   }
 
   waiting(at: number): number {
-    return this.#starts.filter(start => start > at).length
+    return this.#requests.reduce((count, { start }) => count + (start > at ? 1 : 0), 0)
   }
 
   running(at: number): number {
-    return this.#ends.filter((end, i) => this.#starts[i]! <= at && end > at).length
+    return this.#requests.reduce((count, { start, end }) => count + (start <= at && end > at ? 1 : 0), 0)
   }
 }
 

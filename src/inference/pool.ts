@@ -239,9 +239,10 @@ export class Pool {
   }
 
   /**
-   * A scrape failed. `refused`: nobody listens; `lost`: no answer came; `bad`: the server answered, but not with metrics. An endpoint
-   * becomes unreachable by several failures in a row of the first two kinds; by `lost` only if it ever worked, because a
-   * network may keep us from its metrics and let requests through.
+   * A scrape failed. `refused`: nobody listens; `lost`: no connection, or it broke; `bad`: the server is there, but answered
+   * something else, or not in time. An endpoint becomes unreachable by several failures in a row of the first two kinds; by
+   * `lost` only if it ever worked, because a network may keep us from its metrics and let requests through. A busy server may
+   * be slow to answer: it merely becomes stale, or an overload would look like an outage.
    */
   scrapeFailed(slot: number, generation: number, how: 'refused' | 'lost' | 'bad'): void {
     const { table } = this

@@ -20,6 +20,7 @@ const JITTER = 0.1
 const PATIENCE = 3
 /** … up to this, so that it is back soon when it works again; ms. */
 const MAX_BACKOFF = 1000
+const LOST: ReadonlySet<ScrapeFailure> = new Set(['connect', 'closed'])
 /** The first failures are checked this soon, ms: a dead endpoint must be found out quickly however long the interval is. */
 const RETRY = 100
 /** `relist` asks each endpoint at most this often, ms. */
@@ -183,8 +184,7 @@ export class Scraper {
   /** @internal for the targets */
   failed(target: Target, failure: ScrapeFailure, message: string): void {
     if (target.asks === 'models' && failure !== 'refused') return
-    const answered = failure === 'malformed' || failure === 'too-large'
-    this.#fail(target, answered ? 'bad' : failure === 'refused' ? 'refused' : 'lost', message)
+    this.#fail(target, failure === 'refused' ? 'refused' : LOST.has(failure) ? 'lost' : 'bad', message)
   }
 
   get #interval(): number {
