@@ -22,7 +22,9 @@ export async function startAdminServer(host: string, port: number, sources: Admi
   const server: Server = createServer((request, response) => {
     const path = (request.url ?? '/').split('?', 1)[0]!
     const answer = (status: number, type: string, body: string) => {
-      response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(request.method === 'HEAD' ? '' : body)
+      response
+        .writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) })
+        .end(request.method === 'HEAD' ? '' : body)
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, 'text/plain', 'only GET\n')
     if (path === '/healthz') return answer(200, 'text/plain', 'ok\n')

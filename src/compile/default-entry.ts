@@ -23,6 +23,8 @@ export function defaultEntry(
     model: 'first',
     prefixBytes: parameters.limits.prefixBytes,
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
+    // Whether its routes retry is unknown.
+    retryBufferBytes: Number.MAX_SAFE_INTEGER,
     // Its filter's timeouts are unknown.
     messageTimeoutMs: 0,
     uploadTimeoutMs: parameters.timeouts.upload,

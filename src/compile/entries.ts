@@ -4,7 +4,7 @@ import type { RouteJson, RouteMatchJson } from '../gen/envoy/config/route/v3/rou
 import type { PoolPlan } from '../inference/pool-plan.ts'
 import { type EntryPlan, type RulePlan, TARGET_HEADER, type TargetPlan } from '../pipeline/plan.ts'
 import { perRouteJson } from './envoy/ext-proc.ts'
-import { actionJson, NO_ROUTE } from './envoy/route-action.ts'
+import { actionJson, keepsBody, NO_ROUTE, UNDECIDED } from './envoy/route-action.ts'
 import { pathMatchJson } from './envoy/route-match.ts'
 import { contentHash, headerSafe } from './names.ts'
 import { type Candidate, isUnconditional, type PathCondition, type ResolvedRule } from './rules.ts'
@@ -68,6 +68,8 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
     }
   })
   const facts = listModels ? NO_FACTS : factsOf(candidates, parameters)
+  const kept = facts.body === 'none' || !candidates.some(({ unit }) => keepsBody(unit.rule, parameters))
+  const retryBufferBytes = kept ? 0 : parameters.retries.maxBodyBytes
   const content: Omit<EntryPlan, 'id'> = {
     name: `${spec.scope}${pathText(path)}${listModels ? ' (models)' : ''}`,
     attach: 'fleet',
@@ -76,17 +78,17 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
     messageTimeoutMs: parameters.timeouts.message,
     uploadTimeoutMs: parameters.timeouts.upload,
+    retryBufferBytes,
     rules,
     listModels,
   }
   const plan: EntryPlan = { id: entryId(content), ...content }
   const fallback = fallbackTarget(candidates, parameters)
-  const shared: RouteJson = {
-    typedPerFilterConfig: perRouteJson(plan.id, plan.body, fallback !== undefined),
-    // The body is held here while we look, and kept for retries. Beyond the cap we answer 413; at its limit Envoy only stalls,
-    // and it does that from 1 MiB up only.
-    requestBodyBufferLimit: String(Math.max(plan.maxBodyBytes, 1024 * 1024)),
-  }
+  const shared: RouteJson = { typedPerFilterConfig: perRouteJson(plan.id, plan.body, fallback !== undefined) }
+  // On the entry route the body is held while we look. Beyond the cap we answer 413; at its limit Envoy only stalls, and it does
+  // that from 1 MiB up only. On target routes the limit says up to which size a body is kept for retries.
+  const held = { requestBodyBufferLimit: String(Math.max(plan.maxBodyBytes, 1024 * 1024)) }
+  const retried = retryBufferBytes === 0 ? held : { requestBodyBufferLimit: String(retryBufferBytes) }
   const match: RouteMatchJson = pathMatchJson(path)
   const routes = listModels
     ? []
@@ -98,19 +100,33 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
           ...action,
           requestHeadersToRemove: [...(action.requestHeadersToRemove ?? []), TARGET_HEADER],
           ...shared,
+          ...retried,
         }
       })
   const entryAction =
     fallback === undefined
-      ? NO_ROUTE
-      : actionJson(fallback.unit.rule, fallback.unit.path, spec.listenerPort, parameters)
+      ? plan.body === 'none'
+        ? NO_ROUTE
+        : UNDECIDED
+      : withoutCopies(actionJson(fallback.unit.rule, fallback.unit.path, spec.listenerPort, parameters))
   routes.push({
     name: plan.id,
     match: listModels ? { ...match, headers: [{ name: ':method', stringMatch: { exact: 'GET' } }] } : match,
     ...entryAction,
     ...shared,
+    ...held,
   })
   return { plan, routes }
+}
+
+/**
+ * Without retries and mirrors: a body of which Envoy keeps a copy is sent twice when our stream ends in the middle of it
+ * (`Decider.retryBufferBytes`), and failing open is just that.
+ */
+function withoutCopies(action: RouteJson): RouteJson {
+  if (action.route === undefined) return action
+  const { retryPolicy: _retries, requestMirrorPolicies: _mirrors, ...route } = action.route
+  return { ...action, route }
 }
 
 /** `name@hash`, fit for gRPC metadata. */

@@ -162,7 +162,6 @@ describe('when Signalbox is away', () => {
     )
     return own as {
       route?: { cluster: string }
-      directResponse?: object
       typedPerFilterConfig: Record<string, { overrides: { failureModeAllow: boolean } }>
     }
   }
@@ -176,7 +175,7 @@ describe('when Signalbox is away', () => {
     const own = entryRoute(text(poolSpec, TO_POOL, settings))
     expect(own.typedPerFilterConfig['signalbox.ext_proc']!.overrides.failureModeAllow).toBe(open)
     if (open) expect(own.route).toMatchObject({ cluster: 'pool/default/p' })
-    else expect(own.directResponse).toMatchObject({ status: 404 })
+    else expect(own.route).toMatchObject({ cluster: 'signalbox_undecided' })
   })
 
   it('stays closed where only the body could tell the pool', () => {
@@ -184,7 +183,7 @@ describe('when Signalbox is away', () => {
       '{backendRefs',
       '{matches: [{headers: [{name: X-Gateway-Model-Name, value: m}]}], backendRefs',
     )
-    expect(entryRoute(text(OPEN, spec)).directResponse).toMatchObject({ status: 404 })
+    expect(entryRoute(text(OPEN, spec)).route).toMatchObject({ cluster: 'signalbox_undecided' })
   })
 })
 

@@ -24,6 +24,7 @@ import {
   type MirrorTarget,
   type RedirectRule,
   type WeightedTarget,
+  portSuffix,
   withoutPort,
 } from './route-table.ts'
 import { regexOf } from './string-match.ts'
@@ -223,7 +224,7 @@ export function readRedirect(
           : before
     const authority = headers.get(':authority') ?? ''
     const host = redirect.hostRedirect || withoutPort(authority)
-    const given = authority.slice(withoutPort(authority).length)
+    const given = portSuffix(authority)
     // A port that belonged to the old scheme goes with it.
     const kept =
       redirect.hostRedirect !== '' || (after !== before && (given === ':80' || given === ':443')) ? '' : given

@@ -157,6 +157,11 @@ function domainRank(domain: string, name: string): number {
   return -1
 }
 
+/** `:port` or nothing. */
+export function portSuffix(authority: string): string {
+  return authority.slice(withoutPort(authority).length)
+}
+
 export function withoutPort(authority: string): string {
   return /^(.*[^:]|\[.*\]):\d+$/.exec(authority)?.[1] ?? authority
 }

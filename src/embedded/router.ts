@@ -9,6 +9,7 @@ import type { Endpoint } from './endpoint.ts'
 import { applyHeaderEdits } from './header-edits.ts'
 import { HeaderList } from './header-list.ts'
 import { HoldReason, type Flow, type MessageSink } from './message-sink.ts'
+import { Mirror } from './mirror.ts'
 import { openUpstream } from './open-upstream.ts'
 import { type AttemptFailure, backOffMs, type RetryRules, retriesFailure, retriesStatus } from './retry.ts'
 import { type DirectAction, type ForwardAction, routeRequest, type SelectedRoute } from './route-table.ts'
@@ -39,6 +40,7 @@ const EMPTY = new Uint8Array()
 export class Router implements MessageSink {
   readonly #host: RouterHost
   readonly #replayLimit: number
+  readonly #mirrors: Mirror[] = []
   #headers: HeaderList | undefined
   #action: ForwardAction | undefined
   #cluster: Cluster | undefined
@@ -100,6 +102,8 @@ export class Router implements MessageSink {
     this.#replayable = action.retry !== undefined
     this.#choice = new EndpointChoice(cluster, headers, this.#host.metadata)
     this.#requestEnded = end
+    for (const { cluster: name, fraction } of action.mirrors) this.#mirror(name, fraction)
+    for (const mirror of this.#mirrors) mirror.headers(headers, end)
     this.#attempt()
     if (end) this.#startRouteTimer()
   }
@@ -129,6 +133,7 @@ export class Router implements MessageSink {
       if (this.#keptBytes > this.#replayLimit) this.#stopKeeping()
       else this.#kept.push(bytes)
     }
+    for (const mirror of this.#mirrors) mirror.data(bytes, end)
     this.#upstream?.data(bytes, end)
     this.#checkPending()
     if (end) this.#startRouteTimer()
@@ -138,6 +143,7 @@ export class Router implements MessageSink {
     if (this.#over || this.#cluster === undefined) return
     this.#trailers = trailers
     this.#requestEnded = true
+    for (const mirror of this.#mirrors) mirror.trailers(trailers)
     this.#upstream?.trailers(trailers)
     this.#startRouteTimer()
   }
@@ -155,7 +161,8 @@ export class Router implements MessageSink {
   }
 
   #attempt(): void {
-    const { settings } = this.#cluster as Cluster
+    const cluster = this.#cluster as Cluster
+    const { settings } = cluster
     const headers = this.#headers as HeaderList
     const endpoint = this.#choice?.next(this.#action?.retry?.avoidsTried ?? 0)
     if (endpoint === undefined) {
@@ -168,8 +175,7 @@ export class Router implements MessageSink {
     const { selectedKey } = settings.balancing
     if (selectedKey !== undefined) setMetadata(this.#host.metadata, selectedKey, endpoint.name)
     this.#host.note({ cluster: settings.name, host: endpoint.name, attempts: this.#attempts })
-    const protocol =
-      settings.protocol === 'downstream' ? (this.#host.protocol === 'HTTP/2' ? 'http2' : 'http1') : settings.protocol
+    const protocol = this.#protocolOf(cluster)
     // Events of an abandoned attempt must not reach the next one.
     const number = this.#attempts
     const current = (): boolean => !this.#over && this.#attempts === number
@@ -211,6 +217,17 @@ export class Router implements MessageSink {
     if (this.#trailers !== undefined) upstream.trailers(this.#trailers)
     else if (this.#requestEnded) upstream.data(EMPTY, true)
     this.#checkPending()
+  }
+
+  #protocolOf({ settings }: Cluster): 'http1' | 'http2' {
+    if (settings.protocol !== 'downstream') return settings.protocol
+    return this.#host.protocol === 'HTTP/2' ? 'http2' : 'http1'
+  }
+
+  #mirror(name: string, fraction: number): void {
+    const cluster = this.#host.cluster(name)
+    if (cluster !== undefined && Math.random() < fraction)
+      this.#mirrors.push(new Mirror(cluster, this.#protocolOf(cluster)))
   }
 
   #checkPending(): void {
@@ -316,6 +333,7 @@ export class Router implements MessageSink {
 
   /** After the response is complete: an upload that goes on has no reader any more. */
   release(): void {
+    for (const mirror of this.#mirrors) mirror.release()
     this.#upstream?.abort()
   }
 }

@@ -36,6 +36,12 @@ export interface Decider {
   readonly uploadTimeoutMs: number
   /** The response's end matters: the stream is not closed early and every response message is answered. */
   readonly followsResponse: boolean
+  /**
+   * Bytes up to which Envoy keeps the body for retries; 0 = no retries. In look mode an OK close that leaves chunks unanswered makes
+   * Envoy 1.40 send what it kept twice (more bytes than content-length says: request smuggling), unless the body has ended or is
+   * already too long to be kept. So the stream is closed early only then; else every chunk is answered to the body's end.
+   */
+  readonly retryBufferBytes: number
   /** Decisions may carry replacements: chunks are kept until then. */
   readonly mayRewrite: boolean
 

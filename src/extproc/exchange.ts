@@ -78,6 +78,11 @@ export class Exchange {
   responseEnded = false
   modeOverridden = false
 
+  /** The stream stays open and answers every chunk until the body has ended. */
+  followsRequest = false
+  /** Bytes of the body that Envoy has sent or begun to send: those of a message that has only begun to arrive included. */
+  announcedBytes = 0
+
   /** Bytes of the request body seen, and what content-length promises (−1 = unknown). */
   bodyBytes = 0
   contentLength = -1
@@ -121,6 +126,8 @@ export class Exchange {
     this.trailersPending = false
     this.responseEnded = false
     this.modeOverridden = false
+    this.followsRequest = false
+    this.announcedBytes = 0
     this.bodyBytes = 0
     this.contentLength = -1
     this.unanswered = 0

@@ -41,6 +41,11 @@ export class MessageReader {
   #gathered: Buffer[] = []
   #gatheredBytes = 0
 
+  /** Bytes of the body message under way that are still to come. */
+  get bodyLeft(): number {
+    return this.#bodyLeft
+  }
+
   /** True between the parts of a message. */
   get busy(): boolean {
     return this.#streaming || this.#gatheredBytes > 0

@@ -103,6 +103,7 @@ export function requestBody(
   }
   const offset = x.bodyBytes
   x.bodyBytes += end - start
+  if (x.announcedBytes < x.bodyBytes) x.announcedBytes = x.bodyBytes
   if (x.bodyBytes > x.decider.maxBodyBytes) return refuse(x, Refusal.BODY_TOO_LARGE)
   if (last && ended) x.requestEnded = true
   if (x.requestState === RequestState.OPEN) return openBody(x, bytes, start, end, offset, last)
@@ -134,8 +135,27 @@ function settle(x: Exchange, verdict: Verdict, last: boolean): void {
   if (verdict === Verdict.DEFERRED) x.deferred = true
   if (verdict !== Verdict.DECIDED) return
   // A BUFFERED body is answered once, when all of its message is here.
-  if (x.requestMode === BodyMode.BUFFERED && !last) x.verdictReady = true
+  if ((x.requestMode === BodyMode.BUFFERED && !last) || (x.look && waitsForMore(x))) x.verdictReady = true
   else commit(x)
+}
+
+/**
+ * Look mode with retries behind: a body that Envoy may keep for them is read to its end (content-length says that it comes) or
+ * until it is too long to be kept. That costs nothing: up to a window of it has been sent to us anyway.
+ */
+function waitsForMore(x: Exchange): boolean {
+  if (x.decision.immediateStatus > 0 || x.decider.followsResponse || mayClose(x)) return false
+  return x.contentLength >= 0 && x.bodyBytes < x.contentLength
+}
+
+/** May the stream be closed after the header answer, whatever is unanswered? See `Decider.retryBufferBytes`. */
+function mayClose(x: Exchange): boolean {
+  const { retryBufferBytes } = x.decider
+  return (
+    retryBufferBytes === 0 ||
+    x.requestEnded ||
+    (x.decision.replacements.length === 0 && x.announcedBytes > retryBufferBytes)
+  )
 }
 
 export function requestTrailers(x: Exchange): void {
@@ -145,7 +165,8 @@ export function requestTrailers(x: Exchange): void {
   const fullDuplex = x.requestMode === BodyMode.FULL_DUPLEX_STREAMED
   if (x.requestState === RequestState.UNDECIDED) {
     x.trailersPending = true
-    if (!x.deferred) settle(x, x.decider.requestEnd(x), true)
+    if (x.verdictReady) commit(x)
+    else if (!x.deferred) settle(x, x.decider.requestEnd(x), true)
     return
   }
   writeTrailers(x.context.out, Direction.REQUEST)
@@ -172,7 +193,10 @@ export function commit(x: Exchange): void {
   writeRequestHeaders(out, decision, newContentLength(x))
   x.headersAnswered = true
   if (x.requestMode === BodyMode.FULL_DUPLEX_STREAMED) return commitFullDuplex(x)
-  if (x.look) return answerLook(x)
+  if (x.look) {
+    x.followsRequest = !mayClose(x)
+    return answerLook(x)
+  }
   if (x.requestEnded || x.requestMode === BodyMode.NONE) {
     x.requestState = RequestState.ENDED
     if (!x.decider.followsResponse) finish(x)
@@ -249,13 +273,15 @@ function answerLook(x: Exchange): void {
     if (x.heldOffset < lastEdit) return
     x.dropHeld()
   }
-  if (!x.decider.followsResponse) {
+  if (!x.decider.followsResponse && !x.followsRequest) {
     x.requestState = RequestState.ENDED
     return finish(x)
   }
   x.dropHeld()
   for (; x.unanswered > 0; x.unanswered--) writeEmptyBody(out, Direction.REQUEST)
-  if (x.requestEnded) x.requestState = RequestState.ENDED
+  if (!x.requestEnded) return
+  x.requestState = RequestState.ENDED
+  if (!x.decider.followsResponse) finish(x)
 }
 
 /** Takes the complete look-mode messages out of the held bytes: edited bytes for those that change, undefined for the others. */

@@ -122,7 +122,7 @@ export class ExtProcService implements StreamService {
       result = reader.part(part, remaining, m)
       if (result === PartResult.PIECE) {
         if (reader.pieceEnd > reader.pieceStart)
-          bodyPiece(exchange, reader.bodyKind, part, reader.pieceStart, reader.pieceEnd)
+          bodyPiece(exchange, reader.bodyKind, part, reader.pieceStart, reader.pieceEnd, reader.bodyLeft)
         result = reader.finish(remaining, m)
       }
     }

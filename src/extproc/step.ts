@@ -51,13 +51,22 @@ export function message(x: Exchange, m: IncomingMessage): void {
   if (!x.finished) flush(x)
 }
 
-/** A piece of a body message that is not complete yet. */
-export function bodyPiece(x: Exchange, kind: RequestKind, bytes: Buffer, start: number, end: number): void {
+/** A piece of a body message that is not complete yet; `left` = bytes of its body still to come. */
+export function bodyPiece(
+  x: Exchange,
+  kind: RequestKind,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  left: number,
+): void {
   if (x.finished || x.observability) return
   // The modes come with the first message, whose fields follow the body: without them nothing can be read safely.
   if (!x.started) return fail(x, GrpcStatus.INVALID_ARGUMENT, 'a body before any headers: header modes must be SEND')
-  if (kind === RequestKind.REQUEST_BODY) requestBody(x, bytes, start, end, false, false)
-  else responseBody(x, bytes, start, end, false, false)
+  if (kind === RequestKind.REQUEST_BODY) {
+    x.announcedBytes = x.bodyBytes + (end - start) + left
+    requestBody(x, bytes, start, end, false, false)
+  } else responseBody(x, bytes, start, end, false, false)
   if (!x.finished) flush(x)
 }
 

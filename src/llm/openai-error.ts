@@ -28,7 +28,12 @@ function shown(model: string): string {
 }
 
 export function modelNotFound(model: string): OpenAiProblem {
-  return invalid(404, 'model_not_found', `The model \`${shown(model)}\` does not exist or you do not have access to it.`, 'model')
+  return invalid(
+    404,
+    'model_not_found',
+    `The model \`${shown(model)}\` does not exist or you do not have access to it.`,
+    'model',
+  )
 }
 
 export function missingModel(): OpenAiProblem {
@@ -76,13 +81,28 @@ export function noBackend(): OpenAiProblem {
 }
 
 export function noEndpoints(): OpenAiProblem {
-  return { status: 503, code: 'no_endpoints', type: 'server_error', message: 'No endpoint is ready to serve this request.' }
+  return {
+    status: 503,
+    code: 'no_endpoints',
+    type: 'server_error',
+    message: 'No endpoint is ready to serve this request.',
+  }
 }
 
 export function saturated(): OpenAiProblem {
-  return { status: 429, code: 'saturated', type: 'rate_limit_error', message: 'All endpoints are saturated; try again later.' }
+  return {
+    status: 429,
+    code: 'saturated',
+    type: 'rate_limit_error',
+    message: 'All endpoints are saturated; try again later.',
+  }
 }
 
 export function overloaded(): OpenAiProblem {
-  return { status: 503, code: 'overloaded', type: 'server_error', message: 'The gateway is overloaded; try again later.' }
+  return {
+    status: 503,
+    code: 'overloaded',
+    type: 'server_error',
+    message: 'The gateway is overloaded; try again later.',
+  }
 }

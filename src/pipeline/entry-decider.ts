@@ -64,6 +64,7 @@ export class EntryDecider implements Decider {
   readonly messageTimeoutMs: number
   readonly uploadTimeoutMs: number
   readonly followsResponse: boolean
+  readonly retryBufferBytes: number
   readonly mayRewrite: boolean
   readonly #context: DeciderContext
   readonly #rules
@@ -80,6 +81,7 @@ export class EntryDecider implements Decider {
     this.messageTimeoutMs = plan.messageTimeoutMs
     this.uploadTimeoutMs = plan.uploadTimeoutMs
     this.followsResponse = plan.followResponse
+    this.retryBufferBytes = plan.retryBufferBytes
     this.#context = context
     this.#rules = plan.rules.map(rule =>
       linkRule<Target>(rule, target => {

@@ -55,6 +55,11 @@ export interface EntryPlan {
   readonly prefixBytes: number
   /** Cap of the request body; beyond it 413. */
   readonly maxBodyBytes: number
+  /**
+   * Envoy keeps a body for retries up to this many bytes (the target routes' `request_body_buffer_limit`); 0 = the targets are not
+   * retried. While Envoy may still keep it, the stream must not be closed before the body's end: see `Decider`.
+   */
+  readonly retryBufferBytes: number
   /** The filter's `message_timeout`; half of it without a decision sends one override. 0 = unknown, send none. */
   readonly messageTimeoutMs: number
   /** The filter's `max_message_timeout`, and our own deadline for an upload: beyond it 408. */

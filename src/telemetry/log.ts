@@ -13,8 +13,18 @@ export function isLogLevel(text: string): text is LogLevel {
  * The process's log: JSON lines on stderr, synchronous so that nothing is lost at a crash (it is never written per request).
  * Values under names that hold secrets are replaced wherever they stand.
  */
-export function createLog(level: LogLevel, destination: pino.DestinationStream = pino.destination({ fd: 2, sync: true })): Log {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths: SECRETS, censor: '[redacted]' } }, destination)
+export function createLog(
+  level: LogLevel,
+  destination: pino.DestinationStream = pino.destination({ fd: 2, sync: true }),
+): Log {
+  return pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths: SECRETS, censor: '[redacted]' } },
+    destination,
+  )
 }
 
-const SECRETS = ['authorization', 'cookie', 'key', 'privateKey', 'tls', 'token', 'apiKey'].flatMap(name => [name, `*.${name}`, `*.*.${name}`])
+const SECRETS = ['authorization', 'cookie', 'key', 'privateKey', 'tls', 'token', 'apiKey'].flatMap(name => [
+  name,
+  `*.${name}`,
+  `*.*.${name}`,
+])

@@ -154,6 +154,7 @@ export class ScriptedDecider implements Decider {
   messageTimeoutMs = 1000
   uploadTimeoutMs = 10_000
   followsResponse = false
+  retryBufferBytes = 0
   mayRewrite = false
   onHeaders: Script = () => Verdict.MORE
   onBody: Script = (_body, ended, exchange) => {

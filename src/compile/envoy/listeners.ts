@@ -10,8 +10,17 @@ import { accessLogsJson } from './access-log.ts'
 import { extProcFilterJson } from './ext-proc.ts'
 import { OVER_ADS, pack, seconds } from './json.ts'
 
-/** Headers with these prefixes are never taken from clients; nor are the model headers. */
-export const CLIENT_HEADER_PREFIXES: readonly string[] = ['x-signalbox-', 'x-gateway-destination-endpoint']
+/**
+ * Headers with these prefixes are never taken from clients; nor are the model headers. Those of Envoy's own are obeyed from private
+ * addresses: retries that we don't know of would let an early closed look send bytes twice (`Decider.retryBufferBytes`).
+ */
+export const CLIENT_HEADER_PREFIXES: readonly string[] = [
+  'x-signalbox-',
+  'x-gateway-destination-endpoint',
+  'x-envoy-retry-',
+  'x-envoy-max-retries',
+  'x-envoy-hedge-',
+]
 
 /** One HTTP server of a port: all of it (HTTP), or what comes for one server name (HTTPS). */
 interface ChainSpec {

@@ -49,6 +49,14 @@ export const NO_ROUTE = errorResponse(
   'invalid_request_error',
   'route_not_found',
 )
+/**
+ * Where a request stands while we look at its body; 503 if it ever stays here undecided. A route to a cluster (which is not there)
+ * and no direct response: for those Envoy ignores the route's buffer limit, and a held body would stall at 1 MiB.
+ */
+export const UNDECIDED: Pick<RouteJson, 'route'> = {
+  route: { cluster: 'signalbox_undecided', clusterNotFoundResponseCode: 'SERVICE_UNAVAILABLE', timeout: '0s' },
+}
+
 const NO_BACKEND = errorResponse(500, 'The route has no valid backend.', 'server_error', 'no_backend')
 
 /** What Envoy does with a request that this rule won, to all its backends (by weight) or to the one given. */
@@ -108,6 +116,21 @@ export function actionJson(
 const POOL_RETRIES = ['connect-failure', 'refused-stream', 'reset-before-request', 'reset', 'retriable-status-codes']
 const PLAIN_RETRIES = ['connect-failure', 'refused-stream', 'reset-before-request']
 
+/** Further attempts for a request of this rule; 0 = none. */
+function attemptsOf(rule: ResolvedRule, pool: boolean, parameters: SignalboxParametersSpec): number {
+  if (parameters.retries.maxBodyBytes === 0) return 0
+  return rule.spec.retry?.attempts ?? parameters.retries.attempts ?? (pool ? parameters.scheduling.maxEndpoints - 1 : 1)
+}
+
+/** Whether Envoy keeps the bodies of this rule's requests: for retries, or for its mirrors. */
+export function keepsBody(rule: ResolvedRule, parameters: SignalboxParametersSpec): boolean {
+  return rule.mirrors.length > 0 || attemptsOf(rule, hasPool(rule.backends), parameters) > 0
+}
+
+function hasPool(backends: readonly Backend[]): boolean {
+  return backends.some(backend => backend.type === 'pool')
+}
+
 /**
  * The picked list is walked by the cluster itself, so a pool needs no host predicate; other clusters avoid the host that failed.
  * Envoy keeps the body for a retry up to the route's `request_body_buffer_limit`.
@@ -118,8 +141,8 @@ function retryJson(
   parameters: SignalboxParametersSpec,
 ): { retryPolicy?: RetryPolicyJson } {
   const { retry, timeouts } = rule.spec
-  const pool = backends.some(backend => backend.type === 'pool')
-  const attempts = retry?.attempts ?? parameters.retries.attempts ?? (pool ? parameters.scheduling.maxEndpoints - 1 : 1)
+  const pool = hasPool(backends)
+  const attempts = attemptsOf(rule, pool, parameters)
   const perTry = timeouts?.backendRequest
   if (attempts === 0)
     return perTry === undefined ? {} : { retryPolicy: { numRetries: 0, perTryTimeout: seconds(perTry) } }

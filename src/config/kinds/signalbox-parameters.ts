@@ -87,6 +87,11 @@ export const signalboxParametersSchema = kindSchema({
         )
         .min(1)
         .optional(),
+      /**
+       * Bodies up to this size are kept by Envoy for retries. Longer ones pass without being read to their end, and are not
+       * retried. 0: no retries.
+       */
+      maxBodyBytes: z.int().min(0).max(64 * 1024 * 1024).default(64 * 1024),
     }).prefault({}),
   }),
 })
