@@ -5,12 +5,14 @@
  * Budget of a pick, default scorers, 64 prefix blocks (`test/bench/pick.bench.ts`): 8 endpoints in 5 µs, 100 in 15 µs.
  */
 import { adapterId } from './adapter-id.ts'
+import { AddressLists } from './address-lists.ts'
 import { EndpointState, EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
 import type { VllmMetrics } from './metrics-parser.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 import { PrefixIndex, prefixSeed } from './prefix-index.ts'
+import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
 import { Candidates } from './scheduling/candidates.ts'
 import { pickMaxScores } from './scheduling/pickers/max-score-picker.ts'
 import { Profile } from './scheduling/profile.ts'
@@ -18,11 +20,8 @@ import { Random } from './scheduling/random.ts'
 import { ServedModels } from './served-models.ts'
 import { SubsetHint } from './subset-hint.ts'
 
-/** Failed scrapes in a row after which an endpoint is unreachable. */
-const UNREACHABLE_AFTER = 3
 /** Puts saturated endpoints behind all others. */
 const SATURATED_PENALTY = 1e6
-const MAX_CACHED_LISTS = 4096
 /** The longest ordered list of endpoints. */
 const MAX_ENDPOINTS = 8
 
@@ -89,7 +88,7 @@ export class Pool {
   #total = new Float64Array(0)
   #matched = new Int32Array(0)
   readonly #picked = new Int32Array(MAX_ENDPOINTS)
-  readonly #lists = new Map<number, string>()
+  readonly #lists = new AddressLists()
   #allListed = false
   /** Called by `relist`; set by the scraper. */
   onRelist: (() => void) | undefined
@@ -148,7 +147,8 @@ export class Pool {
     const { count } = candidates
     out.count = 0
     if (count === 0) return PickStatus.NO_ENDPOINTS
-    candidates.adapter = this.#served.isBase(request.model) ? 0 : adapterId(request.model)
+    const base = request.model === '' || this.#served.isBase(request.model)
+    candidates.adapter = base ? 0 : adapterId(request.model)
 
     const index = this.#index
     const { prefix } = request
@@ -177,18 +177,7 @@ export class Pool {
 
   /** The result's endpoints as Envoy wants them: `a:1,b:2`. Must be called before the next `update`. */
   addresses(result: PickResult): string {
-    if (result.count === 1) return this.addressOf(result.slots[0]!)
-    let key = 0
-    for (let place = 0; place < result.count; place++) key = key * this.table.capacity + result.slots[place]!
-    key = key * MAX_ENDPOINTS + result.count - 1
-    const cacheable = Number.isSafeInteger(key)
-    let list = cacheable ? this.#lists.get(key) : undefined
-    if (list === undefined) {
-      list = Array.from(result.slots.subarray(0, result.count), slot => this.addressOf(slot)).join(',')
-      if (this.#lists.size >= MAX_CACHED_LISTS) this.#lists.clear()
-      if (cacheable) this.#lists.set(key, list)
-    }
-    return list
+    return this.#lists.text(result.slots, result.count, this.table)
   }
 
   /** `ip:port` of a slot, empty when it is free. */
@@ -238,29 +227,12 @@ export class Pool {
     if (returned) this.#returned(slot)
   }
 
-  /**
-   * A scrape failed. `refused`: nobody listens; `lost`: no connection, or it broke; `bad`: the server is there, but answered
-   * something else, or not in time. An endpoint becomes unreachable by several failures in a row of the first two kinds; by
-   * `lost` only if it ever worked, because a network may keep us from its metrics and let requests through. A busy server may
-   * be slow to answer: it merely becomes stale, or an overload would look like an outage.
-   */
-  scrapeFailed(slot: number, generation: number, how: 'refused' | 'lost' | 'bad'): void {
-    const { table } = this
-    if (table.generation[slot] !== generation) return
-    const unreachable = table.endpointState[slot] === EndpointState.UNREACHABLE
-    if (how === 'bad') {
-      table.failures[slot] = 0
-      if (!unreachable || table.scrapedAt[slot] !== 0) return
-      table.endpointState[slot] = EndpointState.READY
-      this.#returned(slot)
-      return
-    }
-    const failures = table.failures[slot]! + 1
-    table.failures[slot] = Math.min(failures, 0x3fffffff)
-    if (unreachable || failures < UNREACHABLE_AFTER) return
-    if (how === 'lost' && table.scrapedAt[slot] === 0) return
-    table.endpointState[slot] = EndpointState.UNREACHABLE
-    this.#checkListed()
+  /** A scrape failed; what that means says ./reachability.ts. */
+  scrapeFailed(slot: number, generation: number, how: ScrapeFailureKind): void {
+    if (this.table.generation[slot] !== generation) return
+    const change = noteScrapeFailure(this.table, slot, how)
+    if (change === 'returned') this.#returned(slot)
+    else if (change === 'lost') this.#checkListed()
   }
 
   /** An endpoint answered `/v1/models`. */

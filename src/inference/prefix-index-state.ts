@@ -7,7 +7,7 @@
 /** Ways a bucket. */
 export const WAYS = 8
 /** Offsets in a bucket, in 32-bit words. */
-export const HIGH = WAYS
+export const HIGH = 1 * WAYS
 export const DEPTH = 2 * WAYS
 export const SETS = 3 * WAYS
 

@@ -8,6 +8,7 @@ import type { VllmMetrics } from './metrics-parser.ts'
 import { createVllmMetrics, parseVllmMetrics } from './metrics-parser.ts'
 import { parseModelList } from './model-list.ts'
 import type { Pool } from './pool.ts'
+import type { ScrapeFailureKind } from './reachability.ts'
 import { Random } from './scheduling/random.ts'
 import { ScrapeConnection, type ScrapeEvents, type ScrapeFailure } from './scrape-connection.ts'
 
@@ -191,7 +192,7 @@ export class Scraper {
     return this.#pool.plan.scrape.intervalMs
   }
 
-  #fail(target: Target, how: 'refused' | 'lost' | 'bad', message: string): void {
+  #fail(target: Target, how: ScrapeFailureKind, message: string): void {
     this.#failed++
     this.#lastError = `${target.address}: ${message}`
     target.failures++
