@@ -15,6 +15,8 @@ export interface Http2Events {
   peerFinished(): void
   /** Everything was sent; now is the time for trailers. */
   sendTrailers(): void
+  /** node begins to tear the stream down. May come more than once. */
+  ending(): void
   /** node is done with the stream. */
   over(): void
 }
@@ -62,6 +64,7 @@ function takeChunk(this: HookedStream, chunk: Uint8Array | null): boolean {
 const RESET_BY_PEER = new Error('the stream was reset')
 
 function destroyCheaply(this: HookedStream, error?: Error): HookedStream {
+  this[EVENTS].ending()
   const reason = error ?? (this.rstCode === constants.NGHTTP2_NO_ERROR ? undefined : RESET_BY_PEER)
   return Duplex.prototype.destroy.call(this, reason) as HookedStream
 }

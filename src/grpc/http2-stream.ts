@@ -41,6 +41,7 @@ export class GrpcStream implements ServerStream, MessageSink, Http2Events {
   /** Size of `pendingBytes` at which the connection's sum is looked at again. */
   private nextCapCheck: number
 
+  private how: StreamEnd | undefined
   private inCall = false
   private halfClosed = false
   /** `end` was called, by the service or for it. */
@@ -173,13 +174,18 @@ export class GrpcStream implements ServerStream, MessageSink, Http2Events {
     this.leave()
   }
 
+  /** A reset may be followed by the end of the connection in the same packet; it is a reset all the same. */
+  ending(): void {
+    this.how ??= this.owner.lost ? StreamEnd.LOST : StreamEnd.RESET
+  }
+
   over(): void {
     clearTimeout(this.deadline)
     this.owner.remove(this)
     this.ended = true
     this.finished = true
     this.outbox.clear()
-    this.tell(this.owner.lost ? StreamEnd.LOST : StreamEnd.RESET)
+    this.tell(this.how ?? StreamEnd.RESET)
   }
 
   /** Tells a peer that goes on after the end to stop: NO_ERROR, as the gRPC specification asks. False: the end is still to be sent. */

@@ -60,6 +60,17 @@ export function endsSuite(name: string, harness: Harness): void {
       expect(echo.last.closings).toEqual([StreamEnd.HALF_CLOSED])
     })
 
+    it('reports a reset as a reset although the connection ends right after it', async () => {
+      const idle = new RecordingService('/test/Idle', {})
+      const server = await harness.serve([idle])
+      const client = await harness.raw(server)
+      client.write(headersFrame(1, grpcRequest(idle.path)))
+      await eventually(() => idle.opened.length === 1)
+      client.socket.end(resetFrame(1, INTERNAL_ERROR))
+      await eventually(() => idle.last.closings.length > 0)
+      expect(idle.last.closings).toEqual([StreamEnd.RESET])
+    })
+
     it('reports a lost connection', async () => {
       const idle = new RecordingService('/test/Idle', {})
       const server = await harness.serve([idle])
