@@ -2,9 +2,9 @@
  * The transport seam over `node:http2`.
  *
  * Budget, µs of CPU per stream with two messages each way (300 B and 2 KB in, 35 B out), one connection, 32 streams at a time, on a
- * client that writes frames by hand (two cores, Node 24.21): 29–33 when the client half-closes, 25–28 when it resets (as Envoy does),
- * 31–36 when the service ends the stream first. The plainest server with node's API in the same run: 35–41, and 60 and more for
- * resets. Three quarters are node's own. No promise and no closure per message; per stream five small objects and three listeners.
+ * client that writes frames by hand (Node 24.21, quiet runs; a busy machine adds up to half): 29–34 when the client half-closes, 25–29
+ * when it resets, as Envoy does, 31–36 when the service ends the stream first. The plainest server with node's API: 32–41, and
+ * about 60 for resets. No promise and no closure per message; per stream five small objects and three listeners.
  *
  * Limits of this implementation: trailers leave one write after the last message; a peer may overrun a grant by one window; and
  * **over TLS, retiring a connection costs requests**: node can announce the end of a connection only together with refusing what is
