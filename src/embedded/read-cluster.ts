@@ -29,7 +29,7 @@ import {
 } from '../gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import type { MetadataKey } from '../gen/envoy/type/metadata/v3/metadata_pb.ts'
 import type { Balancing, ClusterSettings, EndpointSettings, Fallback, MetadataPath } from './cluster.ts'
-import { milliseconds, type Problems, readResource, unpack, unpackAs } from './resource-reader.ts'
+import { milliseconds, pathOf, type Problems, readResource, unpack, unpackAs } from './resource-reader.ts'
 import type { TlsClient, Transport } from './transport.ts'
 import type { JsonObject } from '@bufbuild/protobuf'
 
@@ -76,12 +76,12 @@ export function readClusters(
 ): ClusterSettings[] {
   const byName = new Map<string, ClusterLoadAssignment>()
   for (const json of assignments) {
-    const path = `endpoints ${String(json['clusterName'])}`
+    const path = pathOf('endpoints', json['clusterName'])
     const assignment = readResource(path, ClusterLoadAssignmentSchema, json, problems)
     if (assignment !== undefined) byName.set(assignment.clusterName, assignment)
   }
   return clusters.flatMap(json => {
-    const path = `cluster ${String(json['name'])}`
+    const path = pathOf('cluster', json['name'])
     const cluster = readResource(path, ClusterSchema, json, problems)
     return cluster === undefined ? [] : [readCluster(path, cluster, byName, problems)]
   })

@@ -29,7 +29,7 @@ import { readHeaderEdits } from './header-edits.ts'
 import { readData } from './read-cluster.ts'
 import { readRouteTable } from './read-routes.ts'
 import { readSecrets, readServerTls, type Secrets } from './read-tls.ts'
-import { milliseconds, type Problems, readResource, unpackAs } from './resource-reader.ts'
+import { milliseconds, pathOf, type Problems, readResource, unpackAs } from './resource-reader.ts'
 import { stringPredicate } from './string-match.ts'
 
 /** `headersTimeout`s, drain times and socket options have no meaning here; the rest is what every listener of ours has. */
@@ -89,7 +89,7 @@ export function readListeners(
 ): ListenerSettings[] {
   const known = readSecrets(secrets, problems)
   return listeners.flatMap(json => {
-    const path = `listener ${String(json['name'])}`
+    const path = pathOf('listener', json['name'])
     const listener = readResource(path, ListenerSchema, json, problems)
     const settings = listener === undefined ? undefined : readListener(path, listener, known, problems)
     return settings === undefined ? [] : [settings]

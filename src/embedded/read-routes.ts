@@ -15,7 +15,7 @@ import { readHeaderEdits } from './header-edits.ts'
 import { readForward, readRedirect } from './read-route-action.ts'
 import { readPerRoute } from './read-per-route.ts'
 import { readDirectResponse } from './read-direct-response.ts'
-import { type Problems, readResource } from './resource-reader.ts'
+import { pathOf, type Problems, readResource } from './resource-reader.ts'
 import type { RouteAction, RouteEntry, RouteRequest, RouteTable, VirtualHostTable } from './route-table.ts'
 import { regexOf, stringPredicate, type StringPredicate } from './string-match.ts'
 
@@ -24,7 +24,7 @@ type Predicate = (request: RouteRequest) => boolean
 export function readRouteTables(configurations: readonly JsonObject[], problems: Problems): Map<string, RouteTable> {
   const tables = new Map<string, RouteTable>()
   for (const json of configurations) {
-    const path = `routes ${String(json['name'])}`
+    const path = pathOf('routes', json['name'])
     const configuration = readResource(path, RouteConfigurationSchema, json, problems)
     if (configuration !== undefined) tables.set(configuration.name, readRouteTable(path, configuration, problems))
   }

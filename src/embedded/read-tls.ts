@@ -12,15 +12,14 @@ import {
 } from '../gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import type { TlsServer } from './configuration.ts'
 import { readData } from './read-cluster.ts'
-import { type Problems, readResource, unpackAs } from './resource-reader.ts'
+import { pathOf, type Problems, readResource, unpackAs } from './resource-reader.ts'
 
 export type Secrets = ReadonlyMap<string, Secret>
 
 export function readSecrets(secrets: readonly JsonObject[], problems: Problems): Secrets {
   const known = new Map<string, Secret>()
   for (const json of secrets) {
-    // The text of a problem may not quote a key: paths only.
-    const secret = readResource(`secret ${String(json['name'])}`, SecretSchema, json, problems)
+    const secret = readResource(pathOf('secret', json['name']), SecretSchema, json, problems, true)
     if (secret !== undefined) known.set(secret.name, secret)
   }
   return known

@@ -102,17 +102,23 @@ export class Problems {
   }
 }
 
-/** Undefined with a problem when the JSON is not a message of this type. */
+/** Path of a resource in texts: `cluster u1`. */
+export function pathOf(kind: string, name: JsonValue | undefined): string {
+  return `${kind} ${typeof name === 'string' ? name : '(without a name)'}`
+}
+
+/** Undefined with a problem when the JSON is not a message of this type. `secret`: the problem must not quote any of it. */
 export function readResource<T extends Message>(
   path: string,
   schema: GenMessage<T>,
   json: JsonValue,
   problems: Problems,
+  secret = false,
 ): T | undefined {
   try {
-    return fromJson(schema, json, { registry }) as T
+    return fromJson(schema, json, { registry })
   } catch (error) {
-    problems.add(path, error instanceof Error ? error.message : String(error))
+    problems.add(path, error instanceof Error && !secret ? error.message : `not a valid ${schema.typeName}`)
     return undefined
   }
 }
@@ -124,7 +130,7 @@ export function unpack(any: Any | undefined): Message | undefined {
 
 /** The message within an Any of one type, undefined for any other. */
 export function unpackAs<T extends Message>(any: Any | undefined, schema: GenMessage<T>): T | undefined {
-  return any === undefined ? undefined : (anyUnpack(any, schema) as T | undefined)
+  return any === undefined ? undefined : anyUnpack(any, schema)
 }
 
 export function milliseconds(duration: Duration | undefined, otherwise: number): number {

@@ -29,7 +29,7 @@ export function stringPredicate(matcher: StringMatcher): StringPredicate {
       return value => fold(value).startsWith(wanted)
     case 'suffix':
       return value => fold(value).endsWith(wanted)
-    case 'contains':
+    default:
       return value => fold(value).includes(wanted)
   }
 }

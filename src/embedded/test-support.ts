@@ -145,7 +145,10 @@ export interface PlaneOptions {
   readonly cluster?: JsonObject
   readonly routes?: readonly JsonObject[]
   readonly manager?: JsonObject
-  readonly accessLog?: (line: string) => void
+  /** Write an access log, JSON lines. */
+  readonly accessLog?: boolean
+  /** Leave the processor's cluster without endpoints. */
+  readonly noProcessor?: boolean
   readonly gracefulGrpcClose?: boolean
 }
 
@@ -188,6 +191,17 @@ export const OVERRIDE_HOST: JsonObject = {
                     typedConfig: {
                       '@type': `${TYPE}.load_balancing_policies.subset.v3.Subset`,
                       fallbackPolicy: 'NO_FALLBACK',
+                      subsetSelectors: [{ keys: ['never'], fallbackPolicy: 'NO_FALLBACK' }],
+                      subsetLbPolicy: {
+                        policies: [
+                          {
+                            typedExtensionConfig: {
+                              name: 'any',
+                              typedConfig: { '@type': `${TYPE}.load_balancing_policies.round_robin.v3.RoundRobin` },
+                            },
+                          },
+                        ],
+                      },
                     },
                   },
                 },
@@ -249,7 +263,7 @@ export function planeResources(options: PlaneOptions): EnvoyResources {
                   rds: { routeConfigName: 'r', configSource: { ads: {} } },
                   httpProtocolOptions: { enableTrailers: true },
                   accessLog:
-                    options.accessLog === undefined
+                    options.accessLog !== true
                       ? []
                       : [
                           {
@@ -295,7 +309,10 @@ export function planeResources(options: PlaneOptions): EnvoyResources {
         name: 'processor',
         type: 'STATIC',
         connectTimeout: '2s',
-        loadAssignment: assignment('processor', options.extProcPort === undefined ? [] : [options.extProcPort]),
+        loadAssignment: assignment(
+          'processor',
+          options.extProcPort === undefined || options.noProcessor === true ? [] : [options.extProcPort],
+        ),
         typedExtensionProtocolOptions: HTTP2,
       },
     ],
@@ -307,14 +324,36 @@ export function planeResources(options: PlaneOptions): EnvoyResources {
 
 export const SILENT = { info: (): void => undefined, error: (): void => undefined }
 
-export function startPlane(options: PlaneOptions): Promise<EmbeddedDataPlane> {
-  const { accessLog, gracefulGrpcClose } = options
+/** A running proxy of either kind. */
+export interface TestPlane {
+  readonly port: number
+  /** A counter by its name below `http.test.`. */
+  readonly stat: (name: string) => Promise<number>
+  /** Access log lines so far. */
+  readonly lines: () => Promise<readonly string[]>
+  readonly close: () => Promise<void>
+}
+
+export type PlaneStarter = (options: PlaneOptions) => Promise<TestPlane>
+
+export function startPlane(options: PlaneOptions, accessLog?: (line: string) => void): Promise<EmbeddedDataPlane> {
   return startEmbedded({
     resources: planeResources(options),
     log: SILENT,
     ...(accessLog === undefined ? {} : { accessLog }),
-    ...(gracefulGrpcClose === undefined ? {} : { gracefulGrpcClose }),
+    ...(options.gracefulGrpcClose === undefined ? {} : { gracefulGrpcClose: options.gracefulGrpcClose }),
   })
+}
+
+export const startEmbeddedPlane: PlaneStarter = async options => {
+  const lines: string[] = []
+  const plane = await startPlane(options, line => lines.push(line))
+  return {
+    port: portOf(plane),
+    stat: name => Promise.resolve(plane.stats()[`http.test.${name}`] ?? 0),
+    lines: () => Promise.resolve(lines),
+    close: () => plane.close(0),
+  }
 }
 
 export function portOf(plane: EmbeddedDataPlane): number {
