@@ -4,9 +4,11 @@
  */
 import type { CommonResponse, HeaderMutation } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { CommonResponse_ResponseStatus as Status } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+import { AnswerTimer } from './answer-timer.ts'
 import { BodyMode, type DirectionModes } from './ext-proc-settings.ts'
 import type { HeaderList } from './header-list.ts'
-import { type Flow, HoldReason, type MessageSink } from './message-sink.ts'
+import { HeldChunks } from './held-chunks.ts'
+import type { Flow, MessageSink } from './message-sink.ts'
 
 /** What a direction asks of the filter. Any call may end the filter, after which the direction is `aside` or dead. */
 export interface DirectionHost {
@@ -23,12 +25,6 @@ export interface DirectionHost {
   overflow(direction: Direction): void
 }
 
-interface Chunk {
-  readonly bytes: Uint8Array
-  readonly end: boolean
-  sent: boolean
-}
-
 const EMPTY = new Uint8Array()
 
 export class Direction implements MessageSink {
@@ -38,10 +34,9 @@ export class Direction implements MessageSink {
   started = false
   readonly #host: DirectionHost
   readonly #next: MessageSink
-  readonly #flow: Flow
-  readonly #holdLimit: number
   readonly #nowait: boolean
-  readonly #timeoutMs: number
+  readonly #timer: AnswerTimer
+  readonly #held: HeldChunks
   readonly #stripLength: boolean
   #modes: DirectionModes
   #headers: HeaderList | undefined
@@ -50,8 +45,6 @@ export class Direction implements MessageSink {
   #awaitingHeaders = false
   #awaitingBuffered = false
   #awaitingTrailers = false
-  #queue: Chunk[] = []
-  #held = 0
   #sourceEnded = false
   #trailers: HeaderList | undefined
   #trailersSent = false
@@ -60,8 +53,6 @@ export class Direction implements MessageSink {
   /** The rest of the source is read and thrown away. */
   #dropping = false
   #aside = false
-  #timer: NodeJS.Timeout | undefined
-  #timeoutOverridden = false
 
   constructor(
     kind: 'request' | 'response',
@@ -79,11 +70,10 @@ export class Direction implements MessageSink {
     this.kind = kind
     this.#host = host
     this.#next = next
-    this.#flow = flow
     this.#modes = options.modes
-    this.#holdLimit = options.holdLimit
+    this.#held = new HeldChunks(flow, options.holdLimit)
     this.#nowait = options.nowait && options.modes.body === BodyMode.STREAMED
-    this.#timeoutMs = options.timeoutMs
+    this.#timer = new AnswerTimer(options.timeoutMs, () => host.timeout())
     const { body, headers } = options.modes
     this.#stripLength =
       !options.allowContentLength &&
@@ -110,7 +100,7 @@ export class Direction implements MessageSink {
   /** The processor neither owes an answer nor will be sent anything more. */
   get complete(): boolean {
     if (this.#aside || this.#endPassed) return !this.#awaitingTrailers
-    const pending = this.#awaitingHeaders || this.#awaitingBuffered || this.#awaitingTrailers || this.#queue.length > 0
+    const pending = this.#awaitingHeaders || this.#awaitingBuffered || this.#awaitingTrailers || !this.#held.empty
     return this.#headersPassed && !pending && this.#modes.body === BodyMode.NONE && !this.#modes.trailers
   }
 
@@ -149,12 +139,12 @@ export class Direction implements MessageSink {
     }
     const { body } = this.#modes
     if (body === BodyMode.FULL_DUPLEX) this.#sendDuplex(bytes, end)
-    else if (body === BodyMode.NONE && this.#headersPassed && this.#queue.length === 0) this.#pass(bytes, end)
+    else if (body === BodyMode.NONE && this.#headersPassed && this.#held.empty) this.#pass(bytes, end)
     else {
-      this.#hold(bytes, end)
+      this.#held.add(bytes, end, body !== BodyMode.BUFFERED)
       if (body === BodyMode.STREAMED) this.#sendPending()
       else if (body === BodyMode.BUFFERED) {
-        if (this.#held > this.#holdLimit) this.#host.overflow(this)
+        if (this.#held.overLimit) this.#host.overflow(this)
         else if (end) this.#sendBuffered()
       }
     }
@@ -177,7 +167,7 @@ export class Direction implements MessageSink {
     }
     const replacing = answer?.status === Status.CONTINUE_AND_REPLACE
     this.#awaitingHeaders = false
-    this.#disarm()
+    this.#timer.stop()
     if (
       answer?.headerMutation !== undefined &&
       !this.#host.mutate(this, this.#headers, answer.headerMutation, replacing)
@@ -212,7 +202,7 @@ export class Direction implements MessageSink {
     const replaced =
       mutation?.case === 'body' ? mutation.value : mutation?.case === 'clearBody' && mutation.value ? EMPTY : undefined
     if (this.#awaitingBuffered) this.#bufferedAnswer(answer, replaced)
-    else if (this.#modes.body === BodyMode.STREAMED && this.#queue[0]?.sent === true) this.#chunkAnswer(replaced)
+    else if (this.#modes.body === BodyMode.STREAMED && this.#held.first?.sent === true) this.#chunkAnswer(replaced)
     else this.#host.spurious(`spurious_message:_${this.kind}_body_answer_is_not_awaited`)
   }
 
@@ -224,7 +214,7 @@ export class Direction implements MessageSink {
       return
     }
     this.#awaitingTrailers = false
-    this.#disarm()
+    this.#timer.stop()
     if (mutation !== undefined && !this.#host.mutate(this, this.#trailers, mutation, false)) return
     this.#passTrailers()
   }
@@ -234,38 +224,35 @@ export class Direction implements MessageSink {
     if (!this.#awaitingHeaders || this.#modes.body !== BodyMode.NONE) return false
     if (modes.body !== BodyMode.FULL_DUPLEX || !modes.trailers) return false
     this.#modes = modes
-    this.#disarm()
+    this.#timer.stop()
     this.#flushToDuplex()
     return true
   }
 
   /** True when a running timer took the new time: once per question. */
   restartTimer(ms: number): boolean {
-    if (this.#timer === undefined || this.#timeoutOverridden) return false
-    this.#arm(ms)
-    this.#timeoutOverridden = true
-    return true
+    return this.#timer.lengthen(ms)
   }
 
   /** The rest passes unprocessed; what the processor holds (duplex) is lost. */
   stepAside(): void {
     if (this.#aside) return
     this.#aside = true
-    this.#disarm()
+    this.#timer.stop()
     this.#awaitingHeaders = this.#awaitingBuffered = this.#awaitingTrailers = false
     if (!this.started || this.#endPassed || this.#dropping) return
     if (!this.#headersPassed) this.#passHeaders()
-    for (const chunk of this.#takeQueue()) this.#pass(chunk.bytes, chunk.end)
+    for (const chunk of this.#held.takeAll()) this.#pass(chunk.bytes, chunk.end)
     if (this.#trailers !== undefined) this.#passTrailers()
     else if (this.#sourceEnded) this.#pass(EMPTY, true)
   }
 
   /** Nothing of this direction matters any more: a local reply, or the exchange ended. */
   abandon(): void {
-    this.#disarm()
+    this.#timer.stop()
     this.#dropping = true
     this.#awaitingHeaders = this.#awaitingBuffered = this.#awaitingTrailers = false
-    this.#takeQueue()
+    this.#held.takeAll()
   }
 
   // ---- inside
@@ -283,15 +270,15 @@ export class Direction implements MessageSink {
     this.#passHeaders()
     if (body === BodyMode.FULL_DUPLEX) this.#flushToDuplex()
     else if (body === BodyMode.STREAMED) {
-      if (this.#queue.some(chunk => chunk.sent)) this.#arm()
+      if (this.#held.asked) this.#arm()
       this.#sendPending()
-    } else for (const chunk of this.#takeQueue()) this.#pass(chunk.bytes, chunk.end)
+    } else for (const chunk of this.#held.takeAll()) this.#pass(chunk.bytes, chunk.end)
     this.#advanceTrailers()
   }
 
   #replace(body: Uint8Array): void {
     this.#dropping = true
-    this.#takeQueue()
+    this.#held.takeAll()
     this.#modes = { headers: true, body: BodyMode.NONE, trailers: false }
     this.#trailers = undefined
     this.#headers?.remove('content-length')
@@ -301,7 +288,7 @@ export class Direction implements MessageSink {
   }
 
   #flushToDuplex(): void {
-    for (const chunk of this.#takeQueue()) this.#sendDuplex(chunk.bytes, chunk.end)
+    for (const chunk of this.#held.takeAll()) this.#sendDuplex(chunk.bytes, chunk.end)
     if (this.#trailers !== undefined && !this.#trailersSent) this.#askTrailers(this.#trailers)
   }
 
@@ -323,7 +310,7 @@ export class Direction implements MessageSink {
 
   #sendPending(): void {
     if (this.#awaitingHeaders && !this.#nowait) return
-    for (const chunk of this.#queue) {
+    for (const chunk of this.#held) {
       if (chunk.sent) continue
       chunk.sent = true
       if (!this.#awaitingHeaders) this.#arm()
@@ -333,24 +320,22 @@ export class Direction implements MessageSink {
   }
 
   #chunkAnswer(replaced: Uint8Array | undefined): void {
-    const chunk = this.#queue.shift()
+    const chunk = this.#held.shift()
     if (chunk === undefined) return
-    this.#released(chunk.bytes.length)
-    if (this.#queue.some(other => other.sent)) this.#arm()
-    else this.#disarm()
+    if (this.#held.asked) this.#arm()
+    else this.#timer.stop()
     this.#pass(replaced ?? chunk.bytes, chunk.end)
     this.#advanceTrailers()
   }
 
   #sendBuffered(): void {
     if (this.#awaitingHeaders || this.#awaitingBuffered) return
-    if (this.#queue.length === 0) {
+    if (this.#held.empty) {
       this.#advanceTrailers()
       return
     }
-    const whole = Buffer.concat(this.#queue.map(chunk => chunk.bytes))
     const end = this.#trailers === undefined
-    this.#queue = [{ bytes: whole, end, sent: true }]
+    const whole = this.#held.join(end)
     this.#awaitingBuffered = true
     this.#arm()
     this.#host.sendBody(this, whole, end)
@@ -358,7 +343,7 @@ export class Direction implements MessageSink {
 
   #bufferedAnswer(answer: CommonResponse | undefined, replaced: Uint8Array | undefined): void {
     this.#awaitingBuffered = false
-    this.#disarm()
+    this.#timer.stop()
     const headers = this.#headers
     if (headers === undefined) return
     if (!this.#headersPassed) {
@@ -372,7 +357,7 @@ export class Direction implements MessageSink {
       }
       this.#passHeaders()
     }
-    for (const chunk of this.#takeQueue()) this.#pass(replaced ?? chunk.bytes, chunk.end)
+    for (const chunk of this.#held.takeAll()) this.#pass(replaced ?? chunk.bytes, chunk.end)
     this.#advanceTrailers()
   }
 
@@ -384,7 +369,7 @@ export class Direction implements MessageSink {
       return
     }
     if (this.#awaitingHeaders || this.#awaitingBuffered) return
-    if (this.#queue.length > 0) {
+    if (!this.#held.empty) {
       if (this.#modes.body === BodyMode.BUFFERED) this.#sendBuffered()
       return
     }
@@ -419,35 +404,8 @@ export class Direction implements MessageSink {
     this.#next.trailers(this.#trailers)
   }
 
-  #hold(bytes: Uint8Array, end: boolean): void {
-    this.#queue.push({ bytes, end, sent: false })
-    this.#held += bytes.length
-    if (this.#held > this.#holdLimit && this.#modes.body !== BodyMode.BUFFERED) this.#flow.hold(HoldReason.FILTER)
-  }
-
-  #released(bytes: number): void {
-    this.#held -= bytes
-    if (this.#held <= this.#holdLimit / 2) this.#flow.release(HoldReason.FILTER)
-  }
-
-  #takeQueue(): Chunk[] {
-    const queue = this.#queue
-    this.#queue = []
-    this.#held = 0
-    this.#flow.release(HoldReason.FILTER)
-    return queue
-  }
-
-  #arm(ms = this.#timeoutMs): void {
-    clearTimeout(this.#timer)
-    // No timer while the processor owns the body.
-    if (this.#modes.body === BodyMode.FULL_DUPLEX) return
-    this.#timeoutOverridden = false
-    this.#timer = setTimeout(() => this.#host.timeout(), ms)
-  }
-
-  #disarm(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+  /** No timer while the processor owns the body. */
+  #arm(): void {
+    if (this.#modes.body !== BodyMode.FULL_DUPLEX) this.#timer.start()
   }
 }

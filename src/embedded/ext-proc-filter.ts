@@ -6,7 +6,6 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import type {
   HeaderMutation,
   ImmediateResponse,
-  ProcessingRequestSchema,
   ProcessingResponse,
 } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import type { ProcessingMode } from '../gen/envoy/extensions/filters/http/ext_proc/v3/processing_mode_pb.ts'

@@ -1,5 +1,5 @@
 import { describe } from '@jest/globals'
-import { allCases } from './all-cases.ts'
-import { startEmbeddedPlane } from './test-support.ts'
+import { allCases } from './cases/all-cases.ts'
+import { startEmbeddedPlane } from './cases/planes.ts'
 
 describe('on the embedded data plane', () => allCases(startEmbeddedPlane))

@@ -3,7 +3,8 @@ import { openHttp2, sendHttp1, sendHttp2 } from '../../test/support/http-client.
 import { bodyRecord } from '../../test/support/recorded-request.ts'
 import { type RecordingBackend, startRecordingBackend } from '../../test/support/recording-backend.ts'
 import type { EmbeddedDataPlane } from './embedded.ts'
-import { planeResources, type PlaneOptions, portOf, startPlane } from './test-support.ts'
+import { type PlaneOptions, planeResources } from './cases/plane-resources.ts'
+import { portOf, startPlane } from './cases/planes.ts'
 
 const open: { close(graceMs: number): Promise<void> }[] = []
 afterEach(async () => {

@@ -1,17 +1,17 @@
 /** Two backends, a scripted processor and a proxy between them; gone after each test. */
 import { afterEach, expect } from '@jest/globals'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { type RecordingBackend, startRecordingBackend } from '../../test/support/recording-backend.ts'
-import { waitFor } from '../../test/support/wait-for.ts'
+import { type RecordingBackend, startRecordingBackend } from '../../../test/support/recording-backend.ts'
+import { waitFor } from '../../../test/support/wait-for.ts'
+import type { PlaneOptions } from './plane-resources.ts'
+import type { PlaneStarter } from './planes.ts'
 import {
   type Answer,
   type CallScript,
-  type PlaneOptions,
-  type PlaneStarter,
   type ScriptedProcessor,
   setHeaders,
   startScriptedProcessor,
-} from './test-support.ts'
+} from './scripted-processor.ts'
 
 const open: { close(): unknown }[] = []
 /** Closed after the test, before what was started earlier. */
@@ -106,3 +106,34 @@ export const chunk = (body: Uint8Array | string, endOfStream: boolean): Answer =
   },
 })
 export const responseHeaders: Answer = { response: { case: 'responseHeaders', value: {} } }
+
+export const HEADERS = { ...CLOSED, requestHeaderMode: 'SEND' }
+export const BUFFERED = { ...HEADERS, requestBodyMode: 'BUFFERED' }
+export const NOWAIT = { sendBodyWithoutWaitingForHeaderResponse: true }
+
+/** Answers the first message with these, whatever it is. */
+export const answers =
+  (...list: Answer[]): CallScript =>
+  async call => {
+    await call.next()
+    call.send(...list)
+    await call.over
+  }
+
+/** Waits for the body, then answers. */
+export const afterBody =
+  (...list: Answer[]): CallScript =>
+  async call => {
+    await call.next()
+    await call.next()
+    call.send(...list)
+    await call.over
+  }
+
+export const bodyAnswer = (body: string): Answer => ({
+  response: {
+    case: 'requestBody',
+    value: { response: { bodyMutation: { mutation: { case: 'body', value: Buffer.from(body) } } } },
+  },
+})
+export const trailersAnswer: Answer = { response: { case: 'requestTrailers', value: {} } }

@@ -1,22 +1,9 @@
 /** Which endpoint of a cluster a request goes to, and what is tried next. */
 import { describe, expect, it } from '@jest/globals'
-import { type ClientResponse, sendHttp1, sendHttp2 } from '../../test/support/http-client.ts'
-import { startRecordingBackend } from '../../test/support/recording-backend.ts'
-import { CommonResponse_ResponseStatus as Status } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
-import { headerOf, OVERRIDE_HOST, setHeaders } from './test-support.ts'
-import {
-  chunk,
-  CLOSED,
-  continueHeaders,
-  DUPLEX,
-  emptyBody,
-  LOOK,
-  onClose,
-  RECEIVING,
-  responseHeaders,
-  soon,
-  world,
-} from './test-world.ts'
+import { sendHttp1 } from '../../../test/support/http-client.ts'
+import { startRecordingBackend } from '../../../test/support/recording-backend.ts'
+import { OVERRIDE_HOST } from './plane-resources.ts'
+import { CLOSED, continueHeaders, emptyBody, LOOK, onClose, RECEIVING, responseHeaders, soon, world } from './world.ts'
 
 export function endpointCases(): void {
   describe('endpoint choice', () => {

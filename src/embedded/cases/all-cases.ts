@@ -1,0 +1,23 @@
+/** What a proxy must do with ext_proc, whichever proxy it is: run on the embedded data plane and on a real Envoy. */
+import { endpointCases } from './endpoint-cases.ts'
+import { failureCases } from './failure-cases.ts'
+import { modeCases } from './mode-cases.ts'
+import { mutationCases } from './mutation-cases.ts'
+import type { PlaneStarter } from './planes.ts'
+import { replyCases } from './reply-cases.ts'
+import { responseCases } from './response-cases.ts'
+import { spuriousCases } from './spurious-cases.ts'
+import { transcriptCases } from './transcript-cases.ts'
+import { useProxy } from './world.ts'
+
+export function allCases(start: PlaneStarter): void {
+  useProxy(start)
+  transcriptCases()
+  responseCases()
+  endpointCases()
+  spuriousCases()
+  failureCases()
+  mutationCases()
+  modeCases()
+  replyCases()
+}
