@@ -46,13 +46,18 @@ export function needsDecision(candidates: readonly Candidate[]): boolean {
 /** The plan of an entry, and the routes of Envoy that go with it. */
 export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpec): CompiledEntry {
   const { candidates, path, listModels } = spec
+  const facts = listModels ? NO_FACTS : factsOf(candidates, parameters)
+  const keeps = facts.body !== 'none' && candidates.some(({ unit }) => keepsBody(unit.rule, parameters))
+  const retryBufferBytes = keeps ? parameters.retries.maxBodyBytes : 0
   const targets = new Map<
     string,
     { readonly target: TargetPlan; readonly rule: ResolvedRule; readonly index: number; readonly path: PathCondition }
   >()
   const rules = candidates.map(({ unit, checkPath }): RulePlan => {
     const ownTargets: TargetPlan[] = []
-    for (const [index, target] of targetsOf(unit.rule, unit.path)) {
+    for (const [index, plain] of targetsOf(unit.rule, unit.path)) {
+      const looked = facts.body !== 'none' && index >= 0 && keepsBody(unit.rule, parameters)
+      const target = looked ? { ...plain, unretriedId: `${plain.id}.unretried` } : plain
       ownTargets.push(target)
       targets.set(target.id, { target, rule: unit.rule, index, path: unit.path })
     }
@@ -67,9 +72,6 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
       targets: ownTargets,
     }
   })
-  const facts = listModels ? NO_FACTS : factsOf(candidates, parameters)
-  const kept = facts.body === 'none' || !candidates.some(({ unit }) => keepsBody(unit.rule, parameters))
-  const retryBufferBytes = kept ? 0 : parameters.retries.maxBodyBytes
   const content: Omit<EntryPlan, 'id'> = {
     name: `${spec.scope}${pathText(path)}${listModels ? ' (models)' : ''}`,
     attach: 'fleet',
@@ -92,16 +94,20 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
   const match: RouteMatchJson = pathMatchJson(path)
   const routes = listModels
     ? []
-    : [...targets.values()].map(({ target, rule, index, path: rulePath }): RouteJson => {
+    : [...targets.values()].flatMap(({ target, rule, index, path: rulePath }): RouteJson[] => {
         const action = actionJson(rule, rulePath, spec.listenerPort, parameters, index < 0 ? undefined : index)
-        return {
-          name: target.id,
-          match: { ...match, headers: [{ name: TARGET_HEADER, stringMatch: { exact: target.id } }] },
-          ...action,
-          requestHeadersToRemove: [...(action.requestHeadersToRemove ?? []), TARGET_HEADER],
+        const routeTo = (id: string, to: RouteJson, limit: RouteJson): RouteJson => ({
+          name: id,
+          match: { ...match, headers: [{ name: TARGET_HEADER, stringMatch: { exact: id } }] },
+          ...to,
+          requestHeadersToRemove: [...(to.requestHeadersToRemove ?? []), TARGET_HEADER],
           ...shared,
-          ...retried,
-        }
+          ...limit,
+        })
+        const { id, unretriedId } = target
+        return unretriedId === undefined
+          ? [routeTo(id, action, retried)]
+          : [routeTo(id, action, retried), routeTo(unretriedId, withoutCopies(action), held)]
       })
   const entryAction =
     fallback === undefined

@@ -5,14 +5,17 @@ import { attributesOf } from './attributes.ts'
 import type { Cluster } from './cluster.ts'
 import type { ChainSettings, Configuration } from './configuration.ts'
 import type { Downstream, DownstreamEvents } from './downstream.ts'
-import type { CallEvents, ProcessCall } from './ext-proc-client.ts'
-import { ExtProcFilter, type FilterHost, type FilterOptions, type LocalReply } from './ext-proc-filter.ts'
+import type { CallEvents } from './ext-proc-client.ts'
+import { ExtProcFilter } from './ext-proc-filter.ts'
+import type { FilterHost, FilterOptions, LocalReply } from './filter-host.ts'
 import { ExtProcObserver } from './ext-proc-observer.ts'
 import { type ExtProcSettings, routeSettings } from './ext-proc-settings.ts'
 import type { HeaderEdits } from './header-edits.ts'
-import { HeaderList, removeHopByHop } from './header-list.ts'
+import type { HeaderList } from './header-list.ts'
 import { Flow, type MessageSink } from './message-sink.ts'
 import { prepareRequest } from './request-preparation.ts'
+import { openCall, type OpenedCall } from './open-call.ts'
+import { writeReply } from './local-reply.ts'
 import { ResponseWriter, type ResponseWriterHost } from './response-writer.ts'
 import { Router, type RouterHost } from './router.ts'
 import { type SelectedRoute, selectRoute } from './route-table.ts'
@@ -189,43 +192,8 @@ export class Exchange implements DownstreamEvents, FilterHost, ResponseWriterHos
 
   // ---- FilterHost
 
-  openCall(
-    settings: ExtProcSettings,
-    events: CallEvents,
-  ): { readonly call: ProcessCall; readonly sendLimit: number } | string {
-    const cluster = this.#context.clusters.get(settings.cluster)
-    const endpoint = cluster?.balanceProcessor()
-    if (cluster === undefined || endpoint === undefined) return 'no healthy upstream'
-    if (cluster.active >= cluster.settings.maxRequests)
-      return 'upstream connect error or disconnect/reset before headers. reset reason: overflow'
-    cluster.active++
-    let open = true
-    const release = (): void => {
-      if (open) cluster.active--
-      open = false
-    }
-    const metadata = new Map<string, string>()
-    for (const [name, value] of settings.initialMetadata)
-      metadata.set(name, value.includes('%') ? this.format(value) : value)
-    const call = endpoint.processor.open(settings.authority, metadata, {
-      message: message => events.message(message),
-      closed: (status, text) => {
-        release()
-        events.closed(status, text)
-      },
-      drained: () => events.drained(),
-    })
-    const counted: ProcessCall = {
-      send: message => call.send(message),
-      get pendingBytes(): number {
-        return call.pendingBytes
-      },
-      finish: polite => {
-        release()
-        call.finish(polite)
-      },
-    }
-    return { call: counted, sendLimit: cluster.settings.http2.streamWindow }
+  openCall(settings: ExtProcSettings, events: CallEvents): OpenedCall | string {
+    return openCall(this.#context.clusters.get(settings.cluster), settings, events, value => this.format(value))
   }
 
   attributes(names: readonly string[]): JsonObject {
@@ -338,17 +306,4 @@ export class Exchange implements DownstreamEvents, FilterHost, ResponseWriterHos
       metadata: this.metadata,
     }
   }
-}
-
-function writeReply(sink: MessageSink, reply: LocalReply): void {
-  const headers = new HeaderList([[':status', String(reply.status)]])
-  const body = reply.body ?? new Uint8Array()
-  for (const [name, value] of reply.headers ?? []) if (!name.startsWith(':')) headers.add(name, value)
-  removeHopByHop(headers)
-  if (body.length > 0) {
-    headers.set('content-length', String(body.length))
-    if (!headers.has('content-type')) headers.add('content-type', 'text/plain')
-  } else headers.remove('content-length')
-  sink.headers(headers, body.length === 0)
-  if (body.length > 0) sink.data(body, true)
 }

@@ -5,25 +5,12 @@
 import type { CommonResponse, HeaderMutation } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { CommonResponse_ResponseStatus as Status } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { AnswerTimer } from './answer-timer.ts'
+import type { DirectionHost } from './direction-host.ts'
 import { BodyMode, type DirectionModes } from './ext-proc-settings.ts'
 import type { HeaderList } from './header-list.ts'
 import { HeldChunks } from './held-chunks.ts'
+import { MessageOutlet } from './message-outlet.ts'
 import type { Flow, MessageSink } from './message-sink.ts'
-
-/** What a direction asks of the filter. Any call may end the filter, after which the direction is `aside` or dead. */
-export interface DirectionHost {
-  sendHeaders(direction: Direction, headers: HeaderList, end: boolean): void
-  sendBody(direction: Direction, bytes: Uint8Array, end: boolean): void
-  sendTrailers(direction: Direction, trailers: HeaderList): void
-  /** False: the mutation was an error and the exchange is over. */
-  mutate(direction: Direction, headers: HeaderList, mutation: HeaderMutation, replacing: boolean): boolean
-  /** After an answer that may re-select the route. */
-  routeAnswer(direction: Direction, mutated: boolean, clear: boolean): void
-  spurious(details: string): void
-  fail(details: string): void
-  timeout(): void
-  overflow(direction: Direction): void
-}
 
 const EMPTY = new Uint8Array()
 
@@ -33,7 +20,7 @@ export class Direction implements MessageSink {
   duplexSent = false
   started = false
   readonly #host: DirectionHost
-  readonly #next: MessageSink
+  readonly #out: MessageOutlet
   readonly #nowait: boolean
   readonly #timer: AnswerTimer
   readonly #held: HeldChunks
@@ -41,7 +28,6 @@ export class Direction implements MessageSink {
   #modes: DirectionModes
   #headers: HeaderList | undefined
   #headersEnd = false
-  #headersPassed = false
   #awaitingHeaders = false
   #awaitingBuffered = false
   #awaitingTrailers = false
@@ -49,7 +35,6 @@ export class Direction implements MessageSink {
   #trailers: HeaderList | undefined
   #trailersSent = false
   #duplexEos = false
-  #endPassed = false
   /** The rest of the source is read and thrown away. */
   #dropping = false
   #aside = false
@@ -69,7 +54,7 @@ export class Direction implements MessageSink {
   ) {
     this.kind = kind
     this.#host = host
-    this.#next = next
+    this.#out = new MessageOutlet(next)
     this.#modes = options.modes
     this.#held = new HeldChunks(flow, options.holdLimit)
     this.#nowait = options.nowait && options.modes.body === BodyMode.STREAMED
@@ -88,10 +73,6 @@ export class Direction implements MessageSink {
     return this.#awaitingHeaders
   }
 
-  get headersPassed(): boolean {
-    return this.#headersPassed
-  }
-
   /** Content-length set by the processor counts. */
   get keepsLength(): boolean {
     return !this.#stripLength
@@ -99,9 +80,9 @@ export class Direction implements MessageSink {
 
   /** The processor neither owes an answer nor will be sent anything more. */
   get complete(): boolean {
-    if (this.#aside || this.#endPassed) return !this.#awaitingTrailers
+    if (this.#aside || this.#out.ended) return !this.#awaitingTrailers
     const pending = this.#awaitingHeaders || this.#awaitingBuffered || this.#awaitingTrailers || !this.#held.empty
-    return this.#headersPassed && !pending && this.#modes.body === BodyMode.NONE && !this.#modes.trailers
+    return this.#out.begun && !pending && this.#modes.body === BodyMode.NONE && !this.#modes.trailers
   }
 
   /** A changed mode (mode_override) before the first answer was applied. */
@@ -134,12 +115,12 @@ export class Direction implements MessageSink {
     if (end) this.#sourceEnded = true
     if (this.#dropping) return
     if (this.#aside) {
-      this.#pass(bytes, end)
+      this.#out.data(bytes, end)
       return
     }
     const { body } = this.#modes
     if (body === BodyMode.FULL_DUPLEX) this.#sendDuplex(bytes, end)
-    else if (body === BodyMode.NONE && this.#headersPassed && this.#held.empty) this.#pass(bytes, end)
+    else if (body === BodyMode.NONE && this.#out.begun && this.#held.empty) this.#out.data(bytes, end)
     else {
       this.#held.add(bytes, end, body !== BodyMode.BUFFERED)
       if (body === BodyMode.STREAMED) this.#sendPending()
@@ -186,7 +167,7 @@ export class Direction implements MessageSink {
       return
     }
     if (this.#modes.body === BodyMode.FULL_DUPLEX) {
-      if (this.#endPassed || this.#duplexEos || this.#dropping)
+      if (this.#out.ended || this.#duplexEos || this.#dropping)
         this.#host.spurious('spurious_message:_body_answer_after_end_of_stream')
       else if (mutation?.case !== 'streamedResponse')
         this.#host.spurious(
@@ -209,7 +190,7 @@ export class Direction implements MessageSink {
   trailerAnswer(mutation: HeaderMutation | undefined): void {
     if (!this.#awaitingTrailers || this.#awaitingHeaders || this.#trailers === undefined) {
       // A chunk with end_of_stream may have closed the response before its trailers were answered.
-      if (!this.#trailersSent || !this.#endPassed || !this.#duplexEos)
+      if (!this.#trailersSent || !this.#out.ended || !this.#duplexEos)
         this.#host.spurious(`spurious_message:_${this.kind}_trailers_answer_is_not_awaited`)
       return
     }
@@ -240,11 +221,11 @@ export class Direction implements MessageSink {
     this.#aside = true
     this.#timer.stop()
     this.#awaitingHeaders = this.#awaitingBuffered = this.#awaitingTrailers = false
-    if (!this.started || this.#endPassed || this.#dropping) return
-    if (!this.#headersPassed) this.#passHeaders()
-    for (const chunk of this.#held.takeAll()) this.#pass(chunk.bytes, chunk.end)
+    if (!this.started || this.#out.ended || this.#dropping) return
+    if (!this.#out.begun) this.#passHeaders()
+    for (const chunk of this.#held.takeAll()) this.#out.data(chunk.bytes, chunk.end)
     if (this.#trailers !== undefined) this.#passTrailers()
-    else if (this.#sourceEnded) this.#pass(EMPTY, true)
+    else if (this.#sourceEnded) this.#out.data(EMPTY, true)
   }
 
   /** Nothing of this direction matters any more: a local reply, or the exchange ended. */
@@ -272,7 +253,7 @@ export class Direction implements MessageSink {
     else if (body === BodyMode.STREAMED) {
       if (this.#held.asked) this.#arm()
       this.#sendPending()
-    } else for (const chunk of this.#held.takeAll()) this.#pass(chunk.bytes, chunk.end)
+    } else for (const chunk of this.#held.takeAll()) this.#out.data(chunk.bytes, chunk.end)
     this.#advanceTrailers()
   }
 
@@ -284,7 +265,7 @@ export class Direction implements MessageSink {
     this.#headers?.remove('content-length')
     this.#headersEnd = body.length === 0
     this.#passHeaders()
-    if (body.length > 0) this.#pass(body, true)
+    if (body.length > 0) this.#out.data(body, true)
   }
 
   #flushToDuplex(): void {
@@ -293,7 +274,7 @@ export class Direction implements MessageSink {
   }
 
   #sendDuplex(bytes: Uint8Array, end: boolean): void {
-    if (this.#endPassed || (bytes.length === 0 && !end)) return
+    if (this.#out.ended || (bytes.length === 0 && !end)) return
     this.duplexSent = true
     this.#host.sendBody(this, bytes, end)
   }
@@ -305,7 +286,7 @@ export class Direction implements MessageSink {
       this.#dropping = true
       this.#awaitingTrailers = false
     }
-    this.#pass(bytes, end && !waits)
+    this.#out.data(bytes, end && !waits)
   }
 
   #sendPending(): void {
@@ -324,7 +305,7 @@ export class Direction implements MessageSink {
     if (chunk === undefined) return
     if (this.#held.asked) this.#arm()
     else this.#timer.stop()
-    this.#pass(replaced ?? chunk.bytes, chunk.end)
+    this.#out.data(replaced ?? chunk.bytes, chunk.end)
     this.#advanceTrailers()
   }
 
@@ -346,7 +327,7 @@ export class Direction implements MessageSink {
     this.#timer.stop()
     const headers = this.#headers
     if (headers === undefined) return
-    if (!this.#headersPassed) {
+    if (!this.#out.begun) {
       if (answer?.headerMutation !== undefined && !this.#host.mutate(this, headers, answer.headerMutation, false))
         return
       this.#host.routeAnswer(this, answer?.headerMutation !== undefined, answer?.clearRouteCache === true)
@@ -357,7 +338,7 @@ export class Direction implements MessageSink {
       }
       this.#passHeaders()
     }
-    for (const chunk of this.#held.takeAll()) this.#pass(replaced ?? chunk.bytes, chunk.end)
+    for (const chunk of this.#held.takeAll()) this.#out.data(replaced ?? chunk.bytes, chunk.end)
     this.#advanceTrailers()
   }
 
@@ -373,7 +354,7 @@ export class Direction implements MessageSink {
       if (this.#modes.body === BodyMode.BUFFERED) this.#sendBuffered()
       return
     }
-    if (!this.#headersPassed) this.#passHeaders()
+    if (!this.#out.begun) this.#passHeaders()
     if (this.#modes.trailers) this.#askTrailers(trailers)
     else this.#passTrailers()
   }
@@ -386,22 +367,11 @@ export class Direction implements MessageSink {
   }
 
   #passHeaders(): void {
-    if (this.#headersPassed || this.#headers === undefined) return
-    this.#headersPassed = true
-    this.#endPassed = this.#headersEnd
-    this.#next.headers(this.#headers, this.#headersEnd)
-  }
-
-  #pass(bytes: Uint8Array, end: boolean): void {
-    if (this.#endPassed || (bytes.length === 0 && !end)) return
-    this.#endPassed = end
-    this.#next.data(bytes, end)
+    if (this.#headers !== undefined) this.#out.headers(this.#headers, this.#headersEnd)
   }
 
   #passTrailers(): void {
-    if (this.#endPassed || this.#trailers === undefined) return
-    this.#endPassed = true
-    this.#next.trailers(this.#trailers)
+    if (this.#trailers !== undefined) this.#out.trailers(this.#trailers)
   }
 
   /** No timer while the processor owns the body. */

@@ -10,47 +10,19 @@ import type {
 } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import type { ProcessingMode } from '../gen/envoy/extensions/filters/http/ext_proc/v3/processing_mode_pb.ts'
 import type { CallEvents, ProcessCall } from './ext-proc-client.ts'
-import { Direction, type DirectionHost } from './ext-proc-direction.ts'
+import type { DirectionHost } from './direction-host.ts'
+import { Direction } from './ext-proc-direction.ts'
 import { BodyMode, type ExtProcSettings, type Modes } from './ext-proc-settings.ts'
 import { MessageBuilder, type ProcessingMessage } from './ext-proc-message.ts'
 import { applyOverride } from './ext-proc-override.ts'
 import { StreamedReply } from './ext-proc-streamed-reply.ts'
 import { applyMutation } from './header-mutation.ts'
-import { HeaderList } from './header-list.ts'
+import type { HeaderList } from './header-list.ts'
+import type { FilterHost, FilterOptions, LocalReply } from './filter-host.ts'
+import { immediateHeaders } from './immediate-response.ts'
 import { type Flow, HoldReason, type MessageSink } from './message-sink.ts'
 import { milliseconds } from './resource-reader.ts'
 import type { Stats } from './stats.ts'
-
-/** A response made here. The body's content-length and `:status` are set by the receiver. */
-export interface LocalReply {
-  readonly status: number
-  readonly details: string
-  readonly headers?: HeaderList
-  readonly body?: Uint8Array
-}
-
-/** The exchange around the filter. */
-export interface FilterHost {
-  readonly stats: Stats
-  /** Dynamic metadata by namespace; the filter merges into it. */
-  readonly metadata: Map<string, JsonObject>
-  /** A string: no endpoint could be asked, with the gRPC message that says why. */
-  openCall(
-    settings: ExtProcSettings,
-    events: CallEvents,
-  ): { readonly call: ProcessCall; readonly sendLimit: number } | string
-  attributes(names: readonly string[]): JsonObject
-  /** Answers the client without going through the filter; resets the client when its response headers have left. */
-  localReply(reply: LocalReply): void
-  /** Takes a response that the processor streams; the upstream is not asked. */
-  takeOver(): MessageSink
-  clearRoute(): void
-}
-
-/** Options of the process, not of the filter. */
-export interface FilterOptions {
-  readonly gracefulClose: boolean
-}
 
 export class ExtProcFilter implements DirectionHost {
   readonly request: Direction
@@ -285,21 +257,11 @@ export class ExtProcFilter implements DirectionHost {
       this.fail('unhandled_immediate_response_due_to_config_disabled_it')
       return
     }
-    const given = answer.status?.code ?? 0
-    const headers = new HeaderList([[':status', String(given < 200 ? 200 : given)]])
-    if (answer.body.length > 0) headers.add('content-type', 'text/plain')
-    if (answer.grpcStatus !== undefined) headers.add('grpc-status', String(answer.grpcStatus.status))
-    if (answer.headers !== undefined) {
-      const result = applyMutation(headers, answer.headers, {
-        rules: this.#settings.rules,
-        replacing: false,
-        contentLength: false,
-      })
-      this.#count('rejected_header_mutations', result.rejected)
-      if (result.error !== undefined) {
-        this.fail(result.error)
-        return
-      }
+    const { headers, result } = immediateHeaders(answer, this.#settings.rules)
+    this.#count('rejected_header_mutations', result.rejected)
+    if (result.error !== undefined) {
+      this.fail(result.error)
+      return
     }
     this.#count('immediate_responses_sent')
     this.#close()

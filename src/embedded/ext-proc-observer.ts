@@ -1,5 +1,5 @@
 /** `observability_mode`: the processor is told everything and asked nothing; what it answers is ignored. */
-import type { FilterHost } from './ext-proc-filter.ts'
+import type { FilterHost } from './filter-host.ts'
 import type { ProcessCall } from './ext-proc-client.ts'
 import { MessageBuilder, type ProcessingMessage } from './ext-proc-message.ts'
 import { BodyMode, type DirectionModes, type ExtProcSettings } from './ext-proc-settings.ts'

@@ -1,7 +1,7 @@
 /** What the connection manager does to a request before any filter sees it. */
 import { randomUUID } from 'node:crypto'
 import type { ChainSettings } from './configuration.ts'
-import type { LocalReply } from './ext-proc-filter.ts'
+import type { LocalReply } from './filter-host.ts'
 import { applyHeaderEdits } from './header-edits.ts'
 import { HeaderList, removeHopByHop } from './header-list.ts'
 import { withoutPort } from './route-table.ts'

@@ -37,9 +37,10 @@ export interface Decider {
   /** The response's end matters: the stream is not closed early and every response message is answered. */
   readonly followsResponse: boolean
   /**
-   * Bytes up to which Envoy keeps the body for retries; 0 = no retries. In look mode an OK close that leaves chunks unanswered makes
-   * Envoy 1.40 send what it kept twice (more bytes than content-length says: request smuggling), unless the body has ended or is
-   * already too long to be kept. So the stream is closed early only then; else every chunk is answered to the body's end.
+   * Bytes up to which a body is kept by Envoy for retries; 0 = decisions have no alternative without retries. Envoy 1.40 sends what
+   * it kept twice (more bytes than content-length says: request smuggling) when a body goes on after our answer, or ends with
+   * trailers. So the decision waits for the end of a body up to this size, for a moment at the most; if the
+   * body then has not ended, `Decision.unretriedValue` sends the request to where it is not kept.
    */
   readonly retryBufferBytes: number
   /** Decisions may carry replacements: chunks are kept until then. */

@@ -19,6 +19,9 @@ export class Decision {
   /** Request headers to remove. */
   readonly removeNames: string[] = []
   clearRouteCache = false
+  /** Index in `setValues` of the value that `unretriedValue` replaces when Envoy must not keep the body; −1 = none. */
+  unretriedIndex = -1
+  unretriedValue = ''
 
   /** Ordered endpoint list for `envoy.lb`/`x-gateway-destination-endpoint`, metadata and (if wanted) header; '' = none. */
   endpoints = ''
@@ -49,6 +52,8 @@ export class Decision {
     this.setValues.length = 0
     this.removeNames.length = 0
     this.clearRouteCache = false
+    this.unretriedIndex = -1
+    this.unretriedValue = ''
     this.endpoints = ''
     this.endpointHeader = false
     this.recordNames.length = 0

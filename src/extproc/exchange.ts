@@ -66,7 +66,7 @@ export class Exchange {
   look = false
   responseMode: BodyMode = BodyMode.NONE
   headersAnswered = false
-  /** A BUFFERED body is decided before all of its message is here. */
+  /** The decision is made and waits: for all of a BUFFERED message, or for the end of a body that Envoy may keep. */
   verdictReady = false
   deferred = false
   /** Envoy's end of the request body was seen. */
@@ -78,8 +78,8 @@ export class Exchange {
   responseEnded = false
   modeOverridden = false
 
-  /** The stream stays open and answers every chunk until the body has ended. */
-  followsRequest = false
+  /** Turns of the clock that a ready decision has waited for the end of the body. */
+  readyTurns = 0
   /** Bytes of the body that Envoy has sent or begun to send: those of a message that has only begun to arrive included. */
   announcedBytes = 0
 
@@ -126,7 +126,7 @@ export class Exchange {
     this.trailersPending = false
     this.responseEnded = false
     this.modeOverridden = false
-    this.followsRequest = false
+    this.readyTurns = 0
     this.announcedBytes = 0
     this.bodyBytes = 0
     this.contentLength = -1

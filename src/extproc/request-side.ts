@@ -135,27 +135,22 @@ function settle(x: Exchange, verdict: Verdict, last: boolean): void {
   if (verdict === Verdict.DEFERRED) x.deferred = true
   if (verdict !== Verdict.DECIDED) return
   // A BUFFERED body is answered once, when all of its message is here.
-  if ((x.requestMode === BodyMode.BUFFERED && !last) || (x.look && waitsForMore(x))) x.verdictReady = true
+  if ((x.requestMode === BodyMode.BUFFERED && !last) || (readsInParts(x) && waitsForEnd(x))) x.verdictReady = true
   else commit(x)
 }
 
 /**
- * Look mode with retries behind: a body that Envoy may keep for them is read to its end (content-length says that it comes) or
- * until it is too long to be kept. That costs nothing: up to a window of it has been sent to us anyway.
+ * With retries behind, a short body is read to its end, see `Decider.retryBufferBytes`. That costs nothing: up to a window of it has
+ * been sent to us anyway.
  */
-function waitsForMore(x: Exchange): boolean {
-  if (x.decision.immediateStatus > 0 || x.decider.followsResponse || mayClose(x)) return false
-  return x.contentLength >= 0 && x.bodyBytes < x.contentLength
+function waitsForEnd(x: Exchange): boolean {
+  const { retryBufferBytes, followsResponse } = x.decider
+  return !x.requestEnded && !x.trailersPending && !followsResponse && x.decision.immediateStatus === 0 && x.announcedBytes <= retryBufferBytes
 }
 
-/** May the stream be closed after the header answer, whatever is unanswered? See `Decider.retryBufferBytes`. */
-function mayClose(x: Exchange): boolean {
-  const { retryBufferBytes } = x.decider
-  return (
-    retryBufferBytes === 0 ||
-    x.requestEnded ||
-    (x.decision.replacements.length === 0 && x.announcedBytes > retryBufferBytes)
-  )
+/** Look mode and FULL_DUPLEX_STREAMED: the body comes while the header answer is held. */
+export function readsInParts(x: Exchange): boolean {
+  return x.look || x.requestMode === BodyMode.FULL_DUPLEX_STREAMED
 }
 
 export function requestTrailers(x: Exchange): void {
@@ -190,13 +185,12 @@ export function commit(x: Exchange): void {
     if (!x.decider.followsResponse) finish(x)
     return
   }
+  if (readsInParts(x) && !x.requestEnded && decision.unretriedIndex >= 0)
+    decision.setValues[decision.unretriedIndex] = decision.unretriedValue
   writeRequestHeaders(out, decision, newContentLength(x))
   x.headersAnswered = true
   if (x.requestMode === BodyMode.FULL_DUPLEX_STREAMED) return commitFullDuplex(x)
-  if (x.look) {
-    x.followsRequest = !mayClose(x)
-    return answerLook(x)
-  }
+  if (x.look) return answerLook(x)
   if (x.requestEnded || x.requestMode === BodyMode.NONE) {
     x.requestState = RequestState.ENDED
     if (!x.decider.followsResponse) finish(x)
@@ -273,15 +267,13 @@ function answerLook(x: Exchange): void {
     if (x.heldOffset < lastEdit) return
     x.dropHeld()
   }
-  if (!x.decider.followsResponse && !x.followsRequest) {
+  if (!x.decider.followsResponse) {
     x.requestState = RequestState.ENDED
     return finish(x)
   }
   x.dropHeld()
   for (; x.unanswered > 0; x.unanswered--) writeEmptyBody(out, Direction.REQUEST)
-  if (!x.requestEnded) return
-  x.requestState = RequestState.ENDED
-  if (!x.decider.followsResponse) finish(x)
+  if (x.requestEnded) x.requestState = RequestState.ENDED
 }
 
 /** Takes the complete look-mode messages out of the held bytes: edited bytes for those that change, undefined for the others. */

@@ -43,7 +43,7 @@ export interface ExtProcOptions {
   readonly onError?: (error: unknown) => void
 }
 
-const TICK_MS = 100
+const TICK_MS = 50
 const MAX_POOLED = 4096
 /** Once a body is longer than this, its window grows: uploads need not wait for us every 64 KiB. */
 const LARGE_BODY_BYTES = 48 * 1024
@@ -206,7 +206,7 @@ export class ExtProcService implements StreamService {
     handler.owed = 0
   }
 
-  /** Looks at all deadlines; runs by itself ten times a second while exchanges are open. */
+  /** Looks at all deadlines; runs by itself twenty times a second while exchanges are open. */
   tick(): void {
     if (this.#open.length === 0) {
       clearInterval(this.#timer)

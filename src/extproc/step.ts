@@ -6,7 +6,7 @@ import { Direction, writeEmptyBody, writeEmptyHeaders, writeOverrideTimeout, wri
 import { type Exchange, RequestState } from './exchange.ts'
 import { BodyMode, RequestKind } from './modes.ts'
 import { echo, fail, finish, flush } from './output.ts'
-import { commit, refuse, requestBody, requestHeaders, requestTrailers } from './request-side.ts'
+import { commit, readsInParts, refuse, requestBody, requestHeaders, requestTrailers } from './request-side.ts'
 
 /**
  * Envoy's protocol as a state machine: each function takes one event of a stream and writes what follows from it. Deterministic,
@@ -78,10 +78,12 @@ export function closed(x: Exchange, how: StreamEnd): void {
   else finish(x)
 }
 
-/** Time passes: asks Envoy once for a longer message timeout while a body is still being read, and bounds uploads. */
+/** Time passes: asks Envoy once for a longer message timeout while a body is still being read, and bounds waits and uploads. */
 export function timer(x: Exchange, now: number): void {
   if (x.finished || x.observability || x.requestState !== RequestState.UNDECIDED) return
   const { decider } = x
+  // The end of the body did not come with the rest: a slow client, or trailers (no end of stream comes before our answer then).
+  if (x.verdictReady && readsInParts(x) && ++x.readyTurns >= 2) return decided(x)
   const waited = now - x.startedAt
   if (waited >= decider.uploadTimeoutMs) return refuse(x, Refusal.UPLOAD_TIMEOUT)
   const hasTimer = x.look || (x.requestMode !== BodyMode.FULL_DUPLEX_STREAMED && !x.headersAnswered)

@@ -226,6 +226,10 @@ export class EntryDecider implements Decider {
     this.#modelHeaders(x, call)
     if (this.#fleet) {
       decision.set(TARGET_HEADER, target.plan.id)
+      if (target.plan.unretriedId !== undefined) {
+        decision.unretriedIndex = decision.setNames.length - 1
+        decision.unretriedValue = target.plan.unretriedId
+      }
       if (pool === undefined) decision.record('reason', 'route')
     } else {
       decision.recordNames.length = 0
@@ -314,6 +318,7 @@ export class EntryDecider implements Decider {
     decision.removeNames.length = 0
     decision.replacements.length = 0
     decision.endpoints = ''
+    decision.unretriedIndex = -1
     decision.immediateStatus = problem.status
     decision.immediateBody = openAiErrorBody(problem)
     decision.immediateDetails = `signalbox_${problem.code}`

@@ -56,8 +56,8 @@ export interface EntryPlan {
   /** Cap of the request body; beyond it 413. */
   readonly maxBodyBytes: number
   /**
-   * Envoy keeps a body for retries up to this many bytes (the target routes' `request_body_buffer_limit`); 0 = the targets are not
-   * retried. While Envoy may still keep it, the stream must not be closed before the body's end: see `Decider`.
+   * Envoy keeps a body for retries up to this many bytes (the target routes' `request_body_buffer_limit`); 0 = no target route keeps
+   * any. Why that matters: `Decider.retryBufferBytes`.
    */
   readonly retryBufferBytes: number
   /** The filter's `message_timeout`; half of it without a decision sends one override. 0 = unknown, send none. */
@@ -96,6 +96,8 @@ export interface ValueMatch {
 export interface TargetPlan {
   /** Value of `x-signalbox-target` for this target: stable, unique in the route configuration. */
   readonly id: string
+  /** The same for the target's route without retries and mirrors; absent: `id` has none. */
+  readonly unretriedId?: string
   readonly weight: number
   /** Envoy's cluster, for logs. */
   readonly cluster: string

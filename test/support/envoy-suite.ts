@@ -53,3 +53,9 @@ export function describeWith(
   // The suite itself isn't collected: it would be handed an Envoy that isn't there.
   describe(`${name} (${NO_ENVOY})`, () => skip(reason, () => {}))
 }
+
+/** The same suite on the embedded data plane and on a real Envoy (skipped loudly where there is none). */
+export function describeOnPlanes(name: string, suite: (plane: EnvoyBinary | 'embedded') => void): void {
+  jest.describe(`${name} (embedded data plane)`, () => suite('embedded'))
+  describeOnEnvoy(name, suite)
+}

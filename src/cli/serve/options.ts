@@ -22,6 +22,8 @@ export interface ServeOptions {
   readonly accessLogService: boolean
   /** FileDescriptorSet with further Envoy types, for raw resources. */
   readonly descriptors: string | undefined
+  /** Run the embedded data plane in this process. */
+  readonly embedded: boolean
   readonly logLevel: LogLevel
 }
 
@@ -43,6 +45,7 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
 
   --access-log-service on|off   in-flight counts fall by Envoy's gRPC access log; off: by the next metrics scrape [on]
   --descriptors FILE       a FileDescriptorSet, for raw Envoy resources with types or fields that Signalbox does not know
+  --embedded               carry the traffic too, with the embedded data plane (where there is no Envoy)
   --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
   --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
@@ -62,6 +65,7 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     'client-ca': { type: 'string' },
     'access-log-service': { type: 'string', default: 'on' },
     descriptors: { type: 'string' },
+    embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
     'max-connection-age': { type: 'string' },
     drain: { type: 'string', default: '20' },
@@ -87,6 +91,7 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     drainMs: parseCount(values.drain, '--drain') * 1000,
     accessLogService: parseSwitch(values['access-log-service'], '--access-log-service'),
     descriptors: values.descriptors,
+    embedded: values.embedded,
     logLevel,
   }
 }

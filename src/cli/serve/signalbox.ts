@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { type AdminServer, startAdminServer } from '../../admin/admin-server.ts'
+import type { EnvoyResources } from '../../config/envoy-resources.ts'
 import { FileSource } from '../../config/file-source.ts'
+import { type EmbeddedDataPlane, startEmbedded } from '../../embedded/embedded.ts'
 import { ExtProcService } from '../../extproc/service.ts'
 import { HealthService } from '../../grpc/health-service.ts'
 import { listenHttp2 } from '../../grpc/http2-transport.ts'
@@ -37,6 +39,9 @@ export class Signalbox {
   #admin: AdminServer | undefined
   #files: FileSource | undefined
   #configuration: Configuration | undefined
+  #embedded: EmbeddedDataPlane | undefined
+  /** Updates of the embedded data plane, one after the other. */
+  #embeddedUpdates: Promise<void> = Promise.resolve()
   #xdsPort = 0
   #draining = false
 
@@ -85,12 +90,15 @@ export class Signalbox {
         this.#plan.update(plan)
         this.#scrapers.follow(this.#plan.pools.values())
         if (options.xds !== undefined) this.#cache.set(envoy)
+        if (options.embedded) this.#updateEmbedded(envoy)
         this.#health.setReady(!this.#draining)
       },
     })
     this.#files = new FileSource(options.config, set => this.#configuration!.take(set))
     await this.#files.start()
     this.#configuration.throwUnlessApplied()
+    await this.#embeddedUpdates
+    if (options.embedded && this.#embedded === undefined) throw new Error('the embedded data plane did not start')
     if (options.admin !== undefined) await this.#startAdmin(options.admin)
     this.#log.info(
       {
@@ -107,11 +115,24 @@ export class Signalbox {
     this.#draining = true
     this.#health.setReady(false)
     await this.#files?.stop()
+    await this.#embeddedUpdates
+    await this.#embedded?.close(this.#options.drainMs)
     await this.#extProc?.drain(this.#options.drainMs)
     this.#service?.close()
     this.#scrapers.stop()
     await this.#ads?.close()
     await this.#admin?.close()
+  }
+
+  #updateEmbedded(resources: EnvoyResources): void {
+    const update = async () => {
+      if (this.#embedded === undefined) {
+        this.#embedded = await startEmbedded({ resources, log: this.#log, node: { id: 'embedded', cluster: 'signalbox' } })
+      } else {
+        await this.#embedded.update(resources)
+      }
+    }
+    this.#embeddedUpdates = this.#embeddedUpdates.then(update).catch((error: unknown) => this.#log.error({ err: error }, 'embedded data plane'))
   }
 
   async #startExtProc(): Promise<void> {
