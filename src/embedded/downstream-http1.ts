@@ -155,13 +155,24 @@ class Http1Downstream implements Downstream {
 
   #end(): void {
     this.#responseEnded = true
+    if (!this.#requestEnded) this.#linger()
     this.#response.end()
-    if (this.#requestEnded) return
+  }
+
+  /** Answered early: a connection closed at once would be reset by what the client still sends, and the answer be lost. */
+  #linger(): void {
     const { socket } = this.#request
     const timer = setTimeout(() => {
       if (!this.#requestEnded) socket.destroy()
     }, LINGER_MS)
-    this.#request.once('close', () => clearTimeout(timer))
+    socket.once('close', () => clearTimeout(timer))
+    // node:http calls this when the connection is not kept alive.
+    socket.destroySoon = () => socket.end()
+    this.#request.once('end', () => {
+      clearTimeout(timer)
+      Reflect.deleteProperty(socket, 'destroySoon')
+      if (socket.writableEnded) socket.destroySoon()
+    })
     this.flow.releaseAll()
   }
 

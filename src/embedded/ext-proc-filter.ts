@@ -9,7 +9,7 @@ import type {
   ProcessingResponse,
 } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import type { ProcessingMode } from '../gen/envoy/extensions/filters/http/ext_proc/v3/processing_mode_pb.ts'
-import type { CallEvents, ProcessCall } from './ext-proc-client.ts'
+import type { ProcessCall } from './ext-proc-client.ts'
 import type { DirectionHost } from './direction-host.ts'
 import { Direction } from './ext-proc-direction.ts'
 import { BodyMode, type ExtProcSettings, type Modes } from './ext-proc-settings.ts'
@@ -22,7 +22,6 @@ import type { FilterHost, FilterOptions, LocalReply } from './filter-host.ts'
 import { immediateHeaders } from './immediate-response.ts'
 import { type Flow, HoldReason, type MessageSink } from './message-sink.ts'
 import { milliseconds } from './resource-reader.ts'
-import type { Stats } from './stats.ts'
 
 export class ExtProcFilter implements DirectionHost {
   readonly request: Direction

@@ -1,8 +1,9 @@
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { CallEvents, ProcessCall } from './ext-proc-client.ts'
+import type { CallEvents } from './ext-proc-client.ts'
 import type { ExtProcSettings } from './ext-proc-settings.ts'
 import type { HeaderList } from './header-list.ts'
 import type { MessageSink } from './message-sink.ts'
+import type { OpenedCall } from './open-call.ts'
 import type { Stats } from './stats.ts'
 
 /** A response made here. The body's content-length and `:status` are set by the receiver. */
@@ -19,10 +20,7 @@ export interface FilterHost {
   /** Dynamic metadata by namespace; the filter merges into it. */
   readonly metadata: Map<string, JsonObject>
   /** A string: no endpoint could be asked, with the gRPC message that says why. */
-  openCall(
-    settings: ExtProcSettings,
-    events: CallEvents,
-  ): { readonly call: ProcessCall; readonly sendLimit: number } | string
+  openCall(settings: ExtProcSettings, events: CallEvents): OpenedCall | string
   attributes(names: readonly string[]): JsonObject
   /** Answers the client without going through the filter; resets the client when its response headers have left. */
   localReply(reply: LocalReply): void
