@@ -37,7 +37,7 @@ export interface Balancing {
   readonly fallback: Fallback
 }
 
-export type OverrideSource =
+type OverrideSource =
   | { readonly type: 'header'; readonly name: string }
   | { readonly type: 'metadata'; readonly path: MetadataPath }
 

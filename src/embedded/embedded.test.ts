@@ -1,21 +1,19 @@
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { connect, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2'
 import { type AddressInfo, connect as connectTcp } from 'node:net'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import type { JsonObject } from '@bufbuild/protobuf'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { parse } from 'yaml'
 import { sendHttp1, sendHttp2, sendRaw } from '../../test/support/http-client.ts'
 import { type RecordingBackend, startRecordingBackend } from '../../test/support/recording-backend.ts'
-import { makeTempFolder } from '../../test/support/temp-folder.ts'
 import { waitFor } from '../../test/support/wait-for.ts'
 import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3/als_pb.ts'
 import { ProcessingResponseSchema } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
-import { type PlaneOptions, planeResources } from './cases/plane-resources.ts'
-import { portOf, SILENT, startPlane } from './cases/planes.ts'
-import { continueHeaders } from './cases/world.ts'
+import { type PlaneOptions, planeResources } from '../../test/embedded/plane-resources.ts'
+import { portOf, SILENT, startPlane } from '../../test/embedded/planes.ts'
+import { continueHeaders } from '../../test/embedded/world.ts'
 import { type EmbeddedDataPlane, startEmbedded } from './embedded.ts'
 
 let u1: RecordingBackend
@@ -375,36 +373,14 @@ describe('clients', () => {
 
   it('may send the first bytes one by one, of either protocol', async () => {
     const proxy = await plane()
-    const bytes = [...'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx']
+    const bytes = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx'.split('')
     const text = await sendRaw(portOf(proxy), bytes, { gapMs: 1, until: received => received.includes('u1') })
     expect(text.toString()).toContain('200 OK')
   })
 
   it('speak TLS with ALPN; the server name chooses the chain', async () => {
-    const folder = await makeTempFolder()
-    open.push({ close: () => folder.remove() })
-    const [cert, key] = [join(folder.path, 'c.pem'), join(folder.path, 'k.pem')]
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-days',
-        '1',
-        '-subj',
-        '/CN=a.test',
-        '-keyout',
-        key,
-        '-out',
-        cert,
-      ],
-      { stdio: 'ignore' },
-    )
+    const golden = readFileSync(new URL('../compile/testdata/tls.golden.yaml', import.meta.url), 'utf8')
+    const [secret] = (parse(golden) as { secrets: JsonObject[] }).secrets
     const resources = planeResources({ backends: { u1: [u1.port], u2: [u2.port] } })
     const text = JSON.stringify(resources.listeners)
     const [listener] = JSON.parse(text) as { filterChains: JsonObject[] }[]
@@ -416,15 +392,12 @@ describe('clients', () => {
       },
     }
     const chains = [{ ...listener!.filterChains[0], filterChainMatch: { serverNames: ['*.test'] }, transportSocket }]
-    const secret = {
-      name: 's',
-      tlsCertificate: {
-        certificateChain: { inlineString: readFileSync(cert, 'utf8') },
-        privateKey: { inlineString: readFileSync(key, 'utf8') },
-      },
-    }
     const proxy = await startEmbedded({
-      resources: { ...resources, listeners: [{ ...listener, filterChains: chains } as JsonObject], secrets: [secret] },
+      resources: {
+        ...resources,
+        listeners: [{ ...listener, filterChains: chains }],
+        secrets: [{ ...secret, name: 's' }],
+      },
       log: SILENT,
       adminPort: 0,
     })

@@ -32,7 +32,7 @@ export interface EmbeddedOptions {
   readonly node?: { readonly id: string; readonly cluster: string }
 }
 
-export interface EmbeddedListener {
+interface EmbeddedListener {
   readonly name: string
   readonly address: string
   readonly port: number

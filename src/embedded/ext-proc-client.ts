@@ -21,17 +21,7 @@ import { type Transport, connectSocket } from './transport.ts'
 
 const PATH = '/envoy.service.ext_proc.v3.ExternalProcessor/Process'
 
-export const GrpcCode = {
-  OK: 0,
-  CANCELLED: 1,
-  UNKNOWN: 2,
-  RESOURCE_EXHAUSTED: 8,
-  UNIMPLEMENTED: 12,
-  INTERNAL: 13,
-  UNAVAILABLE: 14,
-  UNAUTHENTICATED: 16,
-  PERMISSION_DENIED: 7,
-} as const
+const GrpcCode = { INTERNAL: 13, UNAVAILABLE: 14 } as const
 
 /** What a call tells its owner; nothing follows `closed`. */
 export interface CallEvents {

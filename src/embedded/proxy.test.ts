@@ -3,8 +3,8 @@ import { openHttp2, sendHttp1, sendHttp2 } from '../../test/support/http-client.
 import { bodyRecord } from '../../test/support/recorded-request.ts'
 import { type RecordingBackend, startRecordingBackend } from '../../test/support/recording-backend.ts'
 import type { EmbeddedDataPlane } from './embedded.ts'
-import { type PlaneOptions, planeResources } from './cases/plane-resources.ts'
-import { portOf, startPlane } from './cases/planes.ts'
+import { type PlaneOptions, planeResources } from '../../test/embedded/plane-resources.ts'
+import { portOf, startPlane } from '../../test/embedded/planes.ts'
 
 const open: { close(graceMs: number): Promise<void> }[] = []
 afterEach(async () => {

@@ -64,7 +64,7 @@ const registry = createRegistry(
 )
 
 /** The embedded data plane cannot serve these resources; nothing of them is applied. */
-export class EmbeddedConfigurationError extends Error {
+class EmbeddedConfigurationError extends Error {
   readonly code = 'EMBEDDED_CONFIGURATION'
   readonly problems: readonly string[]
 

@@ -5,12 +5,12 @@ import {
   type ProcessingRequest,
   ProcessingRequestSchema,
   ProcessingResponseSchema,
-} from '../../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+} from '../../src/gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 
 export type Answer = MessageInitShape<typeof ProcessingResponseSchema>
 
 /** One gRPC stream as a script sees it. */
-export interface ScriptedCall {
+interface ScriptedCall {
   readonly metadata: Readonly<Record<string, string>>
   /** The next message; undefined once the client ended or reset the stream. */
   next(): Promise<ProcessingRequest | undefined>
@@ -113,7 +113,7 @@ function scriptedCall(stream: Stream, words: string[]): ScriptedCall {
 }
 
 /** `requestBody(5,end)`, `requestHeaders(end)` … */
-export function word({ request }: ProcessingRequest): string {
+function word({ request }: ProcessingRequest): string {
   if (request.case === 'requestHeaders' || request.case === 'responseHeaders')
     return request.value.endOfStream ? `${request.case}(end)` : request.case
   if (request.case === 'requestBody' || request.case === 'responseBody')

@@ -1,7 +1,7 @@
 /** The transcripts T1–T12 of envoy-xds-istio.md §1.5 as corrected by envoy-1.40-measured.md. */
 import { describe, expect, it } from '@jest/globals'
-import { sendHttp1, sendHttp2 } from '../../../test/support/http-client.ts'
-import { CommonResponse_ResponseStatus as Status } from '../../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+import { sendHttp1, sendHttp2 } from '../support/http-client.ts'
+import { CommonResponse_ResponseStatus as Status } from '../../src/gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { headerOf, setHeaders } from './scripted-processor.ts'
 import { chunk, CLOSED, continueHeaders, DUPLEX, emptyBody, LOOK, soon, world } from './world.ts'
 

@@ -1,6 +1,6 @@
 /** The smallest configuration around a processor and some backends. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { EnvoyResources } from '../../config/envoy-resources.ts'
+import type { EnvoyResources } from '../../src/config/envoy-resources.ts'
 
 export interface PlaneOptions {
   /** Fields of the ext_proc filter; absent: no filter. */
@@ -34,7 +34,7 @@ const HTTP1 = {
   },
 }
 
-export function assignment(clusterName: string, ports: readonly number[]): JsonObject {
+function assignment(clusterName: string, ports: readonly number[]): JsonObject {
   const lbEndpoints = ports.map(portValue => ({
     endpoint: { address: { socketAddress: { address: '127.0.0.1', portValue } } },
   }))

@@ -1,6 +1,6 @@
 /** Transcripts of the response side. */
 import { describe, expect, it } from '@jest/globals'
-import { type ClientResponse, sendHttp1, sendHttp2 } from '../../../test/support/http-client.ts'
+import { type ClientResponse, sendHttp1, sendHttp2 } from '../support/http-client.ts'
 import { headerOf, setHeaders } from './scripted-processor.ts'
 import { CLOSED, continueHeaders, responseHeaders, soon, world } from './world.ts'
 

@@ -1,7 +1,7 @@
 /** Responses that the processor makes or changes. */
 import { describe, expect, it } from '@jest/globals'
-import { sendHttp1, sendHttp2 } from '../../../test/support/http-client.ts'
-import { CommonResponse_ResponseStatus as Status } from '../../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+import { sendHttp1, sendHttp2 } from '../support/http-client.ts'
+import { CommonResponse_ResponseStatus as Status } from '../../src/gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { type Answer } from './scripted-processor.ts'
 import { answers, CLOSED, HEADERS, responseHeaders, world } from './world.ts'
 

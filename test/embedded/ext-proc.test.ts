@@ -1,5 +1,5 @@
 import { describe } from '@jest/globals'
-import { allCases } from './cases/all-cases.ts'
-import { startEmbeddedPlane } from './cases/planes.ts'
+import { allCases } from './all-cases.ts'
+import { startEmbeddedPlane } from './planes.ts'
 
 describe('on the embedded data plane', () => allCases(startEmbeddedPlane))

@@ -1,7 +1,7 @@
 /** Which endpoint of a cluster a request goes to, and what is tried next. */
 import { describe, expect, it } from '@jest/globals'
-import { sendHttp1 } from '../../../test/support/http-client.ts'
-import { startRecordingBackend } from '../../../test/support/recording-backend.ts'
+import { sendHttp1 } from '../support/http-client.ts'
+import { startRecordingBackend } from '../support/recording-backend.ts'
 import { OVERRIDE_HOST } from './plane-resources.ts'
 import { CLOSED, continueHeaders, emptyBody, LOOK, onClose, RECEIVING, responseHeaders, soon, world } from './world.ts'
 

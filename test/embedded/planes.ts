@@ -1,11 +1,11 @@
 /** Proxies for tests to run on. */
-import { type EmbeddedDataPlane, startEmbedded } from '../embedded.ts'
+import { type EmbeddedDataPlane, startEmbedded } from '../../src/embedded/embedded.ts'
 import { type PlaneOptions, planeResources } from './plane-resources.ts'
 
 export const SILENT = { info: (): void => undefined, error: (): void => undefined }
 
 /** A running proxy of either kind. */
-export interface TestPlane {
+interface TestPlane {
   readonly port: number
   /** A counter by its name below `http.test.`. */
   readonly stat: (name: string) => Promise<number>

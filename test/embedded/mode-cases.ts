@@ -1,6 +1,6 @@
 /** `mode_override` (envoy-1.40-measured.md §1). */
 import { describe, expect, it } from '@jest/globals'
-import { sendHttp1 } from '../../../test/support/http-client.ts'
+import { sendHttp1 } from '../support/http-client.ts'
 import { type Answer } from './scripted-processor.ts'
 import { chunk, continueHeaders, DUPLEX, emptyBody, HEADERS, LOOK, NOWAIT, world } from './world.ts'
 

@@ -1,8 +1,8 @@
 /** Two backends, a scripted processor and a proxy between them; gone after each test. */
 import { afterEach, expect } from '@jest/globals'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { type RecordingBackend, startRecordingBackend } from '../../../test/support/recording-backend.ts'
-import { waitFor } from '../../../test/support/wait-for.ts'
+import { type RecordingBackend, startRecordingBackend } from '../support/recording-backend.ts'
+import { waitFor } from '../support/wait-for.ts'
 import type { PlaneOptions } from './plane-resources.ts'
 import type { PlaneStarter } from './planes.ts'
 import {

@@ -1,6 +1,6 @@
 /** A processor that is absent, fails, is silent or leaves early (envoy-1.40-measured.md §5). */
 import { describe, expect, it } from '@jest/globals'
-import { sendHttp1 } from '../../../test/support/http-client.ts'
+import { sendHttp1 } from '../support/http-client.ts'
 import { type Answer } from './scripted-processor.ts'
 import { BUFFERED, continueHeaders, DUPLEX, HEADERS, LOOK, NOWAIT, world } from './world.ts'
 

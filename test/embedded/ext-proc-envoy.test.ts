@@ -1,9 +1,9 @@
 import type { JsonObject } from '@bufbuild/protobuf'
-import { startEnvoy } from '../cli/envoy/envoy-process.ts'
-import { describeOnEnvoy } from '../../test/support/envoy-suite.ts'
-import { allCases } from './cases/all-cases.ts'
-import { planeResources } from './cases/plane-resources.ts'
-import type { PlaneStarter } from './cases/planes.ts'
+import { startEnvoy } from '../../src/cli/envoy/envoy-process.ts'
+import { describeOnEnvoy } from '../support/envoy-suite.ts'
+import { allCases } from './all-cases.ts'
+import { planeResources } from './plane-resources.ts'
+import type { PlaneStarter } from './planes.ts'
 
 /** Everything static: what `planeResources` gives by EDS and RDS, in place. */
 function bootstrapOf(options: Parameters<PlaneStarter>[0]): JsonObject {

@@ -1,6 +1,6 @@
 /** What may be changed of a request, and what becomes of its length (envoy-1.40-measured.md §2, §5). */
 import { describe, expect, it } from '@jest/globals'
-import { sendHttp1 } from '../../../test/support/http-client.ts'
+import { sendHttp1 } from '../support/http-client.ts'
 import { setHeaders } from './scripted-processor.ts'
 import { answers, bodyAnswer, BUFFERED, continueHeaders, emptyBody, HEADERS, LOOK, NOWAIT, world } from './world.ts'
 

@@ -1,7 +1,7 @@
 /** Answers that don't fit (envoy-1.40-measured.md §1–§3, §5). */
 import type { JsonObject } from '@bufbuild/protobuf'
 import { describe, expect, it } from '@jest/globals'
-import { sendHttp1 } from '../../../test/support/http-client.ts'
+import { sendHttp1 } from '../support/http-client.ts'
 import { type CallScript } from './scripted-processor.ts'
 import {
   afterBody,
