@@ -129,7 +129,9 @@ export class MessageReader {
 
   #gather(part: Buffer, remaining: number, out: IncomingMessage): PartResult {
     this.#keep(part)
-    if (this.#gatheredBytes + remaining > MAX_GATHERED_BYTES) return PartResult.TOO_LARGE
+    // Too few bytes to tell a body: that may still be recognised by the next part.
+    if (this.#gatheredBytes >= BODY_HEAD_BYTES && this.#gatheredBytes + remaining > MAX_GATHERED_BYTES)
+      return PartResult.TOO_LARGE
     if (remaining > 0) return PartResult.MORE
     const whole = this.#join()
     return decodeRequest(whole, 0, whole.length, out) ? PartResult.MESSAGE : PartResult.MALFORMED

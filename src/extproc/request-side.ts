@@ -145,7 +145,13 @@ function settle(x: Exchange, verdict: Verdict, last: boolean): void {
  */
 function waitsForEnd(x: Exchange): boolean {
   const { retryBufferBytes, followsResponse } = x.decider
-  return !x.requestEnded && !x.trailersPending && !followsResponse && x.decision.immediateStatus === 0 && x.announcedBytes <= retryBufferBytes
+  return (
+    !x.requestEnded &&
+    !x.trailersPending &&
+    !followsResponse &&
+    x.decision.immediateStatus === 0 &&
+    x.announcedBytes <= retryBufferBytes
+  )
 }
 
 /** Look mode and FULL_DUPLEX_STREAMED: the body comes while the header answer is held. */

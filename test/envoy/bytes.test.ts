@@ -93,7 +93,8 @@ spec:
       ...(options.writeBytes === undefined ? {} : { writeBytes: options.writeBytes }),
       timeoutMs: 30_000,
     })
-    expect(response.status).toBe(200)
+    // What went wrong stands in the body and in the access log.
+    if (response.status !== 200) throw new Error(`${response.status} ${response.body.toString()} ${JSON.stringify((await rig.accessLog()).at(-1))}`)
     const requests = backend.requests.slice(before).filter(request => request.method === 'POST')
     expect(requests).toHaveLength(1)
     return requests[0]!
