@@ -127,12 +127,18 @@ export class Signalbox {
   #updateEmbedded(resources: EnvoyResources): void {
     const update = async () => {
       if (this.#embedded === undefined) {
-        this.#embedded = await startEmbedded({ resources, log: this.#log, node: { id: 'embedded', cluster: 'signalbox' } })
+        this.#embedded = await startEmbedded({
+          resources,
+          log: this.#log,
+          node: { id: 'embedded', cluster: 'signalbox' },
+        })
       } else {
         await this.#embedded.update(resources)
       }
     }
-    this.#embeddedUpdates = this.#embeddedUpdates.then(update).catch((error: unknown) => this.#log.error({ err: error }, 'embedded data plane'))
+    this.#embeddedUpdates = this.#embeddedUpdates
+      .then(update)
+      .catch((error: unknown) => this.#log.error({ err: error }, 'embedded data plane'))
   }
 
   async #startExtProc(): Promise<void> {
