@@ -11,7 +11,8 @@ export interface DirectionHost {
   mutate(direction: Direction, headers: HeaderList, mutation: HeaderMutation, replacing: boolean): boolean
   /** After an answer that may re-select the route. */
   routeAnswer(direction: Direction, mutated: boolean, clear: boolean): void
-  spurious(details: string): void
+  /** `reason` is for our log, `details` are Envoy's; default `spurious_message`. */
+  spurious(reason: string, details?: string): void
   fail(details: string): void
   timeout(): void
   overflow(direction: Direction): void

@@ -90,6 +90,7 @@ class DataPlane implements EmbeddedDataPlane {
       clusters: this.#clusters,
       gracefulClose: options.gracefulGrpcClose === true,
       log: (record, chain) => this.#log(record, chain),
+      report: fields => options.log.error(fields, 'the ext_proc server gave an answer that does not fit'),
     }
   }
 

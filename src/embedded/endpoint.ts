@@ -41,7 +41,7 @@ export class Endpoint {
     const timer = setTimeout(() => session.destroy(new Error('connect timeout')), this.#http2.connectTimeoutMs)
     session.once('connect', () => {
       clearTimeout(timer)
-      session.setLocalWindowSize(this.#http2.connectionWindow)
+      if (!session.destroyed) session.setLocalWindowSize(this.#http2.connectionWindow)
     })
     const forget = (): void => {
       if (this.#session === session) this.#session = undefined

@@ -26,6 +26,8 @@ export interface ExchangeContext extends FilterOptions {
   readonly stats: Stats
   readonly clusters: ReadonlyMap<string, Cluster>
   log(record: LogRecord, chain: ChainSettings): void
+  /** An answer of the processor was refused. */
+  report(fields: object): void
 }
 
 /** What stands between the client and the router. */
@@ -215,6 +217,10 @@ export class Exchange implements DownstreamEvents, FilterHost, ResponseWriterHos
     this.#details = 'ext_proc_local_response'
     this.#router.destroy()
     return this.#writer
+  }
+
+  report(reason: string): void {
+    this.#context.report({ requestId: this.#headers.get('x-request-id'), route: this.#route?.entry.name, reason })
   }
 
   clearRoute(): void {

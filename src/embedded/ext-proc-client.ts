@@ -17,7 +17,7 @@ import {
   type ProcessingResponse,
   ProcessingResponseSchema,
 } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
-import { type Transport, connectSocket } from './transport.ts'
+import { connectionFailure, connectSocket, type Transport } from './transport.ts'
 
 const PATH = '/envoy.service.ext_proc.v3.ExternalProcessor/Process'
 
@@ -26,7 +26,8 @@ const GrpcCode = { INTERNAL: 13, UNAVAILABLE: 14 } as const
 /** What a call tells its owner; nothing follows `closed`. */
 export interface CallEvents {
   message(message: ProcessingResponse): void
-  closed(status: number, message: string): void
+  /** `message` as sent; `cause`: Envoy's name of what ended the HTTP/2 stream. */
+  closed(status: number, message: string, cause: string): void
   /** Everything sent was taken by the connection. */
   drained(): void
 }
@@ -57,6 +58,8 @@ export class ProcessorConnection {
   readonly #options: ConnectionOptions
   readonly #sessions = new Set<ClientHttp2Session>()
   #current: ClientHttp2Session | undefined
+  /** Connections that never came to be, and why. */
+  readonly #failures = new WeakMap<ClientHttp2Session, string>()
   #failedAt = Number.NEGATIVE_INFINITY
 
   constructor(transport: Transport, options: ConnectionOptions) {
@@ -85,14 +88,26 @@ export class ProcessorConnection {
       },
       { endStream: false },
     )
-    return new Call(stream, events)
+    return new Call(stream, events, () => this.#failures.get(session))
   }
 
   #session(): ClientHttp2Session {
     if (this.#current !== undefined && !this.#current.closed && !this.#current.destroyed) return this.#current
     const options = this.#options
+    let connected = false
+    const failed = (why: string): void => {
+      this.#failedAt = performance.now()
+      this.#failures.set(session, why)
+    }
     const session = connect(`http://${this.#transport.name}`, {
-      createConnection: () => connectSocket(this.#transport, ['h2']),
+      createConnection: () => {
+        const socket = connectSocket(this.#transport, ['h2'])
+        // Before the session tells its streams, which ask for the reason.
+        socket.on('error', error => {
+          if (!connected) failed(connectionFailure(error))
+        })
+        return socket
+      },
       settings: { enablePush: false, initialWindowSize: options.streamWindow, maxConcurrentStreams: 1024 },
     })
     this.#current = session
@@ -100,18 +115,21 @@ export class ProcessorConnection {
     const forget = (): void => {
       if (this.#current === session) this.#current = undefined
     }
-    const timer = setTimeout(() => session.destroy(new Error('connect timeout')), options.connectTimeoutMs)
+    const timer = setTimeout(() => {
+      failed('connection_timeout')
+      session.destroy(new Error('connection timeout'))
+    }, options.connectTimeoutMs)
     let pings: NodeJS.Timeout | undefined
     session.once('connect', () => {
+      connected = true
       clearTimeout(timer)
+      if (session.destroyed) return
       session.setLocalWindowSize(options.connectionWindow)
       if (options.keepaliveIntervalMs > 0) pings = keepAlive(session, options)
     })
     session.on('goaway', forget)
-    session.on('error', () => {
-      if (session.connecting) this.#failedAt = performance.now()
-      forget()
-    })
+    // Streams report what became of them.
+    session.on('error', forget)
     session.once('close', () => {
       clearTimeout(timer)
       clearInterval(pings)
@@ -152,13 +170,16 @@ function keepAlive(session: ClientHttp2Session, options: ConnectionOptions): Nod
 class Call implements ProcessCall {
   readonly #stream: ClientHttp2Stream
   readonly #events: CallEvents
+  readonly #failure: () => string | undefined
   #over = false
   #responded = false
   #corked = false
   #trailers: IncomingHttpHeaders | undefined
   #buffer: Buffer = Buffer.alloc(0)
 
-  constructor(stream: ClientHttp2Stream, events: CallEvents) {
+  /** `failure`: why the connection couldn't be made, once that is known. */
+  constructor(stream: ClientHttp2Stream, events: CallEvents, failure: () => string | undefined) {
+    this.#failure = failure
     this.#stream = stream
     this.#events = events
     stream.on('response', headers => {
@@ -246,7 +267,7 @@ class Call implements ProcessCall {
     const status = Number(this.#trailers?.['grpc-status'] ?? Number.NaN)
     if (!Number.isInteger(status)) return
     const text = String(this.#trailers?.['grpc-message'] ?? '')
-    this.#close(status, status === 0 && this.#buffer.length > 0 ? 'truncated message' : decode(text))
+    this.#close(status, status === 0 && this.#buffer.length > 0 ? 'truncated message' : text)
     // Even if the server ended first, Envoy resets.
     this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR)
   }
@@ -257,24 +278,25 @@ class Call implements ProcessCall {
 
   #lost(): void {
     if (this.#over) return
-    const reason = REASONS[this.#stream.rstCode ?? 0]
-    if (this.#responded) this.#close(GrpcCode.INTERNAL, reason ?? 'stream reset')
-    else {
-      const text =
-        this.#stream.session?.connecting === false || reason !== undefined
-          ? (reason ?? 'connection termination')
-          : 'remote connection failure'
+    const failure = this.#failure()
+    const reset = REASONS[this.#stream.rstCode ?? 0]
+    const reason =
+      failure === undefined ? (reset ?? 'connection termination') : failure.replace(/\|.*/, '').replaceAll('_', ' ')
+    const when = this.#responded ? 'after_response_started' : 'before_response_started'
+    const cause = `upstream_reset_${when}{${failure ?? reason}}`
+    if (this.#responded) this.#close(GrpcCode.INTERNAL, reason, cause)
+    else
       this.#close(
         GrpcCode.UNAVAILABLE,
-        `upstream connect error or disconnect/reset before headers. reset reason: ${text}`,
+        `upstream connect error or disconnect/reset before headers. reset reason: ${reason}`,
+        cause,
       )
-    }
   }
 
-  #close(status: number, message: string): void {
+  #close(status: number, message: string, cause = 'via_upstream'): void {
     if (this.#over) return
     this.#over = true
-    this.#events.closed(status, message)
+    this.#events.closed(status, message, cause)
   }
 }
 
@@ -282,12 +304,4 @@ const REASONS: Readonly<Record<number, string>> = {
   [constants.NGHTTP2_REFUSED_STREAM]: 'remote refused stream reset',
   [constants.NGHTTP2_INTERNAL_ERROR]: 'remote reset',
   [constants.NGHTTP2_CANCEL]: 'remote reset',
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }

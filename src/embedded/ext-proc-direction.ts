@@ -143,7 +143,7 @@ export class Direction implements MessageSink {
 
   headerAnswer(answer: CommonResponse | undefined): void {
     if (!this.#awaitingHeaders || this.#headers === undefined) {
-      this.#host.spurious(`spurious_message:_${this.kind}_headers_answer_is_not_awaited`)
+      this.#host.spurious(`${this.kind} headers answer that is not awaited`)
       return
     }
     const replacing = answer?.status === Status.CONTINUE_AND_REPLACE
@@ -163,35 +163,39 @@ export class Direction implements MessageSink {
   bodyAnswer(answer: CommonResponse | undefined): void {
     const mutation = answer?.bodyMutation?.mutation
     if (this.#awaitingHeaders) {
-      this.#host.spurious(`spurious_message:_${this.kind}_body_answer_before_the_headers_answer`)
+      this.#host.spurious(`${this.kind} body answer before the headers answer`)
       return
     }
     if (this.#modes.body === BodyMode.FULL_DUPLEX) {
       if (this.#out.ended || this.#duplexEos || this.#dropping)
-        this.#host.spurious('spurious_message:_body_answer_after_end_of_stream')
+        this.#host.spurious(`${this.kind} body answer after the end of stream`)
       else if (mutation?.case !== 'streamedResponse')
         this.#host.spurious(
+          `plain ${this.kind} body answer in full duplex`,
           'spurious_message:_Normal_body_mutation_response_is_received_while_body_mode__is_FULL_DUPLEX_STREAMED',
         )
       else this.#duplexAnswer(mutation.value.body, mutation.value.endOfStream)
       return
     }
     if (mutation?.case === 'streamedResponse') {
-      this.#host.spurious('spurious_message:_streamed_response_while_body_mode_is_not_FULL_DUPLEX_STREAMED')
+      this.#host.spurious(
+        `streamed ${this.kind} body answer outside full duplex`,
+        'spurious_message:_streamed_response_is_received_while_body_mode__is_not_FULL_DUPLEX_STREAMED',
+      )
       return
     }
     const replaced =
       mutation?.case === 'body' ? mutation.value : mutation?.case === 'clearBody' && mutation.value ? EMPTY : undefined
     if (this.#awaitingBuffered) this.#bufferedAnswer(answer, replaced)
     else if (this.#modes.body === BodyMode.STREAMED && this.#held.first?.sent === true) this.#chunkAnswer(replaced)
-    else this.#host.spurious(`spurious_message:_${this.kind}_body_answer_is_not_awaited`)
+    else this.#host.spurious(`${this.kind} body answer that is not awaited`)
   }
 
   trailerAnswer(mutation: HeaderMutation | undefined): void {
     if (!this.#awaitingTrailers || this.#awaitingHeaders || this.#trailers === undefined) {
       // A chunk with end_of_stream may have closed the response before its trailers were answered.
       if (!this.#trailersSent || !this.#out.ended || !this.#duplexEos)
-        this.#host.spurious(`spurious_message:_${this.kind}_trailers_answer_is_not_awaited`)
+        this.#host.spurious(`${this.kind} trailers answer that is not awaited`)
       return
     }
     this.#awaitingTrailers = false

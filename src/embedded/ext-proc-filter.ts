@@ -118,8 +118,10 @@ export class ExtProcFilter implements DirectionHost {
     else if (clear) this.#count('clear_route_cache_disabled')
   }
 
-  spurious(details: string): void {
+  spurious(reason: string, details = 'spurious_message'): void {
+    if (this.#over) return
     this.#count('spurious_msgs_received')
+    this.#host.report(reason)
     this.fail(details)
   }
 
@@ -165,14 +167,14 @@ export class ExtProcFilter implements DirectionHost {
         this.#receive(message)
         this.settle()
       },
-      closed: (status, text) => this.#closedByServer(status, text),
+      closed: (status, text, cause) => this.#closedByServer(status, text, cause),
       drained: () => {
         for (const flow of this.#flows) flow.release(HoldReason.PROCESSOR)
       },
     })
     if (typeof opened === 'string') {
       this.#count('streams_failed')
-      this.fail(grpcDetails(14, opened))
+      this.fail(grpcDetails(14, opened, opened.includes('overflow') ? 'overflow' : 'no_healthy_upstream'))
       return false
     }
     this.#call = opened.call
@@ -202,7 +204,7 @@ export class ExtProcFilter implements DirectionHost {
       const problem =
         response.case === 'streamedImmediateResponse'
           ? this.#streamed.take(response.value)
-          : 'spurious_message:_answer_within_a_streamed_response'
+          : 'answer within a streamed response'
       if (problem !== undefined) this.spurious(problem)
       else if (this.#streamed.ended) this.#close()
       return
@@ -224,7 +226,7 @@ export class ExtProcFilter implements DirectionHost {
     const modes = mode === undefined ? undefined : applyOverride(this.#settings, mode, 'request')
     if (modes !== undefined && this.request.openDuplex(modes.request)) return
     this.#count('stream_msgs_received')
-    this.spurious('unhandled_message')
+    this.spurious('answer without content', 'unhandled_message')
   }
 
   #override(direction: Direction, mode: ProcessingMode): void {
@@ -252,8 +254,7 @@ export class ExtProcFilter implements DirectionHost {
 
   #immediate(answer: ImmediateResponse): void {
     if (this.#settings.disableImmediateResponse) {
-      this.#count('spurious_msgs_received')
-      this.fail('unhandled_immediate_response_due_to_config_disabled_it')
+      this.spurious('immediate response where it is disabled', 'unhandled_immediate_response_due_to_config_disabled_it')
       return
     }
     const { headers, result } = immediateHeaders(answer, this.#settings.rules)
@@ -264,17 +265,25 @@ export class ExtProcFilter implements DirectionHost {
     }
     this.#count('immediate_responses_sent')
     this.#close()
-    this.#reply({ status: Number(headers.get(':status')), details: answer.details, headers, body: answer.body })
+    this.#reply({
+      status: Number(headers.get(':status')),
+      details: answer.details.replaceAll(/\s/g, '_'),
+      headers,
+      body: answer.body,
+    })
   }
 
   #startStreamedReply(answer: Parameters<StreamedReply['take']>[0]): void {
     const { body } = this.request.modes
     if (body !== BodyMode.NONE && body !== BodyMode.FULL_DUPLEX) {
-      this.spurious('streaming_local_response_body_is_only_supported_in_NONE_or_FULL_DUPLEX_STREAMED_modes')
+      this.spurious(
+        'streamed immediate response in a body mode that has none',
+        'streaming_local_response_body_is_only_supported_in_NONE_or_FULL_DUPLEX_STREAMED_modes',
+      )
       return
     }
     if (!this.request.awaitingHeaders) {
-      this.spurious('spurious_message:_streamed_immediate_response_is_only_an_answer_to_request_headers')
+      this.spurious('streamed immediate response that does not answer request headers')
       return
     }
     this.request.abandon()
@@ -285,11 +294,11 @@ export class ExtProcFilter implements DirectionHost {
     else if (this.#streamed.ended) this.#close()
   }
 
-  #closedByServer(status: number, text: string): void {
+  #closedByServer(status: number, text: string, cause: string): void {
     if (this.#over) return
     if (status !== 0) {
       this.#count('streams_failed')
-      this.fail(grpcDetails(status, text))
+      this.fail(grpcDetails(status, text, cause))
       return
     }
     this.#count('server_half_closed')
@@ -324,7 +333,7 @@ export class ExtProcFilter implements DirectionHost {
   }
 }
 
-/** Envoy's response code details: spaces become underscores. */
-function grpcDetails(status: number, text: string): string {
-  return `ext_proc_error_gRPC_error_${status}{${text}}`.replaceAll(/\s/g, '_')
+/** Envoy's response code details: the gRPC error with what the connection said in braces, spaces as underscores. */
+function grpcDetails(status: number, text: string, cause: string): string {
+  return `ext_proc_error_gRPC_error_${status}{${text}{${cause}}}`.replaceAll(/\s/g, '_')
 }

@@ -13,27 +13,27 @@ export class StreamedReply {
     this.#sink = sink
   }
 
-  /** Response code details when the part doesn't fit. */
+  /** Why, when the part doesn't fit. */
   take(part: StreamedImmediateResponse): string | undefined {
     const { response } = part
-    if (this.ended) return 'spurious_message:_part_after_the_end_of_a_streamed_response'
+    if (this.ended) return 'part after the end of a streamed response'
     if (response.case === 'headersResponse') {
-      if (this.#started) return 'spurious_message:_second_headers_of_a_streamed_response'
+      if (this.#started) return 'second headers of a streamed response'
       const headers = headerList(response.value.headers)
-      if (!/^[2-5]\d\d$/.test(headers.get(':status') ?? '')) return 'streamed_immediate_response_without_a_valid_status'
+      if (!/^[2-5]\d\d$/.test(headers.get(':status') ?? '')) return 'streamed response without a valid status'
       this.#started = true
       this.ended = response.value.endOfStream
       this.#sink.headers(headers, this.ended)
       return undefined
     }
-    if (!this.#started) return 'spurious_message:_streamed_response_without_headers'
+    if (!this.#started) return 'streamed response without headers'
     if (response.case === 'bodyResponse') {
       this.ended = response.value.endOfStream
       this.#sink.data(response.value.body, this.ended)
     } else if (response.case === 'trailersResponse') {
       this.ended = true
       this.#sink.trailers(headerList(response.value))
-    } else return 'unhandled_message'
+    } else return 'empty part of a streamed response'
     return undefined
   }
 }

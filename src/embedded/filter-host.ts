@@ -27,6 +27,8 @@ export interface FilterHost {
   /** Takes a response that the processor streams; the upstream is not asked. */
   takeOver(): MessageSink
   clearRoute(): void
+  /** Logs why an answer of the processor was refused. */
+  report(reason: string): void
 }
 
 /** Options of the process, not of the filter. */

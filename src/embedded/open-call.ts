@@ -29,9 +29,9 @@ export function openCall(
   for (const [name, value] of settings.initialMetadata) metadata.set(name, value.includes('%') ? format(value) : value)
   const call = endpoint.processor.open(settings.authority, metadata, {
     message: message => events.message(message),
-    closed: (status, text) => {
+    closed: (status, text, cause) => {
       release()
-      events.closed(status, text)
+      events.closed(status, text, cause)
     },
     drained: () => events.drained(),
   })

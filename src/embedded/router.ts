@@ -268,7 +268,7 @@ export class Router implements MessageSink {
           : failure === 'refused-stream'
             ? 'UR'
             : 'UC'
-    const reason = details.replaceAll('_', ' ')
+    const reason = details.split('|', 1)[0]?.replaceAll('_', ' ')
     if (failure === 'per-try-timeout') this.#local(504, details, flags, 'upstream request timeout')
     else
       this.#local(

@@ -34,3 +34,19 @@ export function connectSocket(transport: Transport, alpn: readonly string[]): So
   socket.setNoDelay(true)
   return socket
 }
+
+const SYSTEM_TEXTS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'Connection refused',
+  EHOSTUNREACH: 'No route to host',
+  ENETUNREACH: 'Network is unreachable',
+  ENOENT: 'No such file or directory',
+  ETIMEDOUT: 'Connection timed out',
+}
+
+/** Envoy's words for a connection that couldn't be made. */
+export function connectionFailure(error: NodeJS.ErrnoException): string {
+  const text = SYSTEM_TEXTS[error.code ?? '']
+  return text === undefined
+    ? 'remote_connection_failure'
+    : `remote_connection_failure|delayed_connect_error:_${text.replaceAll(' ', '_')}`
+}

@@ -3,6 +3,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import type { Socket } from 'node:net'
 import { HeaderList, removeHopByHop } from './header-list.ts'
 import type { AttemptFailure } from './retry.ts'
+import { connectionFailure } from './transport.ts'
 import { isBodiless, type Upstream, type UpstreamEvents, type UpstreamOptions } from './upstream.ts'
 
 const BODILESS_METHODS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT'])
@@ -83,7 +84,7 @@ export class Http1Upstream implements Upstream {
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
       if (this.#connected)
         this.#fail('reset', error.code?.startsWith('HPE_') === true ? 'protocol_error' : 'connection_termination')
-      else this.#fail('connect-failure', 'remote_connection_failure')
+      else this.#fail('connect-failure', connectionFailure(error))
     })
     outgoing.on('close', () => this.#fail('reset', 'connection_termination'))
   }

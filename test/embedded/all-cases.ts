@@ -1,4 +1,6 @@
 /** What a proxy must do with ext_proc, whichever proxy it is: run on the embedded data plane and on a real Envoy. */
+import { beforeAll } from '@jest/globals'
+import { detailsCases } from './details-cases.ts'
 import { endpointCases } from './endpoint-cases.ts'
 import { failureCases } from './failure-cases.ts'
 import { modeCases } from './mode-cases.ts'
@@ -11,9 +13,10 @@ import { transcriptCases } from './transcript-cases.ts'
 import { useProxy } from './world.ts'
 
 export function allCases(start: PlaneStarter): void {
-  useProxy(start)
+  beforeAll(() => useProxy(start))
   transcriptCases()
   responseCases()
+  detailsCases()
   endpointCases()
   spuriousCases()
   failureCases()
