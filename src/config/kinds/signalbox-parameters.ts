@@ -48,7 +48,7 @@ export const signalboxParametersSchema = kindSchema({
         .array(object({ type: z.string().min(1), weight: z.number().positive().max(1000).default(1) }))
         .refine(list => new Set(list.map(item => item.type)).size === list.length, 'each scorer at most once')
         .optional(),
-      maxEndpoints: z.int().min(1).max(16).default(3),
+      maxEndpoints: z.int().min(1).max(8).default(3),
       maxQueue: z.int().min(0).max(1_000_000).default(0),
       prefixBlockBytes: z.int().min(16).max(65_536).default(256),
       prefixBlocksPerEndpoint: z.int().min(16).max(16_777_216).default(32_768),
@@ -91,7 +91,11 @@ export const signalboxParametersSchema = kindSchema({
        * Bodies up to this size are kept by Envoy for retries. Longer ones pass without being read to their end, and are not
        * retried. 0: no retries.
        */
-      maxBodyBytes: z.int().min(0).max(64 * 1024 * 1024).default(64 * 1024),
+      maxBodyBytes: z
+        .int()
+        .min(0)
+        .max(64 * 1024 * 1024)
+        .default(64 * 1024),
     }).prefault({}),
   }),
 })
