@@ -20,7 +20,7 @@ const START_TIMEOUT_MS = 30_000
 
 export const demoCommand: Command = {
   summary: 'three simulated vLLM servers, Signalbox and an Envoy: real requests, and who served them and why',
-  help: `Usage: signalbox demo [--once] [--port N] [--embedded]
+  help: `Usage: signalbox demo [--once] [--port N | --any-ports] [--embedded]
 
 Gets an Envoy, starts three simulated vLLM servers with two models and a LoRA adapter, Signalbox, and the Envoy, which knows nothing
 but where Signalbox is. Sends OpenAI requests with the official client, prints a table of who served them and why, and leaves everything
@@ -28,15 +28,17 @@ running until Ctrl-C.
 
   --once       end after the table; exit status 1 when anything was not as it should be
   --port N     the gateway's port; another free one when it is taken [8080]
+  --any-ports  free ports for everything, the gateway too
   --embedded   use the embedded data plane even where there is an Envoy
 `,
   async run(argv, io) {
     const { values } = parseOptions(argv, {
       once: { type: 'boolean', default: false },
       port: { type: 'string', default: '8080' },
+      'any-ports': { type: 'boolean', default: false },
       embedded: { type: 'boolean', default: false },
     })
-    const demo = new Demo(io, parseCount(values.port, '--port', 1))
+    const demo = new Demo(io, values['any-ports'] ? undefined : parseCount(values.port, '--port', 1))
     try {
       const faults = await demo.run(values.embedded)
       if (values.once || io.signal.aborted) return faults === 0 ? 0 : 1
@@ -54,13 +56,14 @@ running until Ctrl-C.
 
 class Demo {
   readonly #io: CommandIo
-  readonly #wantedPort: number
+  /** Undefined: any free ports, also for everything else. */
+  readonly #wantedPort: number | undefined
   readonly #children: Child[] = []
   #envoy: EnvoyProcess | undefined
   #folder = ''
   #ports = { gateway: 0, extProc: 0, xds: 0, admin: 0, replicas: [0, 0, 0] }
 
-  constructor(io: CommandIo, port: number) {
+  constructor(io: CommandIo, port: number | undefined) {
     this.#io = io
     this.#wantedPort = port
   }
@@ -156,9 +159,10 @@ class Demo {
   }
 
   async #choosePorts(): Promise<void> {
-    const free = async (wanted: number) => ((await isFree(wanted)) ? wanted : await anyPort())
+    const wanted = this.#wantedPort
+    const free = async (port: number) => (wanted !== undefined && (await isFree(port)) ? port : await anyPort())
     this.#ports = {
-      gateway: await free(this.#wantedPort),
+      gateway: await free(wanted ?? 0),
       extProc: await free(9002),
       xds: await free(18_000),
       admin: await free(9090),
