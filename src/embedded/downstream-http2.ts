@@ -3,12 +3,14 @@ import type { CodecOptions, Downstream, DownstreamEvents, RequestHandler } from 
 import { HeaderList } from './header-list.ts'
 import { Flow } from './message-sink.ts'
 import { addressText } from './socket-address.ts'
+import { UNBOUNDED_SESSION_MEMORY } from './session-memory.ts'
 
 const EMPTY = new Uint8Array()
 
 /** A server for connections that someone else accepts (`emit('connection')`). */
 export function http2Server(options: CodecOptions, handler: RequestHandler): Http2Server {
   const server = createServer({
+    maxSessionMemory: UNBOUNDED_SESSION_MEMORY,
     settings: {
       initialWindowSize: options.streamWindow,
       maxConcurrentStreams: options.maxConcurrentStreams,

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { connect, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2'
+import { createServer as createHttpsServer } from 'node:https'
+import { rootCertificates } from 'node:tls'
 import { type AddressInfo, connect as connectTcp } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
@@ -12,8 +14,10 @@ import { waitFor } from '../../test/support/wait-for.ts'
 import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3/als_pb.ts'
 import { ProcessingResponseSchema } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { type PlaneOptions, planeResources } from '../../test/embedded/plane-resources.ts'
+import { startScriptedProcessor } from '../../test/embedded/scripted-processor.ts'
+import { bodyRecord } from '../../test/support/recorded-request.ts'
 import { portOf, SILENT, startPlane } from '../../test/embedded/planes.ts'
-import { continueHeaders } from '../../test/embedded/world.ts'
+import { bodyAnswer, continueHeaders } from '../../test/embedded/world.ts'
 import { type EmbeddedDataPlane, startEmbedded } from './embedded.ts'
 
 let u1: RecordingBackend
@@ -570,6 +574,100 @@ describe('towards the processor', () => {
     expect(before).toBeLessThan(atMost + 8_000_000)
     socket.destroy()
   }
+
+  it('20 MB in look mode, several at once: intact though far more waits than node grants a session', async () => {
+    const processor = await startScriptedProcessor(async call => {
+      await call.next()
+      await call.next()
+      call.send(continueHeaders())
+      call.end()
+    })
+    open.push(processor)
+    const proxy = await plane({
+      extProc: {
+        processingMode: { requestHeaderMode: 'SEND', requestBodyMode: 'STREAMED', responseHeaderMode: 'SKIP' },
+        sendBodyWithoutWaitingForHeaderResponse: true,
+        allowContentLengthHeader: true,
+      },
+      extProcPort: processor.port,
+      routes: [{ ...route('u1'), requestBodyBufferLimit: String(32 << 20) }],
+    })
+    const body = Buffer.alloc(20_000_000, 'twenty')
+    const requests = Array.from({ length: 4 }, (_, i) =>
+      (i % 2 === 0 ? sendHttp1 : sendHttp2)({ port: portOf(proxy), body }),
+    )
+    for (const response of await Promise.all(requests)) expect(response.status).toBe(200)
+    expect(u1.requests.map(request => request.body.sha256)).toEqual(
+      Array.from({ length: 4 }, () => bodyRecord(body).sha256),
+    )
+  })
+
+  it.each(['longer than said', 's'])(
+    'a kept content-length that no longer fits never reaches the next request (%s)',
+    async changed => {
+      const processor = await startScriptedProcessor(async call => {
+        await call.next()
+        for (let first = true; ; first = false) {
+          const message = await call.next()
+          if (message === undefined) return
+          if (first) call.send(continueHeaders(), bodyAnswer(changed))
+          else call.send(bodyAnswer(''))
+        }
+      })
+      open.push(processor)
+      const proxy = await plane({
+        extProc: {
+          processingMode: { requestHeaderMode: 'SEND', requestBodyMode: 'STREAMED', responseHeaderMode: 'SKIP' },
+          sendBodyWithoutWaitingForHeaderResponse: true,
+          allowContentLengthHeader: true,
+        },
+        extProcPort: processor.port,
+      })
+      const response = await sendHttp1({ port: portOf(proxy), body: 'abc' })
+      expect(response.status).toBe(503)
+      expect(response.body.toString()).toContain('content length mismatch')
+      await sleep(20)
+      expect(u1.requests.filter(request => request.complete)).toEqual([])
+    },
+  )
+
+  it('TLS: upstreams are checked against the CA where there is one', async () => {
+    const golden = readFileSync(new URL('../compile/testdata/tls.golden.yaml', import.meta.url), 'utf8')
+    type Secret = { tlsCertificate: Record<'certificateChain' | 'privateKey', { inlineString: string }> }
+    const [secret] = (parse(golden) as { secrets: Secret[] }).secrets
+    const { certificateChain, privateKey } = secret!.tlsCertificate
+    const server = createHttpsServer(
+      { cert: certificateChain.inlineString, key: privateKey.inlineString },
+      (_request, response) => response.end('safe'),
+    )
+    server.listen(0, '127.0.0.1')
+    await waitFor('the server', () => server.listening)
+    open.push({
+      close: () => {
+        server.close()
+        server.closeAllConnections()
+      },
+    })
+    const { port } = server.address() as AddressInfo
+    const transportSocket = (trustedCa?: JsonObject): JsonObject => ({
+      transportSocket: {
+        name: 'tls',
+        typedConfig: {
+          '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+          ...(trustedCa === undefined ? {} : { commonTlsContext: { validationContext: { trustedCa } } }),
+        },
+      },
+    })
+    const ask = async (cluster: JsonObject): Promise<string> => {
+      const proxy = await plane({ backends: { u1: [port], u2: [] }, cluster })
+      const { status, body } = await sendHttp1({ port: portOf(proxy) })
+      return `${status} ${body.toString()}`
+    }
+    expect(await ask(transportSocket())).toBe('200 safe')
+    expect(await ask(transportSocket(certificateChain))).toBe('200 safe')
+    // Any other certificate is no authority for this one.
+    expect(await ask(transportSocket({ inlineString: rootCertificates[0]! }))).toMatch(/^503/)
+  })
 
   it('finished requests are reported to the access log service', async () => {
     const entries: { cluster: string; host: unknown; model: unknown; id: string }[] = []

@@ -4,6 +4,7 @@ import { type ClientHttp2Session, connect } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { ProcessorConnection, type ConnectionOptions } from './ext-proc-client.ts'
 import { connectSocket, type Transport } from './transport.ts'
+import { UNBOUNDED_SESSION_MEMORY } from './session-memory.ts'
 
 export class Endpoint {
   readonly transport: Transport
@@ -36,6 +37,7 @@ export class Endpoint {
     if (before !== undefined && !before.closed && !before.destroyed) return before
     const session = connect(`http://${this.name}`, {
       createConnection: () => connectSocket(this.transport, ['h2']),
+      maxSessionMemory: UNBOUNDED_SESSION_MEMORY,
       settings: { enablePush: false, initialWindowSize: this.#http2.streamWindow },
     })
     const timer = setTimeout(() => session.destroy(new Error('connect timeout')), this.#http2.connectTimeoutMs)

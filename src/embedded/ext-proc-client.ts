@@ -18,6 +18,7 @@ import {
   ProcessingResponseSchema,
 } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { connectionFailure, connectSocket, type Transport } from './transport.ts'
+import { UNBOUNDED_SESSION_MEMORY } from './session-memory.ts'
 
 const PATH = '/envoy.service.ext_proc.v3.ExternalProcessor/Process'
 
@@ -108,6 +109,7 @@ export class ProcessorConnection {
         })
         return socket
       },
+      maxSessionMemory: UNBOUNDED_SESSION_MEMORY,
       settings: { enablePush: false, initialWindowSize: options.streamWindow, maxConcurrentStreams: 1024 },
     })
     this.#current = session
