@@ -168,7 +168,7 @@ export class EndpointTable {
     return unseen <= 0 ? 0 : Math.min(unseen, this.inFlight(slot))
   }
 
-  /** Call right before a scrape's request is sent. */
+  /** Call a moment before a scrape's request is sent: what is decided from now on may not have reached the replica by then. */
   scrapeBegan(slot: number): void {
     const { capacity, threads } = this.#state
     for (let at = slot; at < capacity * threads; at += capacity) {

@@ -24,6 +24,8 @@ const MAX_BACKOFF = 1000
 const LOST: ReadonlySet<ScrapeFailure> = new Set(['connect', 'closed'])
 /** The first failures are checked this soon, ms: a dead endpoint must be found out quickly however long the interval is. */
 const RETRY = 100
+/** A picked request needs about this long to reach its replica, ms: what was decided later a scrape may not have seen. */
+const ARRIVAL = 10
 /** `relist` asks each endpoint at most this often, ms. */
 const RELIST_INTERVAL = 1000
 
@@ -55,6 +57,8 @@ class Target implements ScrapeEvents {
   deadline = 0
   modelsDueAt = 0
   modelsAskedAt = Number.NEGATIVE_INFINITY
+  /** Decisions up to the next scrape's view have been marked (`Pool.scrapeBegan`). */
+  marked = false
   /** What the request under way is for. */
   asks: 'metrics' | 'models' = 'metrics'
   /** Unix ms. */
@@ -217,6 +221,9 @@ export class Scraper {
         if (now >= target.deadline) target.connection.timeOut()
       } else if (now >= target.dueAt) {
         this.#scrape(target, now)
+      } else if (!target.marked && now >= target.dueAt - ARRIVAL) {
+        this.#pool.scrapeBegan(target.slot)
+        target.marked = true
       }
     }
     const step = Math.min(50, Math.max(2, this.#interval / 10))
@@ -232,7 +239,8 @@ export class Scraper {
     target.asks = 'metrics'
     target.beganAt = Date.now()
     target.deadline = now + this.#pool.plan.scrape.timeoutMs
-    this.#pool.scrapeBegan(target.slot)
+    if (!target.marked) this.#pool.scrapeBegan(target.slot)
+    target.marked = false
     target.connection.get(this.#pool.plan.scrape.path, MAX_PAGE_BYTES)
   }
 

@@ -213,7 +213,8 @@ export class EntryDecider implements Decider {
     if (!modelMissed) return this.#refuse(x, routeNotFound())
     if (call.model !== undefined) return this.#refuse(x, modelNotFound(call.model))
     if (call.unreadable) return this.#refuse(x, unsupportedMediaType())
-    return this.#refuse(x, read ? missingModel() : routeNotFound())
+    // A POST of nothing lacks a model, however it is framed; what has no body by its nature is just nowhere at home.
+    return this.#refuse(x, read || call.method === 'POST' ? missingModel() : routeNotFound())
   }
 
   #route(x: Exchange, call: Call, target: Target): Verdict {

@@ -3,7 +3,7 @@
  * request; `openHttp2` keeps one; `sendRaw` writes bytes.
  */
 import type { EventEmitter } from 'node:events'
-import { request as httpRequest } from 'node:http'
+import { type Agent, request as httpRequest } from 'node:http'
 import * as http2 from 'node:http2'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -29,6 +29,8 @@ export interface ClientRequest {
   readonly abortAfterBytes?: number
   /** Default 30 s. */
   readonly timeoutMs?: number
+  /** HTTP/1.1 only: keeps connections. Default: a connection for this request. */
+  readonly agent?: Agent
   /** Called with each piece of the response body as it comes. */
   readonly onData?: (part: Buffer) => void
 }
@@ -69,7 +71,7 @@ export function sendHttp1(options: ClientRequest): Promise<ClientResponse> {
   if (options.trailers !== undefined) headers['trailer'] ??= Object.keys(options.trailers).join(', ')
   return new Promise((resolve, reject) => {
     const { host = '127.0.0.1', port, path = '/' } = options
-    const outgoing = httpRequest({ host, port, path, method: methodOf(options), headers, agent: false })
+    const outgoing = httpRequest({ host, port, path, method: methodOf(options), headers, agent: options.agent ?? false })
     const timer = setTimeout(() => outgoing.destroy(timeoutError(options)), options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
     const settle = (act: () => void): void => {
       clearTimeout(timer)

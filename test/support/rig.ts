@@ -107,6 +107,8 @@ export class Rig {
       bootstrap: JSON.parse(JSON.stringify(bootstrap)),
       concurrency,
       logPath: join(this.#folder.path, 'envoy.log'),
+      // The default is 10 s.
+      extraArgs: ['--file-flush-interval-msec', '50'],
     })
     await this.envoy.ready()
   }
