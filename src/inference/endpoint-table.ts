@@ -26,6 +26,12 @@ export const EndpointState = {
   UNREACHABLE: 2,
 } as const
 
+/**
+ * An idle replica to which nothing was decided for so long has nothing in flight, ms. Long enough for the access log's entries, which
+ * come in batches: a count that is settled before them would be lowered twice.
+ */
+const SETTLE_AFTER_MS = 2000
+
 /** What lowers in-flight counts; exactly one of them may, or requests would be counted down twice. */
 export type ReleaseBy = 'response' | 'access-log' | 'scrape'
 
@@ -98,6 +104,8 @@ export class EndpointTable {
 
   #state!: EndpointTableState
   readonly #slots = new Map<string, number>()
+  /** Start of the first scrape since which a slot is idle and nothing was decided (Unix ms); only on the thread that scrapes. */
+  readonly #idleSince: (number | undefined)[] = []
   readonly #addresses: (string | undefined)[] = []
   readonly #labels: (Readonly<Record<string, string>> | undefined)[] = []
 
@@ -154,6 +162,8 @@ export class EndpointTable {
   /** Counts down a request that is over. Without effect when the endpoint has gone or releases come from scrapes. */
   release(slot: number, generation: number): void {
     if (this.releaseBy === 'scrape' || this.generation[slot] !== generation) return
+    // A count that was settled already, or a release that comes twice: below zero it would hide the next requests.
+    if (this.#difference(this.#decided, this.#released, slot) <= 0) return
     Atomics.add(this.#released, this.thread * this.capacity + slot, 1)
   }
 
@@ -177,8 +187,8 @@ export class EndpointTable {
   }
 
   /**
-   * Takes over a good scrape that began at `beganAt` (Unix ms). An idle replica to which nothing was decided since before the
-   * *previous* good scrape proves that nothing is in flight: counts that lost releases left behind are settled then.
+   * Takes over a good scrape that began at `beganAt` (Unix ms). A replica that stays idle while nothing is decided proves that nothing
+   * is in flight: counts that lost releases left behind are settled then.
    */
   scraped(slot: number, metrics: VllmMetrics, beganAt: number): void {
     this.waiting[slot] = metrics.waiting
@@ -194,10 +204,8 @@ export class EndpointTable {
 
     const { capacity, threads } = this.#state
     const quiet = this.#difference(this.#decided, this.#observed, slot) === 0
-    if (this.releaseBy !== 'scrape' && quiet && metrics.waiting + metrics.running === 0) {
-      const leaked = this.#difference(this.#decided, this.#released, slot)
-      if (leaked !== 0) Atomics.add(this.#released, this.thread * capacity + slot, leaked)
-    }
+    if (quiet && metrics.waiting + metrics.running === 0) this.#settle(slot, beganAt)
+    else this.#idleSince[slot] = undefined
     for (let at = slot; at < capacity * threads; at += capacity) {
       const seen = Atomics.load(this.#begun, at)
       Atomics.store(this.#observed, at, seen)
@@ -206,6 +214,14 @@ export class EndpointTable {
     this.failures[slot] = 0
     this.scrapedAt[slot] = beganAt
     this.endpointState[slot] = EndpointState.READY
+  }
+
+  /** The replica was idle at `now`, and nothing was decided since the scrape before. */
+  #settle(slot: number, now: number): void {
+    const since = (this.#idleSince[slot] ??= now)
+    if (this.releaseBy === 'scrape' || now - since < SETTLE_AFTER_MS) return
+    const leaked = this.#difference(this.#decided, this.#released, slot)
+    if (leaked !== 0) Atomics.add(this.#released, this.thread * this.capacity + slot, leaked)
   }
 
   /** Forgets what a thread that has died had counted. */
@@ -245,6 +261,7 @@ export class EndpointTable {
     }
     this.kvUsage[slot] = 0
     this.scrapedAt[slot] = 0
+    this.#idleSince[slot] = undefined
     this.#addresses[slot] = undefined
     this.#labels[slot] = undefined
   }
