@@ -10,6 +10,7 @@ import {
 import { IncomingMessage } from './decode-request.ts'
 import type { Decider } from './decider.ts'
 import { Exchange, type ExchangeContext, type ModeOverride } from './exchange.ts'
+import { headerName } from './header-view.ts'
 import { HeldBudget } from './held-budget.ts'
 import { MessageReader, PartResult } from './message-reader.ts'
 import { BodyMode } from './modes.ts'
@@ -40,9 +41,11 @@ export interface ExtProcOptions {
   readonly retainsParts: boolean
   /** Milliseconds, monotonic. Default `performance.now`. */
   readonly now?: () => number
-  readonly onError?: (error: unknown) => void
+  /** Told of bugs that ended a stream; `requestId` = the request's `x-request-id`, where it is known. */
+  readonly onError?: (error: unknown, requestId: string | undefined) => void
 }
 
+const REQUEST_ID = headerName('x-request-id')
 const TICK_MS = 50
 const MAX_POOLED = 4096
 /** Once a body is longer than this, its window grows: uploads need not wait for us every 64 KiB. */
@@ -149,10 +152,11 @@ export class ExtProcService implements StreamService {
   }
 
   report(exchange: Exchange, error: unknown): void {
+    const requestId = exchange.headers.get(REQUEST_ID)
     // What was half written must not leave with another stream's answer.
     this.#context.out.take()
     this.#fail(exchange, GrpcStatus.INTERNAL, 'internal error')
-    this.#options.onError?.(error)
+    this.#options.onError?.(error, requestId)
   }
 
   /** The stream is over: the record goes back. */
@@ -167,7 +171,7 @@ export class ExtProcService implements StreamService {
     try {
       exchange.decider.closed(exchange)
     } catch (error) {
-      this.#options.onError?.(error)
+      this.#options.onError?.(error, exchange.headers.get(REQUEST_ID))
     }
     exchange.release()
     if (this.#pool.length < MAX_POOLED) this.#pool.push(exchange)

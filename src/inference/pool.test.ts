@@ -347,3 +347,27 @@ it('relist tells the scraper', () => {
   made.relist()
   expect(asked).toBe(1)
 })
+
+describe('served', () => {
+  it('moves the count to the endpoint that a retry led to, and what is released then is that one', () => {
+    const made = pool(3, { maxEndpoints: 3 })
+    const result = new PickResult()
+    made.pick(request(), result)
+    const [first, second] = [result.slots[0]!, result.slots[1]!]
+    expect(made.served(result, made.addressOf(first))).toBe(false)
+    expect(made.served(result, '10.9.9.9:8000')).toBe(false)
+    expect(made.served(result, made.addressOf(second))).toBe(true)
+    expect([made.table.inFlight(first), made.table.inFlight(second)]).toEqual([0, 1])
+    made.release(result.slots[0]!, result.generations[0]!)
+    expect(made.table.inFlight(second)).toBe(0)
+  })
+
+  it('leaves counts alone that responses do not lower', () => {
+    const made = pool(2, { maxEndpoints: 2 }, 'access-log')
+    const result = new PickResult()
+    made.pick(request(), result)
+    const [first, second] = [result.slots[0]!, result.slots[1]!]
+    made.served(result, made.addressOf(second))
+    expect([made.table.inFlight(first), made.table.inFlight(second)]).toEqual([1, 0])
+  })
+})

@@ -191,6 +191,31 @@ export class Pool {
   }
 
   /**
+   * The data plane says that `address` serves the request of this pick: after a retry not the first of the list. The count moves
+   * there. Returns whether it was another endpoint; one that the pool does not have is ignored.
+   */
+  served(result: PickResult, address: string): boolean {
+    const { table } = this
+    const slot = table.slotOf(address)
+    if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
+    if (table.releaseBy === 'response') {
+      table.release(result.slots[0]!, result.generations[0]!)
+      table.decide(slot)
+    }
+    result.slots[0] = slot
+    result.generations[0] = table.generation[slot]!
+    return true
+  }
+
+  /**
+   * A picked request of which no access log entry will tell: its decision was never sent, or a gateway carried it that is not ours
+   * and its response has ended. Counts unless scrapes release.
+   */
+  releaseUnlogged(slot: number, generation: number): void {
+    this.table.release(slot, generation)
+  }
+
+  /**
    * An access log entry says that a request is over. `address` is the endpoint that was *picked* (a retry may have been served by
    * another). Counts only where `releaseBy` is `access-log`.
    */

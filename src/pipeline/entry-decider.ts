@@ -2,10 +2,11 @@ import { jsonString } from '../body/splice.ts'
 import type { IncomingMessage } from '../extproc/decode-request.ts'
 import { type Decider, Refusal, Verdict } from '../extproc/decider.ts'
 import { DESTINATION_ENDPOINT } from '../extproc/encode-response.ts'
-import type { Exchange } from '../extproc/exchange.ts'
+import { type Exchange, RequestState } from '../extproc/exchange.ts'
 import { headerName } from '../extproc/header-view.ts'
 import { metadataStrings } from '../extproc/metadata.ts'
-import { PickStatus, type Pool } from '../inference/pool.ts'
+import type { RewritePlan } from '../inference/pool-plan.ts'
+import { PickStatus } from '../inference/pool.ts'
 import {
   bodyTooLarge,
   missingModel,
@@ -13,46 +14,49 @@ import {
   noBackend,
   noEndpoints,
   type OpenAiProblem,
-  openAiErrorBody,
   overloaded,
   routeNotFound,
   saturated,
   unsupportedMediaType,
   uploadTimeout,
 } from '../llm/openai-error.ts'
+import { answerModels, answerProblem } from './answers.ts'
 import { BodyKind } from './body-facts.ts'
+import { bodyKindOf, contentType } from './body-kind.ts'
 import { Call } from './call.ts'
-import { modelListBody } from './model-list.ts'
+import type { LinkedPool } from './linked-pool.ts'
 import type { Outcomes } from './outcomes.ts'
 import { type EntryPlan, type RoutingPlan, TARGET_HEADER } from './plan.ts'
+import { recordText } from './record-text.ts'
 import { rewriteModel } from './rewrite.ts'
 import { chooseTarget, linkRule, matchesModel, matchesRequest, pathLength, type LinkedTarget } from './rules.ts'
 
 const METHOD = headerName(':method')
 const PATH = headerName(':path')
-const CONTENT_TYPE = headerName('content-type')
 const SUBSET_NAMESPACE = 'envoy.lb.subset_hint'
 const SUBSET_KEY = 'x-gateway-destination-endpoint-subset'
+const LB_NAMESPACE = 'envoy.lb'
+const SERVED_KEY = 'x-gateway-destination-endpoint-served'
 const MODELS_PATH = '/v1/models'
-const JSON_BYTES = Buffer.from('application/json')
-const MULTIPART_BYTES = Buffer.from('multipart/form-data')
 const MAX_POOLED_CALLS = 1024
 
 interface Target extends LinkedTarget {
-  readonly pool: Pool | undefined
+  readonly pool: LinkedPool | undefined
 }
 
 /** What a thread's deciders share. */
 export interface DeciderContext {
-  readonly routing: RoutingPlan
+  readonly routing: Pick<RoutingPlan, 'modelHeader' | 'baseModelHeader'>
+  /** `RoutingPlan.baseModels`: a map, because models are named by clients, who know `constructor` and `__proto__`. */
+  readonly baseModels: ReadonlyMap<string, string>
   readonly outcomes: Outcomes
   /** Wall clock, ms: the clock of scrapes. */
   readonly nowMs: () => number
   /** [0, 1) */
   readonly random: () => number
+  /** Call records that are free. */
+  readonly calls: Call[]
 }
-
-const calls: Call[] = []
 
 /**
  * Decides the requests of one entry: parse → resolve model → route → pick (the later stages of the corridor have their place
@@ -68,14 +72,14 @@ export class EntryDecider implements Decider {
   readonly mayRewrite: boolean
   readonly #context: DeciderContext
   readonly #rules
-  readonly #pools: readonly Pool[]
+  readonly #pools: readonly LinkedPool[]
   readonly #prefixBlockBytes: number
   /** Some rule needs a model: a body that cannot be read is then worth a word of its own. */
   readonly #readsBody: boolean
   readonly #fleet: boolean
 
   /** @throws Error when the plan names a pool that `pools` lacks, or has a pattern that is no regular expression */
-  constructor(plan: EntryPlan, pools: ReadonlyMap<string, Pool>, context: DeciderContext) {
+  constructor(plan: EntryPlan, pools: ReadonlyMap<string, LinkedPool>, context: DeciderContext) {
     this.plan = plan
     this.maxBodyBytes = plan.maxBodyBytes
     this.messageTimeoutMs = plan.messageTimeoutMs
@@ -91,18 +95,18 @@ export class EntryDecider implements Decider {
         return { plan: target, pool }
       }),
     )
-    const used = new Set<Pool>()
+    const used = new Set<LinkedPool>()
     for (const rule of this.#rules)
       for (const target of rule.targets) if (target.pool !== undefined) used.add(target.pool)
     this.#pools = [...used]
-    this.mayRewrite = this.#pools.some(pool => pool.plan.rewrites.length > 0)
+    this.mayRewrite = this.#pools.some(({ plan }) => plan.rewrites.length > 0)
     this.#prefixBlockBytes = this.#pools[0]?.plan.scheduling.prefixBlockBytes ?? 512
     this.#readsBody = plan.body !== 'none' && (plan.model !== 'none' || plan.prefixBytes > 0)
     this.#fleet = plan.attach === 'fleet'
   }
 
   requestHeaders(x: Exchange, message: IncomingMessage, bodyComes: boolean): Verdict {
-    const call = calls.pop() ?? new Call()
+    const call = this.#context.calls.pop() ?? new Call()
     x.call = call
     const { headers } = x
     call.headers = headers
@@ -111,13 +115,16 @@ export class EntryDecider implements Decider {
     this.requestMetadata(x, message)
     if (this.plan.listModels && call.method === 'GET' && isModelsPath(call.path)) return this.#listModels(x)
     if (!bodyComes || !this.#readsBody) return this.#decide(x, call)
-    const kind = this.#bodyKind(call)
+    const kind = bodyKindOf(headers)
     if (kind === BodyKind.NONE) {
       call.unreadable = true
       return this.#decide(x, call)
     }
-    const contentType = kind === BodyKind.MULTIPART ? (headers.get(CONTENT_TYPE) ?? '') : ''
-    call.facts.begin(kind, this.plan.model, this.plan.prefixBytes, this.#prefixBlockBytes, contentType)
+    const multipart = kind === BodyKind.MULTIPART
+    // A form has no prompt that we read.
+    if (multipart && this.plan.model === 'none') return this.#decide(x, call)
+    const type = multipart ? contentType(headers) : ''
+    call.facts.begin(kind, this.plan.model, this.plan.prefixBytes, this.#prefixBlockBytes, type)
     return call.facts.problem === undefined ? Verdict.MORE : this.#refuse(x, call.facts.problem)
   }
 
@@ -145,6 +152,12 @@ export class EntryDecider implements Decider {
   }
 
   refuse(x: Exchange, refusal: Refusal): void {
+    const call = x.call as Call | undefined
+    if (call !== undefined) {
+      // The refusal overtakes a decision that was not sent yet.
+      this.#withdraw(call)
+      if (call.facts.hasBody) this.#recordModel(x, call.facts.model)
+    }
     const { maxBodyBytes, uploadTimeoutMs } = this
     const problem =
       refusal === Refusal.BODY_TOO_LARGE
@@ -164,39 +177,45 @@ export class EntryDecider implements Decider {
   closed(x: Exchange): void {
     const call = x.call as Call | undefined
     if (call === undefined) return
+    if (x.requestState === RequestState.UNDECIDED) this.#withdraw(call)
     // A stream that is followed ends with its response; any other leaves the count to access log or scrape.
-    if (this.followsResponse) this.#giveBack(call)
+    else if (this.followsResponse) this.#giveBack(call)
     call.clear()
+    const { calls } = this.#context
     if (calls.length < MAX_POOLED_CALLS) calls.push(call)
   }
 
+  /** The response is over. */
   #giveBack(call: Call | undefined): void {
     if (call?.counted === undefined) return
+    // Our own Envoys' access log tells, where it is on; nobody else's does.
+    if (!this.#fleet) return this.#withdraw(call)
     call.counted.release(call.picked.slots[0]!, call.picked.generations[0]!)
     call.counted = undefined
   }
 
-  /** JSON unless it says that it is something else: `curl -d` calls JSON a form, and clients leave the type out. */
-  #bodyKind(call: Call): BodyKind {
-    const { headers } = call
-    const index = headers.find(CONTENT_TYPE)
-    if (index < 0 || headers.startsWith(index, JSON_BYTES)) return BodyKind.JSON
-    if (headers.startsWith(index, MULTIPART_BYTES)) return BodyKind.MULTIPART
-    const type = headers.value(index).toLowerCase()
-    return /^(?:[^;]*\+json|text\/.*|application\/x-www-form-urlencoded)\s*(?:;|$)/.test(type)
-      ? BodyKind.JSON
-      : BodyKind.NONE
+  /** No access log entry will tell of the pick. */
+  #withdraw(call: Call): void {
+    call.counted?.releaseUnlogged(call.picked.slots[0]!, call.picked.generations[0]!)
+    call.counted = undefined
+  }
+
+  /** A line of the decision record: our own fleet's only, where the access log reads it. */
+  #record(x: Exchange, name: string, value: string): void {
+    if (this.#fleet) x.decision.record(name, value)
+  }
+
+  #recordModel(x: Exchange, model: string | undefined): void {
+    if (model !== undefined) this.#record(x, 'model', recordText(model))
   }
 
   /** All facts are final. */
   #decide(x: Exchange, call: Call): Verdict {
     const { facts } = call
-    const { decision } = x
-    const { baseModels } = this.#context.routing
-    const read = facts.hasBody
-    if (read && facts.problem !== undefined) return this.#refuse(x, facts.problem)
-    call.model = read ? facts.model : undefined
-    call.baseModel = call.model === undefined ? undefined : baseModels[call.model]
+    if (facts.problem !== undefined) return this.#refuse(x, facts.problem)
+    call.model = facts.model
+    call.baseModel = call.model === undefined ? undefined : this.#context.baseModels.get(call.model)
+    this.#recordModel(x, call.model)
     let modelMissed = false
     for (const rule of this.#rules) {
       if (!matchesRequest(rule, call)) continue
@@ -204,17 +223,16 @@ export class EntryDecider implements Decider {
         modelMissed = true
         continue
       }
+      this.#record(x, 'route', rule.plan.name)
       const target = chooseTarget(rule, this.#context.random())
       if (target === undefined) return this.#refuse(x, noBackend())
-      if (call.model !== undefined) decision.record('model', call.model)
-      decision.record('route', rule.plan.name)
       return this.#route(x, call, target)
     }
     if (!modelMissed) return this.#refuse(x, routeNotFound())
     if (call.model !== undefined) return this.#refuse(x, modelNotFound(call.model))
     if (call.unreadable) return this.#refuse(x, unsupportedMediaType())
     // A POST of nothing lacks a model, however it is framed; what has no body by its nature is just nowhere at home.
-    return this.#refuse(x, read || call.method === 'POST' ? missingModel() : routeNotFound())
+    return this.#refuse(x, facts.hasBody || call.method === 'POST' ? missingModel() : routeNotFound())
   }
 
   #route(x: Exchange, call: Call, target: Target): Verdict {
@@ -231,62 +249,74 @@ export class EntryDecider implements Decider {
         decision.unretriedIndex = decision.setNames.length - 1
         decision.unretriedValue = target.plan.unretriedId
       }
-      if (pool === undefined) decision.record('reason', 'route')
-    } else {
-      decision.recordNames.length = 0
-      decision.recordValues.length = 0
+      if (pool === undefined) this.#record(x, 'reason', 'route')
     }
-    decision.clearRouteCache = decision.setNames.length > 0 || decision.endpoints !== ''
+    decision.clearRouteCache =
+      decision.setNames.length > 0 || decision.removeNames.length > 0 || decision.endpoints !== ''
     this.#context.outcomes.routed(target.plan.cluster)
     return Verdict.DECIDED
   }
 
-  #pick(x: Exchange, call: Call, pool: Pool): OpenAiProblem | undefined {
+  #pick(x: Exchange, call: Call, { pool, plan }: LinkedPool): OpenAiProblem | undefined {
     const { decision } = x
     const { model } = call
+    const { pick, facts } = call
+    this.#record(x, 'pool', plan.name)
+    const rewritten = this.#rewritten(call, plan.rewrites)
     if (
       model !== undefined &&
-      pool.plan.rejectUnknownModels &&
+      rewritten === undefined &&
+      plan.rejectUnknownModels &&
       pool.allListed &&
-      !pool.knows(model) &&
-      rewriteModel(pool.plan.rewrites, model, 0) === undefined
+      !pool.knows(model)
     ) {
       pool.relist()
       return modelNotFound(model)
     }
-    const rewritten = rewriteModel(pool.plan.rewrites, model, this.#context.random())
-    const { pick, facts } = call
     pick.model = rewritten ?? model ?? ''
     pick.prefix = facts.hasBody && this.plan.prefixBytes > 0 ? facts.hasher : undefined
-    pick.promptBytes = facts.hasBody ? facts.promptBytes : 0
+    pick.promptBytes = facts.promptBytes
     pick.subset = call.subset
     pick.nowMs = this.#context.nowMs()
     const status = pool.pick(pick, call.picked)
-    decision.record('pool', pool.plan.name)
     if (status === PickStatus.OK) {
       call.counted = pool
       decision.endpoints = pool.addresses(call.picked)
       decision.endpointHeader = !this.#fleet
-      decision.record('endpoint', pool.addressOf(call.picked.slots[0]!))
-      decision.record('reason', call.picked.reason)
+      this.#record(x, 'endpoint', pool.addressOf(call.picked.slots[0]!))
+      this.#record(x, 'reason', call.picked.reason)
     } else if (status === PickStatus.SATURATED) {
       return saturated()
-    } else if (call.subset !== undefined || !pool.plan.failOpen) {
+    } else if (call.subset !== undefined || !plan.failOpen) {
       return noEndpoints()
     } else {
       // The data plane balances by itself; a client must not do it in our place.
       if (!this.#fleet) decision.removeNames.push(DESTINATION_ENDPOINT)
-      decision.record('reason', 'fail-open')
+      this.#record(x, 'reason', 'fail-open')
     }
-    if (rewritten !== undefined && rewritten !== model && facts.modelStart >= 0) {
-      decision.record('served_model', rewritten)
-      decision.replacements.push({
-        start: facts.modelStart,
-        end: facts.modelEnd,
-        bytes: facts.isJson ? jsonString(rewritten) : Buffer.from(rewritten),
-      })
-    }
+    if (rewritten !== undefined && rewritten !== model) this.#putModel(x, call, rewritten)
     return undefined
+  }
+
+  /** The model that takes the place of the call's; undefined when none does, or when the body has no place for one. */
+  #rewritten({ model, facts }: Call, rewrites: readonly RewritePlan[]): string | undefined {
+    if (facts.modelStart < 0 && facts.objectStart < 0) return undefined
+    return rewriteModel(rewrites, model, this.#context.random())
+  }
+
+  /** Puts a model into the body: in the place of its own, or as the first key. */
+  #putModel(x: Exchange, { facts }: Call, model: string): void {
+    const { replacements } = x.decision
+    this.#record(x, 'served_model', recordText(model))
+    const bytes = facts.isJson ? jsonString(model) : Buffer.from(model)
+    if (facts.modelStart >= 0) {
+      replacements.push({ start: facts.modelStart, end: facts.modelEnd, bytes })
+      return
+    }
+    const key = Buffer.from('{"model":')
+    const rest = Buffer.from(facts.objectIsEmpty ? '' : ',')
+    const start = facts.objectStart
+    replacements.push({ start, end: start + 1, bytes: Buffer.concat([key, bytes, rest]) })
   }
 
   /** `model` and its base model as headers, as body-based routers give them; what a client forged goes. */
@@ -303,29 +333,15 @@ export class EntryDecider implements Decider {
   }
 
   #listModels(x: Exchange): Verdict {
-    const { decision } = x
-    decision.immediateStatus = 200
-    decision.immediateBody = modelListBody(this.#pools)
-    decision.immediateDetails = 'signalbox_model_list'
-    decision.set('content-type', 'application/json')
+    answerModels(x.decision, this.#pools)
+    this.#record(x, 'reason', 'model_list')
     this.#context.outcomes.answered('model_list')
     return Verdict.DECIDED
   }
 
   #refuse(x: Exchange, problem: OpenAiProblem): Verdict {
-    const { decision } = x
-    decision.setNames.length = 0
-    decision.setValues.length = 0
-    decision.removeNames.length = 0
-    decision.replacements.length = 0
-    decision.endpoints = ''
-    decision.unretriedIndex = -1
-    decision.immediateStatus = problem.status
-    decision.immediateBody = openAiErrorBody(problem)
-    decision.immediateDetails = `signalbox_${problem.code}`
-    decision.set('content-type', 'application/json')
-    if (problem.status === 429 || problem.status === 503) decision.set('retry-after', '1')
-    if (this.#fleet) decision.record('reason', problem.code)
+    answerProblem(x.decision, problem)
+    this.#record(x, 'reason', problem.code)
     this.#context.outcomes.refused(problem.code)
     return Verdict.DECIDED
   }

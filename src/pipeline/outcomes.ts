@@ -7,6 +7,9 @@ export class Outcomes {
   /** By kind of answer of ours that is no refusal. */
   readonly answeredWith = new Map<string, number>()
 
+  /** Requests that another endpoint than the picked one served. */
+  fellBack = 0
+
   routed(cluster: string): void {
     this.routedTo.set(cluster, (this.routedTo.get(cluster) ?? 0) + 1)
   }

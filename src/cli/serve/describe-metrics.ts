@@ -30,6 +30,12 @@ export function describeMetrics(
   metrics.counter('signalbox_requests_answered_total', 'Requests answered by ourselves, by kind', ['kind'], () =>
     samples(outcomes.answeredWith),
   )
+  metrics.counter(
+    'signalbox_requests_fell_back_total',
+    'Requests served by another endpoint than the picked one',
+    [],
+    () => one(outcomes.fellBack),
+  )
   metrics.counter('signalbox_ext_proc_streams_total', 'ext_proc streams', [], () => one(service.streams))
   metrics.gauge('signalbox_ext_proc_open_streams', 'ext_proc streams that are open', [], () => one(transport.streams))
   metrics.gauge('signalbox_ext_proc_undecided_exchanges', 'Exchanges that are open', [], () =>

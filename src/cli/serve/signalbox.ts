@@ -143,7 +143,8 @@ export class Signalbox {
 
   async #startExtProc(): Promise<void> {
     const { extProc, maxHeldBytes, modeOverride, maxConnectionAgeMs } = this.#options
-    const onError = (error: unknown) => this.#log.error({ err: error }, 'ext_proc: internal error')
+    const onError = (error: unknown, requestId: string | undefined) =>
+      this.#log.error({ err: error, requestId }, 'ext_proc: internal error')
     this.#service = new ExtProcService({
       decider: headers => {
         const id = headers[ENTRY_METADATA]
@@ -190,8 +191,10 @@ export class Signalbox {
         this.#log.debug({ node: nodeId, type: typeUrl, version }, 'Envoy took a configuration'),
       ...(this.#options.accessLogService
         ? {
-            onAccessLog: ({ endpoint, pool }) => {
-              if (endpoint !== undefined && pool !== undefined) this.#plan.pools.get(pool)?.releaseAddress(endpoint)
+            onAccessLog: ({ endpoint, pool, upstream }) => {
+              if (endpoint === undefined || pool === undefined) return
+              this.#plan.pools.get(pool)?.releaseAddress(endpoint)
+              if (upstream !== undefined && upstream !== endpoint) this.#outcomes.fellBack++
             },
           }
         : {}),
