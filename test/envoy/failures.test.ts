@@ -144,10 +144,10 @@ describeOnEnvoy('what failures cost', envoy => {
       const ended = rig.serve.end('SIGTERM')
       // New ones come in all the while: refused or decided, never let through undecided.
       const statuses = new Set<number>()
-      let over = false
-      void ended.then(() => (over = true))
+      const over = new AbortController()
+      void ended.then(() => over.abort())
       let passed = 0
-      while (!over) {
+      while (!over.signal.aborted) {
         const { status } = await post('/closed/new', chat(200))
         statuses.add(status)
         if (status === 200) passed++

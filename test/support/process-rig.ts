@@ -65,8 +65,10 @@ export class ProcessRig {
   async startSignalbox(): Promise<void> {
     this.serve = await ServeProcess.start(
       [
-        ...['--config', join(this.folder.path, 'config.yaml'), '--drain', '1'],
-        ...['--ext-proc', `127.0.0.1:${this.#extProcPort}`, '--xds', `127.0.0.1:${this.#xdsPort}`],
+        `--config=${join(this.folder.path, 'config.yaml')}`,
+        '--drain=1',
+        `--ext-proc=127.0.0.1:${this.#extProcPort}`,
+        `--xds=127.0.0.1:${this.#xdsPort}`,
         ...(this.#options.args ?? []),
       ],
       this.folder.path,

@@ -38,9 +38,9 @@ export class ServeProcess {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     const log: string[] = ['']
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      const [first, ...lines] = text.split('\n')
-      log[log.length - 1] += first
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      const lines = text.split('\n')
+      lines[0] = `${log.pop()}${lines[0]}`
       log.push(...lines)
     })
     const exited = new Promise<number | NodeJS.Signals>((resolve, reject) => {
