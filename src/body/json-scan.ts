@@ -87,6 +87,7 @@ export class JsonScanner extends WantedFields {
 
   /** The last chunk ended after the backslash of an escape. */
   #inEscape = false
+  #emptyRoot = false
   #literal: Uint8Array = NULL
   #literalRead = 0
 
@@ -107,12 +108,18 @@ export class JsonScanner extends WantedFields {
     this.#node = 0
     this.#depth = 0
     this.#inEscape = false
+    this.#emptyRoot = false
     this.#streams.reset()
   }
 
   /** Bytes fed in all. */
   get offset(): number {
     return this.#offset
+  }
+
+  /** The body is an object without keys. */
+  get emptyRoot(): boolean {
+    return this.#emptyRoot
   }
 
   /** Takes the bytes of `stream` fields. Of a body that becomes INVALID the last ones are not sent. */
@@ -260,6 +267,7 @@ export class JsonScanner extends WantedFields {
                 node = -1
                 state = enclosing === LIVE_OBJECT ? LIVE_KEY : DEAD_KEY
               } else if (byte === 0x7d && state === FIRST_KEY) {
+                if (depth === 1) this.#emptyRoot = true
                 p++
                 node = this.#openNodes[depth--]!
                 if (node >= 0) this.#endValue(node, chunk, p, base)

@@ -370,4 +370,15 @@ describe('served', () => {
     made.served(result, made.addressOf(second))
     expect([made.table.inFlight(first), made.table.inFlight(second)]).toEqual([1, 0])
   })
+
+  it("moves and releases counts of a gateway that is not ours, whatever our own fleet's are released by", () => {
+    const made = pool(2, { maxEndpoints: 2 }, 'access-log')
+    const result = new PickResult()
+    made.pick(request(), result)
+    const [first, second] = [result.slots[0]!, result.slots[1]!]
+    made.served(result, made.addressOf(second), false)
+    expect([made.table.inFlight(first), made.table.inFlight(second)]).toEqual([0, 1])
+    made.releaseUnlogged(result.slots[0]!, result.generations[0]!)
+    expect(made.table.inFlight(second)).toBe(0)
+  })
 })

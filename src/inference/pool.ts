@@ -192,13 +192,14 @@ export class Pool {
 
   /**
    * The data plane says that `address` serves the request of this pick: after a retry not the first of the list. The count moves
-   * there. Returns whether it was another endpoint; one that the pool does not have is ignored.
+   * there, unless an access log entry will release it where it was picked (`logged`). Returns whether it was another endpoint; one
+   * that the pool does not have is ignored.
    */
-  served(result: PickResult, address: string): boolean {
+  served(result: PickResult, address: string, logged = true): boolean {
     const { table } = this
     const slot = table.slotOf(address)
     if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
-    if (table.releaseBy === 'response') {
+    if (table.releaseBy === 'response' || (table.releaseBy === 'access-log' && !logged)) {
       table.release(result.slots[0]!, result.generations[0]!)
       table.decide(slot)
     }

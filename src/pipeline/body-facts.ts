@@ -23,13 +23,14 @@ export const BodyKind = { NONE: 0, JSON: 1, MULTIPART: 2 } as const
 export type BodyKind = (typeof BodyKind)[keyof typeof BodyKind]
 
 const MODEL = 0
-/** Prompts of chat, completions, and embeddings or responses. */
-const PROMPTS = [1, 2, 3] as const
+const ROOT = 4
 const PROGRAM = compileScan([
   { path: ['model'], kind: 'text' },
+  // Prompts of chat, completions, and embeddings or responses.
   { path: ['messages'], kind: 'stream' },
   { path: ['prompt'], kind: 'stream' },
   { path: ['input'], kind: 'stream' },
+  { path: [], kind: 'span' },
 ])
 /** A chunk is scanned in slices of this size until the facts are final, so that a large chunk costs no more than it must. */
 const SLICE_BYTES = 4096
@@ -37,12 +38,16 @@ const SLICE_BYTES = 4096
 export class BodyFacts {
   /** The model as text; undefined when the body has none, an empty one, or one that is no scalar. */
   model: string | undefined
-  /** Absolute offsets of the model's raw value; −1 = none. */
+  /** Absolute offsets of the model's raw value, that of an empty one or null included; −1 = none. */
   modelStart = -1
   modelEnd = -1
+  /** Offset of the `{` of a JSON body without a model, where one can be put in; −1 = nowhere. */
+  objectStart = -1
+  /** That object has no key at all. */
+  objectIsEmpty = false
   /** What is wrong with the body. */
   problem: OpenAiProblem | undefined
-  /** Bytes of the prompt seen. */
+  /** Bytes of the prompt seen: of the first field that is one. */
   promptBytes = 0
 
   readonly hasher: PrefixHasher
@@ -52,19 +57,17 @@ export class BodyFacts {
   #fact: ModelFact = 'none'
   #prefixBytes = 0
   #final = false
+  /** The prompt's field; −1 = none yet. Of several the first counts, or the hash would depend on how the body was split. */
+  #promptField = -1
 
   constructor(hasher: PrefixHasher) {
     this.hasher = hasher
-    this.#json.sink = (_wanted, chunk, start, end) => this.#prompt(chunk, start, end)
+    this.#json.sink = (field, chunk, start, end) => this.#prompt(field, chunk, start, end)
   }
 
   /** Starts a body. `prefixBytes` 0 = no prompt wanted. `contentType` only matters for multipart (its boundary). */
   begin(kind: BodyKind, fact: ModelFact, prefixBytes: number, prefixBlockBytes: number, contentType: string): void {
-    this.model = undefined
-    this.modelStart = -1
-    this.modelEnd = -1
-    this.problem = undefined
-    this.promptBytes = 0
+    this.#forget()
     this.#kind = kind
     this.#fact = fact
     this.#prefixBytes = prefixBytes
@@ -87,7 +90,19 @@ export class BodyFacts {
   /** Forgets the body of an earlier request. */
   clear(): void {
     this.#kind = BodyKind.NONE
+    this.#final = false
+    this.#forget()
+  }
+
+  #forget(): void {
+    this.model = undefined
+    this.modelStart = -1
+    this.modelEnd = -1
+    this.objectStart = -1
+    this.objectIsEmpty = false
     this.problem = undefined
+    this.promptBytes = 0
+    this.#promptField = -1
   }
 
   /** Takes a piece; true when the facts are final. */
@@ -117,7 +132,7 @@ export class BodyFacts {
       const state = json.feed(bytes, start, until)
       start = until
       if (state === ScanState.INVALID) return this.#fail(invalidJson(json.error?.offset ?? json.offset))
-      if (state === ScanState.DONE || (this.#fact !== 'whole' && json.complete(MODEL) && this.#promptIsFinal())) {
+      if (state === ScanState.DONE || (this.#fact !== 'whole' && this.#modelIsFinal() && this.#promptIsFinal())) {
         this.#takeJson()
         this.#final = true
         return true
@@ -135,23 +150,41 @@ export class BodyFacts {
     return true
   }
 
-  /** The prompt's beginning is known: enough bytes of it, or all of one of its fields. */
-  #promptIsFinal(): boolean {
-    if (this.#prefixBytes === 0 || this.promptBytes >= this.#prefixBytes) return true
-    for (const field of PROMPTS) if (this.#json.complete(field)) return true
-    return false
+  #modelIsFinal(): boolean {
+    return this.#fact === 'none' || this.#json.complete(MODEL)
   }
 
-  #prompt(chunk: Uint8Array, start: number, end: number): void {
+  /** The prompt's beginning is known: enough bytes of it, or all of its field. */
+  #promptIsFinal(): boolean {
+    if (this.#prefixBytes === 0 || this.promptBytes >= this.#prefixBytes) return true
+    return this.#promptField >= 0 && this.#json.complete(this.#promptField)
+  }
+
+  #prompt(field: number, chunk: Uint8Array, start: number, end: number): void {
+    if (this.#promptField < 0) {
+      const type = this.#json.type(field)
+      if (type !== FieldType.STRING && type !== FieldType.ARRAY && type !== FieldType.OBJECT) return
+      this.#promptField = field
+    }
+    if (field !== this.#promptField) return
     const wanted = Math.min(end - start, this.#prefixBytes - this.promptBytes)
     if (wanted > 0) this.hasher.update(chunk, start, start + wanted)
     this.promptBytes += end - start
   }
 
   #takeJson(): void {
+    // Where nobody asked for the model, whether it has been seen depends on how the body was split.
+    if (this.#fact === 'none') return
     const json = this.#json
     if (this.#fact === 'whole' && json.repeated(MODEL)) return void this.#fail(duplicateKey('model'))
     const type = json.type(MODEL)
+    if (type === FieldType.ABSENT && json.type(ROOT) === FieldType.OBJECT) {
+      this.objectStart = json.start(ROOT)
+      this.objectIsEmpty = json.emptyRoot
+    } else if (type === FieldType.NULL && json.complete(MODEL)) {
+      this.modelStart = json.start(MODEL)
+      this.modelEnd = json.end(MODEL)
+    }
     if (!json.complete(MODEL) || type === FieldType.NULL || type === FieldType.OBJECT || type === FieldType.ARRAY)
       return
     if (json.tooLong(MODEL)) return void this.#fail(invalidModel())
@@ -167,12 +200,12 @@ export class BodyFacts {
   }
 
   #setModel(text: string, start: number, end: number): void {
+    this.modelStart = start
+    this.modelEnd = end
     if (text === '') return
     // The value becomes a header: what no header may hold is no model name either.
     if (CONTROL.test(text)) return void this.#fail(invalidModel())
     this.model = text
-    this.modelStart = start
-    this.modelEnd = end
   }
 
   #fail(problem: OpenAiProblem): true {

@@ -5,7 +5,7 @@ import { HeaderView } from '../extproc/header-view.ts'
 import { BodyFacts } from './body-facts.ts'
 import type { RuleFacts } from './rules.ts'
 
-/** What the pipeline knows of one request. Pooled by the thread's deciders; given back in `closed`. */
+/** What the pipeline knows of one request. Pooled by a linked plan's deciders; given back in `closed`. */
 export class Call implements RuleFacts {
   readonly facts = new BodyFacts(new PrefixHasher())
   readonly pick: PickRequest = { model: '', prefix: undefined, promptBytes: 0, subset: undefined, nowMs: 0 }

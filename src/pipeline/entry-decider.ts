@@ -168,7 +168,15 @@ export class EntryDecider implements Decider {
     this.#refuse(x, problem)
   }
 
-  responseHeaders(): void {}
+  /** A retry may have gone to another endpoint than the picked one: the data plane tells which one serves. */
+  responseHeaders(x: Exchange, message: IncomingMessage): void {
+    const call = x.call as Call | undefined
+    if (call?.counted === undefined || message.metadataStart < 0 || message.bytes === undefined) return
+    const { bytes, metadataStart, metadataEnd } = message
+    const address = metadataStrings(bytes, metadataStart, metadataEnd, LB_NAMESPACE, SERVED_KEY)?.[0]
+    if (address !== undefined && call.counted.served(call.picked, address, this.#fleet))
+      this.#context.outcomes.fellBack++
+  }
 
   responseEnd(x: Exchange): void {
     this.#giveBack(x.call as Call | undefined)

@@ -1,11 +1,14 @@
 import { Pool, type PoolOptions } from '../inference/pool.ts'
+import { Profile } from '../inference/scheduling/profile.ts'
+import type { Call } from './call.ts'
 import { type DeciderContext, EntryDecider } from './entry-decider.ts'
+import type { LinkedPool } from './linked-pool.ts'
 import type { Plan } from './plan.ts'
 
 /** Earlier generations of plans whose entries are still answered. */
 const KEPT_GENERATIONS = 16
 
-export interface LinkedPlanOptions extends Omit<DeciderContext, 'routing'> {
+export interface LinkedPlanOptions extends Pick<DeciderContext, 'outcomes' | 'nowMs' | 'random'> {
   readonly pool: PoolOptions
 }
 
@@ -16,6 +19,7 @@ export interface LinkedPlanOptions extends Omit<DeciderContext, 'routing'> {
 export class LinkedPlan {
   readonly pools = new Map<string, Pool>()
   readonly #options: LinkedPlanOptions
+  readonly #calls: Call[] = []
   /** By entry id; the generation in which it was last part of the plan. */
   readonly #entries = new Map<string, { decider: EntryDecider; generation: number }>()
   #generation = 0
@@ -32,28 +36,25 @@ export class LinkedPlan {
 
   /** Takes over a plan. Nothing changes when it throws. @throws Error for a plan that does not fit together */
   update(plan: Plan): void {
-    const fresh: Pool[] = []
-    const pools = new Map<string, Pool>()
+    const linked = new Map<string, LinkedPool>()
     for (const poolPlan of plan.pools) {
-      let pool = this.pools.get(poolPlan.name)
-      if (pool === undefined) {
-        pool = new Pool(poolPlan, this.#options.pool)
-        fresh.push(pool)
-      }
-      pools.set(poolPlan.name, pool)
+      const pool = this.pools.get(poolPlan.name)
+      // `Pool.update` throws for scorers only: they are tried before anything changes.
+      if (pool !== undefined) new Profile(poolPlan.scheduling.scorers)
+      linked.set(poolPlan.name, { pool: pool ?? new Pool(poolPlan, this.#options.pool), plan: poolPlan })
     }
-    const context: DeciderContext = { ...this.#options, routing: plan.routing }
-    const deciders = plan.entries.map(entry => new EntryDecider(entry, pools, context))
-    for (const poolPlan of plan.pools) {
-      const pool = pools.get(poolPlan.name)!
-      if (!fresh.includes(pool)) pool.update(poolPlan)
-    }
+    const { outcomes, nowMs, random } = this.#options
+    const { routing } = plan
+    const baseModels = new Map(Object.entries(routing.baseModels))
+    const context: DeciderContext = { outcomes, nowMs, random, routing, baseModels, calls: this.#calls }
+    const deciders = plan.entries.map(entry => new EntryDecider(entry, linked, context))
+    for (const { pool, plan } of linked.values()) if (pool.plan !== plan) pool.update(plan)
     // Entries of earlier plans keep the pools that they were linked to; a pool that has gone has no endpoints any more.
     for (const [name, pool] of this.pools) {
-      if (!pools.has(name)) pool.update({ ...pool.plan, endpoints: [] })
+      if (!linked.has(name)) pool.update({ ...pool.plan, endpoints: [] })
     }
     this.pools.clear()
-    for (const [name, pool] of pools) this.pools.set(name, pool)
+    for (const [name, { pool }] of linked) this.pools.set(name, pool)
     this.#generation++
     for (const decider of deciders) this.#entries.set(decider.plan.id, { decider, generation: this.#generation })
     for (const [id, { generation }] of this.#entries) {

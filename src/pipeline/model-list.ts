@@ -1,14 +1,14 @@
 import { Buffer } from 'node:buffer'
-import type { Pool } from '../inference/pool.ts'
+import type { LinkedPool } from './linked-pool.ts'
 
 /**
  * The body of `GET /v1/models`: the union of what the pools' endpoints list (base models and adapters with their parent) and of
  * the names that the pools' rewrites accept, sorted, each once.
  */
-export function modelListBody(pools: readonly Pool[]): Buffer {
+export function modelListBody(pools: readonly LinkedPool[]): Buffer {
   const models = new Map<string, string | undefined>()
-  for (const pool of pools) {
-    for (const { model } of pool.plan.rewrites) if (model !== undefined) models.set(model, undefined)
+  for (const { pool, plan } of pools) {
+    for (const { model } of plan.rewrites) if (model !== undefined) models.set(model, undefined)
     for (const { id, parent } of pool.models()) if (!models.has(id)) models.set(id, parent)
   }
   const data = [...models]

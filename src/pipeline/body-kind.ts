@@ -1,0 +1,28 @@
+import { type HeaderView, headerName } from '../extproc/header-view.ts'
+import { BodyKind } from './body-facts.ts'
+
+const CONTENT_TYPE = headerName('content-type')
+const CONTENT_ENCODING = headerName('content-encoding')
+/** `text/…` and forms: `curl -d` calls JSON a form. */
+const READ_AS_JSON = /^(?:application\/json|[^;]*\+json|text\/.*|application\/x-www-form-urlencoded)\s*(?:;|$)/
+
+/**
+ * Which reader the body of a request gets by its headers: JSON unless they say that it is something else (clients leave the type
+ * out). A compressed body is none that we read.
+ */
+export function bodyKindOf(headers: HeaderView): BodyKind {
+  const encoding = headers.joined(CONTENT_ENCODING)?.trim().toLowerCase() ?? ''
+  if (encoding !== '' && encoding !== 'identity') return BodyKind.NONE
+  const index = headers.find(CONTENT_TYPE)
+  if (index < 0) return BodyKind.JSON
+  const value = headers.value(index)
+  if (value === 'application/json') return BodyKind.JSON
+  const type = value.trim().toLowerCase()
+  if (type === '' || READ_AS_JSON.test(type)) return BodyKind.JSON
+  return /^multipart\/form-data\s*(?:;|$)/.test(type) ? BodyKind.MULTIPART : BodyKind.NONE
+}
+
+/** The content type as it was sent: a boundary is case-sensitive. */
+export function contentType(headers: HeaderView): string {
+  return headers.get(CONTENT_TYPE) ?? ''
+}
