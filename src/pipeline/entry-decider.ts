@@ -1,11 +1,9 @@
-import { jsonString } from '../body/splice.ts'
 import type { IncomingMessage } from '../extproc/decode-request.ts'
 import { type Decider, Refusal, Verdict } from '../extproc/decider.ts'
 import { DESTINATION_ENDPOINT } from '../extproc/encode-response.ts'
 import { type Exchange, RequestState } from '../extproc/exchange.ts'
 import { headerName } from '../extproc/header-view.ts'
 import { metadataStrings } from '../extproc/metadata.ts'
-import type { RewritePlan } from '../inference/pool-plan.ts'
 import { PickStatus } from '../inference/pool.ts'
 import {
   bodyTooLarge,
@@ -28,7 +26,7 @@ import type { LinkedPool } from './linked-pool.ts'
 import type { Outcomes } from './outcomes.ts'
 import { type EntryPlan, type RoutingPlan, TARGET_HEADER } from './plan.ts'
 import { recordText } from './record-text.ts'
-import { rewriteModel } from './rewrite.ts'
+import { canPutModel, putModel, rewriteModel } from './rewrite.ts'
 import { chooseTarget, linkRule, matchesModel, matchesRequest, pathLength, type LinkedTarget } from './rules.ts'
 
 const METHOD = headerName(':method')
@@ -270,7 +268,7 @@ export class EntryDecider implements Decider {
     const { model } = call
     const { pick, facts } = call
     this.#record(x, 'pool', plan.name)
-    const rewritten = this.#rewritten(call, plan.rewrites)
+    const rewritten = canPutModel(facts) ? rewriteModel(plan.rewrites, model, this.#context.random()) : undefined
     if (
       model !== undefined &&
       rewritten === undefined &&
@@ -302,29 +300,11 @@ export class EntryDecider implements Decider {
       if (!this.#fleet) decision.removeNames.push(DESTINATION_ENDPOINT)
       this.#record(x, 'reason', 'fail-open')
     }
-    if (rewritten !== undefined && rewritten !== model) this.#putModel(x, call, rewritten)
-    return undefined
-  }
-
-  /** The model that takes the place of the call's; undefined when none does, or when the body has no place for one. */
-  #rewritten({ model, facts }: Call, rewrites: readonly RewritePlan[]): string | undefined {
-    if (facts.modelStart < 0 && facts.objectStart < 0) return undefined
-    return rewriteModel(rewrites, model, this.#context.random())
-  }
-
-  /** Puts a model into the body: in the place of its own, or as the first key. */
-  #putModel(x: Exchange, { facts }: Call, model: string): void {
-    const { replacements } = x.decision
-    this.#record(x, 'served_model', recordText(model))
-    const bytes = facts.isJson ? jsonString(model) : Buffer.from(model)
-    if (facts.modelStart >= 0) {
-      replacements.push({ start: facts.modelStart, end: facts.modelEnd, bytes })
-      return
+    if (rewritten !== undefined && rewritten !== model) {
+      this.#record(x, 'served_model', recordText(rewritten))
+      decision.replacements.push(putModel(facts, rewritten))
     }
-    const key = Buffer.from('{"model":')
-    const rest = Buffer.from(facts.objectIsEmpty ? '' : ',')
-    const start = facts.objectStart
-    replacements.push({ start, end: start + 1, bytes: Buffer.concat([key, bytes, rest]) })
+    return undefined
   }
 
   /** `model` and its base model as headers, as body-based routers give them; what a client forged goes. */

@@ -40,7 +40,7 @@ export class LinkedPlan {
     for (const poolPlan of plan.pools) {
       const pool = this.pools.get(poolPlan.name)
       // `Pool.update` throws for scorers only: they are tried before anything changes.
-      if (pool !== undefined) new Profile(poolPlan.scheduling.scorers)
+      if (pool !== undefined) void new Profile(poolPlan.scheduling.scorers)
       linked.set(poolPlan.name, { pool: pool ?? new Pool(poolPlan, this.#options.pool), plan: poolPlan })
     }
     const { outcomes, nowMs, random } = this.#options
