@@ -1,0 +1,99 @@
+/** Runs the matrix: all contenders of all rows in turn, again and again, so that what disturbs the machine disturbs them all. */
+import { join } from 'node:path'
+import { output } from './child-programs.ts'
+import { type Contender, type ContenderName, startContender } from './contenders.ts'
+import { OTHERS_CHECKS, OUR_CHECKS, type Row } from './matrix.ts'
+import type { Yardsticks } from './yardsticks.ts'
+
+export interface MatrixOptions {
+  readonly rows: readonly Row[]
+  readonly rounds: number
+  readonly seconds: number
+  readonly endpoints: readonly string[]
+  readonly yardsticks: Yardsticks | undefined
+  /** For Node with our servers: profiling. */
+  readonly nodeArgs: readonly string[]
+  readonly progress: (text: string) => void
+}
+
+/** µs of server CPU per unit of the row, one figure a round. */
+export type Samples = ReadonlyMap<string, readonly number[]>
+
+export interface MatrixResult {
+  readonly samples: Samples
+  /** Exchanges that went wrong, with where. */
+  readonly errors: readonly string[]
+}
+
+export function sampleKey(row: string, contender: ContenderName): string {
+  return `${row}/${contender}`
+}
+
+export async function runMatrix(options: MatrixOptions): Promise<MatrixResult> {
+  const { rows, rounds, progress } = options
+  const contenders = new Map<ContenderName, Contender & { stop(): Promise<void> }>()
+  const samples = new Map<string, number[]>()
+  const errors: string[] = []
+  try {
+    for (const name of new Set(rows.flatMap(row => row.contenders))) {
+      const started = await startContender(name, options.endpoints, options.yardsticks, options.nodeArgs)
+      if (started !== undefined) contenders.set(name, started)
+    }
+    // Round 0 warms up and checks: it compares every echoed byte, which costs the generator too much to be measured.
+    for (let round = 0; round <= rounds; round++) {
+      for (const row of rows) {
+        for (const name of row.contenders) {
+          const contender = contenders.get(name)
+          if (contender === undefined) continue
+          progress(`${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}: ${row.title}, ${name}`)
+          const { cost, problems } = await measure(row, contender, options, round === 0)
+          for (const problem of problems) errors.push(`${row.title}, ${name}: ${problem}`)
+          if (round === 0) continue
+          const key = sampleKey(row.id, name)
+          const list = samples.get(key)
+          if (list === undefined) samples.set(key, [cost])
+          else list.push(cost)
+        }
+      }
+    }
+    return { samples, errors }
+  } finally {
+    await Promise.all(Array.from(contenders.values(), contender => contender.stop()))
+  }
+}
+
+interface LoadReport {
+  readonly n: number
+  readonly errs: number
+  readonly server_us_per_req: number
+  readonly server_us_per_chunk?: number
+}
+
+async function measure(
+  row: Row,
+  contender: Contender,
+  { seconds, yardsticks }: MatrixOptions,
+  checking: boolean,
+): Promise<{ cost: number; problems: readonly string[] }> {
+  const ours = contender.name.startsWith('ours')
+  const checks = ours ? OUR_CHECKS : OTHERS_CHECKS
+  const options = ['-addr', contender.address, '-pids', `server=${contender.pid}`, '-json', '-distinct', '64']
+  options.push('-d', `${checking ? Math.max(1, seconds / 3) : seconds}s`, '-warm', row.unit === 'chunk' ? '16' : '100')
+  options.push(...row.load, ...(checking ? checks : []))
+  const text =
+    yardsticks === undefined
+      ? await output(process.execPath, [join(import.meta.dirname, 'ext-proc-load.ts'), ...options])
+      : await output(yardsticks.extprocload, options)
+  const lines = text.trim().split('\n')
+  const report = JSON.parse(lines.at(-1)!) as LoadReport
+  const problems: string[] = []
+  if (report.errs > 0)
+    problems.push(`${report.errs} of ${report.n + report.errs} exchanges failed: ${complaint(lines)}`)
+  if (report.n === 0) problems.push('no exchange was completed')
+  const cost = row.unit === 'chunk' ? (report.server_us_per_chunk ?? Number.NaN) : report.server_us_per_req
+  return { cost, problems }
+}
+
+function complaint(lines: readonly string[]): string {
+  return lines.find(line => line.includes('errors:'))?.trim() ?? 'no reason given'
+}
