@@ -23,7 +23,12 @@ export async function startAdminServer(host: string, port: number, sources: Admi
     const path = (request.url ?? '/').split('?', 1)[0]!
     const answer = (status: number, type: string, body: string) => {
       response
-        .writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) })
+        .writeHead(status, {
+          'content-type': type,
+          'content-length': Buffer.byteLength(body),
+          'cache-control': 'no-store',
+          ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
+        })
         .end(request.method === 'HEAD' ? '' : body)
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, 'text/plain', 'only GET\n')
@@ -39,8 +44,15 @@ export async function startAdminServer(host: string, port: number, sources: Admi
       )
       return
     }
-    const document = sources.documents[path]
-    if (document !== undefined) return answer(200, 'application/json', `${JSON.stringify(document(), null, 2)}\n`)
+    if (Object.hasOwn(sources.documents, path)) {
+      let text: string
+      try {
+        text = JSON.stringify(sources.documents[path]!(), null, 2)
+      } catch {
+        return answer(500, 'text/plain', 'the document failed\n')
+      }
+      return answer(200, 'application/json', `${text}\n`)
+    }
     const known = ['/healthz', '/readyz', '/metrics', ...Object.keys(sources.documents)]
     answer(path === '/' ? 200 : 404, 'text/plain', `${known.join('\n')}\n`)
   })

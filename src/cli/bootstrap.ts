@@ -1,6 +1,6 @@
 import { compileBootstrap } from '../compile/bootstrap.ts'
-import type { Command } from './command.ts'
-import { parseOptions } from './options.ts'
+import { type Command, UsageError } from './command.ts'
+import { parseOptions, parseReachable } from './options.ts'
 
 export const bootstrapCommand: Command = {
   summary: 'prints the bootstrap of an Envoy that gets everything else from Signalbox',
@@ -20,7 +20,11 @@ Prints a bootstrap as JSON, for 'envoy -c'.
       cluster: { type: 'string', default: 'signalbox' },
       admin: { type: 'string', default: '127.0.0.1:9901' },
     })
-    const { xds, node: nodeId, cluster, admin } = values
+    const { node: nodeId, cluster } = values
+    const xds = parseReachable(values.xds, '--xds')
+    const admin = parseReachable(values.admin, '--admin')
+    if (nodeId === '' || cluster === '')
+      throw new UsageError('--node and --cluster must not be empty: Envoy needs both')
     stdout.write(
       `${JSON.stringify(compileBootstrap({ nodeId, cluster, admin, xds: { addresses: [xds] } }), null, 2)}\n`,
     )

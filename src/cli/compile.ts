@@ -3,7 +3,7 @@ import { compile } from '../compile/compile.ts'
 import { loadFiles } from '../config/load-files.ts'
 import { formatProblem } from '../config/problem.ts'
 import { type Command, UsageError } from './command.ts'
-import { parseOptions } from './options.ts'
+import { parseOptions, parseReachable } from './options.ts'
 
 export const compileCommand: Command = {
   summary: 'prints what configuration files become: Envoy resources, data-path plan, statuses',
@@ -21,27 +21,27 @@ statuses of the objects.
       { part: { type: 'string' }, 'ext-proc': { type: 'string', default: '127.0.0.1:9002' } },
       true,
     )
+    const { part } = values
+    if (part !== undefined && !isPart(part)) throw new UsageError(`--part: '${part}' is none of ${PARTS.join(', ')}`)
+    const extProc = { addresses: [parseReachable(values['ext-proc'], '--ext-proc')] }
     if (positionals.length === 0) throw new UsageError('compile: name files or folders')
     const set = await loadFiles(positionals)
     if (set.errors.length > 0) {
       for (const problem of set.errors) stderr.write(`${formatProblem(problem)}\n`)
       return 1
     }
-    const { envoy, plan, statuses, errors, warnings } = compile(set.items, {
-      extProc: { addresses: [values['ext-proc']] },
-    })
-    for (const problem of [...errors, ...warnings]) stderr.write(`${formatProblem(problem)}\n`)
+    const { envoy, plan, statuses, errors, warnings } = compile(set.items, { extProc })
+    for (const problem of [...errors, ...set.warnings, ...warnings]) stderr.write(`${formatProblem(problem)}\n`)
     if (errors.length > 0) return 1
     const parts = { envoy, plan, statuses }
-    const { part } = values
-    if (part !== undefined && !(part in parts))
-      throw new UsageError(`compile: --part is one of ${Object.keys(parts).join(', ')}`)
-    stdout.write(
-      stringify(part === undefined ? parts : parts[part as keyof typeof parts], {
-        aliasDuplicateObjects: false,
-        lineWidth: 140,
-      }),
-    )
+    const shown = part === undefined ? parts : parts[part]
+    stdout.write(stringify(shown, { aliasDuplicateObjects: false, lineWidth: 140 }))
     return 0
   },
+}
+
+const PARTS = ['envoy', 'plan', 'statuses'] as const
+
+function isPart(text: string): text is (typeof PARTS)[number] {
+  return (PARTS as readonly string[]).includes(text)
 }

@@ -28,11 +28,16 @@ ${lines.join('\n')}
 
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(await help())
-    return name === undefined ? 2 : 0
+  if (name === undefined) {
+    process.stderr.write(await help())
+    return 2
   }
-  const load = COMMANDS[name]
+  if (name === 'help' && rest[0] !== undefined) return await main([rest[0], '--help'])
+  if (name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(await help())
+    return 0
+  }
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (load === undefined) throw new UsageError(`there is no command '${name}'; see 'signalbox --help'`)
   const command = await load()
   if (rest.includes('--help') || rest.includes('-h')) {
@@ -43,6 +48,12 @@ async function main(argv: readonly string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => abort.abort(signal))
   return await command.run(rest, { stdout: process.stdout, stderr: process.stderr, signal: abort.signal })
 }
+
+// Who reads us may have had enough (`| head`).
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
+})
 
 try {
   process.exitCode = await main(process.argv.slice(2))

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { UsageError } from './command.ts'
 
@@ -14,19 +15,47 @@ export function parseOptions<T extends ParseArgsOptionsConfig>(
   }
 }
 
-/** `host:port` with IPv6 hosts in brackets; a bare port listens on the loopback. */
+/** Where to listen: `host:port` with IPv6 hosts in brackets; a bare port listens on the loopback. Port 0: any free one. */
 export function parseListen(text: string, option: string): { readonly host: string; readonly port: number } {
   const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(text)
+  const host = match?.[1] ?? match?.[2] ?? ''
   const port = Number(match?.[3])
-  if (match === null || port > 65_535) throw new UsageError(`${option}: '${text}' is not host:port`)
-  return { host: match[1] ?? (match[2] === undefined || match[2] === '' ? '127.0.0.1' : match[2]), port }
+  const isGood =
+    match !== null && port <= 65_535 && (match[1] === undefined ? host === '' || isHost(host) : isIP(host) === 6)
+  if (!isGood) throw new UsageError(`${option}: '${text}' is not host:port`)
+  return { host: host === '' ? '127.0.0.1' : host, port }
+}
+
+/** Where somebody is reached: `host:port` with both, IPv6 hosts in brackets. Returned as given. */
+export function parseReachable(text: string, option: string): string {
+  if (/^(?:\[|[^:]+:)/.test(text) && parseListen(text, option).port > 0) return text
+  throw new UsageError(`${option}: '${text}' is not host:port`)
+}
+
+/** A host name or address, without a port; IPv6 with or without brackets. Returned without. */
+export function parseHost(text: string, option: string): string {
+  const host = /^\[.*\]$/.test(text) ? text.slice(1, -1) : text
+  if (isIP(host) !== 6 && (host !== text || !isHost(host)))
+    throw new UsageError(`${option}: '${text}' is no host name or address (no port belongs here)`)
+  return host
+}
+
+/** Two files: `CERTFILE,KEYFILE`. Undefined: the text is something else. */
+export function parsePair(text: string): { readonly certFile: string; readonly keyFile: string } | undefined {
+  const [certFile, keyFile, more] = text.split(',')
+  return certFile && keyFile && more === undefined ? { certFile, keyFile } : undefined
 }
 
 export function parseCount(text: string, option: string, minimum = 0): number {
-  const value = Number(text)
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
   if (!Number.isSafeInteger(value) || value < minimum)
     throw new UsageError(`${option}: '${text}' is not a whole number from ${minimum} up`)
   return value
+}
+
+/** An IPv4 address or a host name. */
+function isHost(text: string): boolean {
+  return isIP(text) === 4 || (/^[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?$/.test(text) && !/^[\d.]+$/.test(text))
 }
 
 export function joinHostPort(host: string, port: number): string {

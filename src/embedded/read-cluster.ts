@@ -264,9 +264,16 @@ function readTls(path: string, cluster: Cluster, problems: Problems): TlsClient 
   if (validation?.case !== undefined && validation.case !== 'validationContext')
     problems.add(path, `${validation.case} is not served for upstreams`)
   const ca = validation?.case === 'validationContext' ? validation.value.trustedCa : undefined
+  const matchers = validation?.case === 'validationContext' ? validation.value.matchTypedSubjectAltNames : []
+  const names = matchers.flatMap(({ matcher }) => {
+    if (matcher?.matchPattern.case === 'exact') return [matcher.matchPattern.value]
+    problems.add(path, 'subject alternative names are only matched exactly')
+    return []
+  })
   const certificate = common?.tlsCertificates[0]
   return {
     ca: readData(ca),
+    names,
     cert: readData(certificate?.certificateChain),
     key: readData(certificate?.privateKey),
     serverName: context.sni === '' ? undefined : context.sni,

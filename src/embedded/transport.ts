@@ -1,10 +1,12 @@
 /** Where and how to connect: an address with or without TLS. */
 import { connect, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { checkServerIdentity, connect as connectTls } from 'node:tls'
 
 export interface TlsClient {
   /** Undefined: the peer's certificate isn't checked, as in Envoy without a validation context. */
   readonly ca: string | undefined
+  /** The certificate must have one of these as a subject alternative name; empty: any name will do. */
+  readonly names: readonly string[]
   readonly cert: string | undefined
   readonly key: string | undefined
   readonly serverName: string | undefined
@@ -29,7 +31,11 @@ export function connectSocket(transport: Transport, alpn: readonly string[]): So
     ...(tls.key === undefined ? {} : { key: tls.key }),
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
     // Envoy checks the chain, names only when the configuration lists them.
-    checkServerIdentity: () => undefined,
+    checkServerIdentity: (_host, certificate) => {
+      if (tls.names.length === 0) return undefined
+      const failures = tls.names.map(name => checkServerIdentity(name, certificate))
+      return failures.includes(undefined) ? undefined : failures[0]
+    },
   })
   socket.setNoDelay(true)
   return socket

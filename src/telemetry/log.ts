@@ -11,7 +11,8 @@ export function isLogLevel(text: string): text is LogLevel {
 
 /**
  * The process's log: JSON lines on stderr, synchronous so that nothing is lost at a crash (it is never written per request).
- * Values under names that hold secrets are replaced wherever they stand.
+ * Values under names that hold secrets are replaced, down to two objects deep. That is the second line: nothing of a request is
+ * logged but its id.
  */
 export function createLog(
   level: LogLevel,
@@ -23,8 +24,9 @@ export function createLog(
   )
 }
 
-const SECRETS = ['authorization', 'cookie', 'key', 'privateKey', 'tls', 'token', 'apiKey'].flatMap(name => [
-  name,
-  `*.${name}`,
-  `*.*.${name}`,
-])
+const SECRETS = [
+  ...['authorization', 'Authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'x-api-key', 'api-key'],
+  ...['apiKey', 'key', 'password', 'private_key', 'privateKey', 'secret', 'tls', 'token'],
+]
+  .map(name => (/^\w+$/.test(name) ? name : `["${name}"]`))
+  .flatMap(name => (name.startsWith('[') ? [name, `*${name}`, `*.*${name}`] : [name, `*.${name}`, `*.*.${name}`]))

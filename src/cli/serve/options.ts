@@ -1,7 +1,7 @@
 import type { ModeOverride } from '../../extproc/exchange.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
 import { UsageError } from '../command.ts'
-import { joinHostPort, parseCount, parseListen, parseOptions } from '../options.ts'
+import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair } from '../options.ts'
 
 export interface ServeOptions {
   /** Configuration files and folders. */
@@ -9,10 +9,14 @@ export interface ServeOptions {
   readonly xds: { readonly host: string; readonly port: number } | undefined
   readonly extProc: { readonly host: string; readonly port: number } | { readonly path: string }
   readonly admin: { readonly host: string; readonly port: number } | undefined
-  /** `host:port` of ext_proc and xDS as Envoy reaches them, where that is not where we listen. */
+  /** Host of ext_proc and xDS as Envoys reach them, where that is not where we listen. */
   readonly advertise: string | undefined
   readonly tls: 'off' | 'self-signed' | { readonly certFile: string; readonly keyFile: string }
   readonly clientCaFile: string | undefined
+  /** Authority by which Envoys of our fleet verify ext_proc's certificate. */
+  readonly tlsCaFile: string | undefined
+  /** Files on Envoys' machines with the certificate that they show. */
+  readonly tlsClient: { readonly certFile: string; readonly keyFile: string } | undefined
   /** `namespace/name` of the pool for gateways whose configuration is not ours. */
   readonly pool: string | undefined
   readonly modeOverride: ModeOverride
@@ -35,13 +39,16 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --config PATH            file or folder of YAML or JSON; may be given several times
   --ext-proc HOST:PORT     where the ext_proc service (and its gRPC health) listens [127.0.0.1:9002]; unix:/PATH for a socket
   --xds HOST:PORT          where the xDS server listens [127.0.0.1:18000]; 'off' where Envoys are configured by others
-  --admin HOST:PORT        /metrics, /healthz, /readyz, /pools, /clients [127.0.0.1:9090]; 'off'
+  --admin HOST:PORT        /metrics, /healthz, /readyz, /pools, /clients, /configuration [127.0.0.1:9090]; 'off'
   --advertise HOST         how Envoys reach this host [where we listen]
 
   --pool NAMESPACE/NAME    serve streams of gateways that we don't configure as the endpoint picker of this InferencePool
   --mode-override MODE     when such a gateway sends no bodies: none (decide on headers), buffered, full-duplex (Envoy 1.40) [none]
   --tls MODE               ext_proc over TLS: off, self-signed, or CERTFILE,KEYFILE (read again when they change) [off]
   --client-ca FILE         require client certificates signed by this authority (with --tls)
+  --tls-ca FILE            authority by which Envoys of our fleet verify ext_proc's certificate and its name (with --tls
+                           CERTFILE,KEYFILE; read at the start) [they do not verify it]
+  --tls-client CERT,KEY    files on Envoys' machines with the certificate that they show (with --client-ca)
 
   --access-log-service on|off   in-flight counts fall by Envoy's gRPC access log; off: by the next metrics scrape [on]
   --descriptors FILE       a FileDescriptorSet, for raw Envoy resources with types or fields that Signalbox does not know
@@ -49,7 +56,7 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
   --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
-  --log-level LEVEL        trace, debug, info, warn, error, silent [info]
+  --log-level LEVEL        trace, debug, info, warn, error, fatal, silent [info]
 `
 
 export function parseServeOptions(argv: readonly string[]): ServeOptions {
@@ -63,6 +70,8 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     'mode-override': { type: 'string', default: 'none' },
     tls: { type: 'string', default: 'off' },
     'client-ca': { type: 'string' },
+    'tls-ca': { type: 'string' },
+    'tls-client': { type: 'string' },
     'access-log-service': { type: 'string', default: 'on' },
     descriptors: { type: 'string' },
     embedded: { type: 'boolean', default: false },
@@ -75,15 +84,16 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
   const logLevel = values['log-level']
   if (!isLogLevel(logLevel)) throw new UsageError(`--log-level: '${logLevel}' is no level`)
   const age = values['max-connection-age']
-  const extProc = values['ext-proc']
-  return {
+  const options: ServeOptions = {
     config: values.config,
     xds: values.xds === 'off' ? undefined : parseListen(values.xds, '--xds'),
-    extProc: extProc.startsWith('unix:') ? { path: extProc.slice(5) } : parseListen(extProc, '--ext-proc'),
+    extProc: parseExtProc(values['ext-proc']),
     admin: values.admin === 'off' ? undefined : parseListen(values.admin, '--admin'),
-    advertise: values.advertise,
+    advertise: values.advertise === undefined ? undefined : parseHost(values.advertise, '--advertise'),
     tls: parseTls(values.tls),
-    clientCaFile: parseClientCa(values['client-ca'], values.tls),
+    clientCaFile: values['client-ca'],
+    tlsCaFile: values['tls-ca'],
+    tlsClient: parseTlsClient(values['tls-client']),
     pool: parsePool(values.pool),
     modeOverride: parseModeOverride(values['mode-override']),
     maxHeldBytes: parseCount(values['max-held-bytes'], '--max-held-bytes', 1),
@@ -94,25 +104,59 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     embedded: values.embedded,
     logLevel,
   }
+  refuseContradictions(options)
+  return options
+}
+
+/** Options that would have no effect, or one that nobody can want. @throws UsageError */
+function refuseContradictions(options: ServeOptions): void {
+  const { tls, clientCaFile, tlsCaFile, tlsClient, pool, modeOverride, advertise } = options
+  const fleet = options.xds !== undefined || options.embedded
+  const require = (option: string, given: boolean, holds: boolean, what: string) => {
+    if (given && !holds) throw new UsageError(`${option} ${what}`)
+  }
+  const ours = 'is for Envoys that we configure: not with --xds off'
+  require('--client-ca', clientCaFile !== undefined, tls !== 'off', 'needs --tls')
+  require('--tls-ca', tlsCaFile !== undefined, typeof tls === 'object', 'needs --tls CERTFILE,KEYFILE')
+  require('--tls-client', tlsClient !== undefined, clientCaFile !== undefined, 'needs --client-ca')
+  require('--tls-ca', tlsCaFile !== undefined, fleet, ours)
+  require('--tls-client', tlsClient !== undefined, fleet, ours)
+  require('--advertise', advertise !== undefined, fleet, ours)
+  const dumb = 'needs --tls-client: without a certificate the Envoys that we configure could not reach ext_proc'
+  require('--client-ca', clientCaFile !== undefined && fleet, tlsClient !== undefined, dumb)
+  require('--mode-override', modeOverride !== 'none', pool !==
+    undefined, 'needs --pool: our own fleet sends what is needed')
 }
 
 /** How an Envoy reaches a service that listens on `host`. An address that means "all" has to be replaced. */
 export function reachableAt(options: ServeOptions, host: string, port: number): string {
-  const wildcard = host === '0.0.0.0' || host === '::'
-  return joinHostPort(options.advertise ?? (wildcard ? '127.0.0.1' : host), port)
+  return joinHostPort(options.advertise ?? (isWildcard(host) ? '127.0.0.1' : host), port)
+}
+
+export function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
+function parseExtProc(text: string): ServeOptions['extProc'] {
+  if (!text.startsWith('unix:')) return parseListen(text, '--ext-proc')
+  const path = text.slice('unix:'.length)
+  // Envoy takes no relative path, and the kernel none above 107 bytes.
+  if (!path.startsWith('/') || Buffer.byteLength(path) > 107)
+    throw new UsageError(`--ext-proc: '${path}' is no absolute path of at most 107 bytes`)
+  return { path }
 }
 
 function parseTls(text: string): ServeOptions['tls'] {
   if (text === 'off' || text === 'self-signed') return text
-  const [certFile, keyFile, more] = text.split(',')
-  if (!certFile || !keyFile || more !== undefined)
-    throw new UsageError(`--tls: '${text}' is neither off, self-signed nor CERTFILE,KEYFILE`)
-  return { certFile, keyFile }
+  const files = parsePair(text)
+  if (files === undefined) throw new UsageError(`--tls: '${text}' is neither off, self-signed nor CERTFILE,KEYFILE`)
+  return files
 }
 
-function parseClientCa(file: string | undefined, tls: string): string | undefined {
-  if (file !== undefined && tls === 'off') throw new UsageError('--client-ca needs --tls')
-  return file
+function parseTlsClient(text: string | undefined): ServeOptions['tlsClient'] {
+  const files = text === undefined ? undefined : parsePair(text)
+  if (text !== undefined && files === undefined) throw new UsageError(`--tls-client: '${text}' is not CERTFILE,KEYFILE`)
+  return files
 }
 
 function parsePool(text: string | undefined): string | undefined {

@@ -3,6 +3,7 @@ import type { Command } from '../command.ts'
 import { ConfigurationError } from './configuration.ts'
 import { parseServeOptions, SERVE_HELP } from './options.ts'
 import { Signalbox } from './signalbox.ts'
+import { StartError } from './start-error.ts'
 
 export const serveCommand: Command = {
   summary: 'runs Signalbox: xDS server, ext_proc service, admin port',
@@ -15,7 +16,7 @@ export const serveCommand: Command = {
       await signalbox.start()
     } catch (error) {
       await signalbox.stop()
-      if (!(error instanceof ConfigurationError) && !isAddressError(error)) throw error
+      if (!(error instanceof ConfigurationError) && !(error instanceof StartError)) throw error
       stderr.write(`signalbox: ${error.message}\n`)
       return 1
     }
@@ -24,9 +25,4 @@ export const serveCommand: Command = {
     await signalbox.stop()
     return 0
   },
-}
-
-/** An address that is taken, forbidden or unknown; a file that is missing. */
-function isAddressError(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' && /^E[A-Z]+$/.test(error.code)
 }

@@ -1,5 +1,7 @@
+import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { type AdminServer, startAdminServer } from '../../admin/admin-server.ts'
+import type { UpstreamTls } from '../../compile/envoy/clusters.ts'
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
 import { FileSource } from '../../config/file-source.ts'
 import { type EmbeddedDataPlane, startEmbedded } from '../../embedded/embedded.ts'
@@ -8,6 +10,7 @@ import { HealthService } from '../../grpc/health-service.ts'
 import { listenHttp2 } from '../../grpc/http2-transport.ts'
 import type { TlsOptions } from '../../grpc/tls.ts'
 import type { TransportServer } from '../../grpc/transport.ts'
+import type { ReleaseBy } from '../../inference/endpoint-table.ts'
 import { LinkedPlan } from '../../pipeline/linked-plan.ts'
 import { Outcomes } from '../../pipeline/outcomes.ts'
 import { ENTRY_METADATA } from '../../pipeline/plan.ts'
@@ -19,8 +22,9 @@ import { SnapshotCache } from '../../xds/snapshot-cache.ts'
 import { joinHostPort } from '../options.ts'
 import { Configuration } from './configuration.ts'
 import { describeMetrics } from './describe-metrics.ts'
-import { reachableAt, type ServeOptions } from './options.ts'
+import { isWildcard, reachableAt, type ServeOptions } from './options.ts'
 import { Scrapers } from './scrapers.ts'
+import { StartError, startsWith } from './start-error.ts'
 
 /** A running Signalbox: every part of it, wired. */
 export class Signalbox {
@@ -42,6 +46,9 @@ export class Signalbox {
   #embedded: EmbeddedDataPlane | undefined
   /** Updates of the embedded data plane, one after the other. */
   #embeddedUpdates: Promise<void> = Promise.resolve()
+  #embeddedUpdatesPending = 0
+  #embeddedFailure: unknown
+  readonly #handover: Handover
   #xdsPort = 0
   #draining = false
 
@@ -54,6 +61,19 @@ export class Signalbox {
       nowMs: Date.now,
       random: Math.random,
       pool: { releaseBy: releaseMode(options), seed: (Math.random() * 0x7fffffff) | 0 },
+    })
+    this.#handover = new Handover({
+      run: plan => {
+        this.#plan.update(plan)
+        this.#scrapers.follow(this.#plan.pools.values())
+      },
+      send: envoy => {
+        if (options.xds !== undefined) this.#cache.set(envoy)
+        if (options.embedded) this.#updateEmbedded(envoy)
+      },
+      settled: () =>
+        this.#embeddedUpdatesPending === 0 &&
+        (this.#ads?.status() ?? []).every(client => client.types.every(({ synced }) => synced)),
     })
   }
 
@@ -72,25 +92,25 @@ export class Signalbox {
   /** Starts everything. Rejects when an address cannot be had, or when the first configuration is bad. */
   async start(): Promise<void> {
     const options = this.#options
-    if (options.descriptors !== undefined) this.#registry.loadDescriptors(await readFile(options.descriptors))
-    await this.#startExtProc()
-    if (options.xds !== undefined) await this.#startXds(options.xds)
+    const { descriptors, xds, admin } = options
+    if (descriptors !== undefined)
+      await startsWith('--descriptors', async () => this.#registry.loadDescriptors(await readFile(descriptors)))
+    const tls = await this.#upstreamTls()
+    await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#startExtProc())
+    if (xds !== undefined) await startsWith('--xds', () => this.#startXds(xds))
+    this.#warnOfAddresses()
     this.#configuration = new Configuration({
       compile: {
-        extProc: this.#extProcUpstream(),
+        extProc: { ...this.#extProcUpstream(), ...(tls === undefined ? {} : { tls }) },
         ...(options.xds !== undefined && options.accessLogService
           ? { accessLogService: { addresses: [reachableAt(options, options.xds.host, this.#xdsPort)] } }
           : {}),
         ...(options.pool === undefined ? {} : { defaultPool: options.pool }),
       },
       log: this.#log,
-      // The plan goes first: an Envoy must never have a route whose entry we don't know.
-      apply: ({ plan, envoy }) => {
-        this.#cache.check(envoy)
-        this.#plan.update(plan)
-        this.#scrapers.follow(this.#plan.pools.values())
-        if (options.xds !== undefined) this.#cache.set(envoy)
-        if (options.embedded) this.#updateEmbedded(envoy)
+      apply: compiled => {
+        this.#cache.check(compiled.envoy)
+        this.#handover.take(compiled)
         this.#health.setReady(!this.#draining)
       },
     })
@@ -98,8 +118,9 @@ export class Signalbox {
     await this.#files.start()
     this.#configuration.throwUnlessApplied()
     await this.#embeddedUpdates
-    if (options.embedded && this.#embedded === undefined) throw new Error('the embedded data plane did not start')
-    if (options.admin !== undefined) await this.#startAdmin(options.admin)
+    if (options.embedded && this.#embedded === undefined)
+      throw new StartError(`--embedded: ${String(this.#embeddedFailure)}`, { cause: this.#embeddedFailure })
+    if (admin !== undefined) await startsWith('--admin', () => this.#startAdmin(admin))
     this.#log.info(
       {
         extProc: this.extProcAddress,
@@ -115,6 +136,7 @@ export class Signalbox {
     this.#draining = true
     this.#health.setReady(false)
     await this.#files?.stop()
+    this.#handover.close()
     await this.#embeddedUpdates
     await this.#embedded?.close(this.#options.drainMs)
     await this.#extProc?.drain(this.#options.drainMs)
@@ -136,9 +158,11 @@ export class Signalbox {
         await this.#embedded.update(resources)
       }
     }
-    this.#embeddedUpdates = this.#embeddedUpdates
-      .then(update)
-      .catch((error: unknown) => this.#log.error({ err: error }, 'embedded data plane'))
+    this.#embeddedUpdatesPending++
+    this.#embeddedUpdates = this.#embeddedUpdates.then(update).catch((error: unknown) => {
+      this.#embeddedFailure = error
+      this.#log.error({ err: error }, 'embedded data plane')
+    })
   }
 
   async #startExtProc(): Promise<void> {
@@ -172,6 +196,31 @@ export class Signalbox {
       certificate: tls === 'self-signed' ? { kind: 'self-signed' } : { kind: 'files', ...tls },
       ...(clientCaFile === undefined ? {} : { clientCaFile }),
     }
+  }
+
+  /** How the Envoys of our fleet speak to ext_proc; undefined: plaintext. */
+  async #upstreamTls(): Promise<UpstreamTls | undefined> {
+    const { tls, tlsCaFile, tlsClient, xds, embedded } = this.#options
+    if (tls === 'off') return undefined
+    if (tlsCaFile === undefined) {
+      if (xds !== undefined || embedded) this.#log.warn('Envoys do not verify the certificate of ext_proc: no --tls-ca')
+      return tlsClient === undefined ? {} : { clientCertificate: tlsClient }
+    }
+    const ca = await startsWith('--tls-ca', async () => {
+      const pem = await readFile(tlsCaFile, 'utf8')
+      // Throws for what is no certificate: better here than as a refused cluster in every Envoy.
+      void new X509Certificate(pem)
+      return pem
+    })
+    return { ca, ...(tlsClient === undefined ? {} : { clientCertificate: tlsClient }) }
+  }
+
+  #warnOfAddresses(): void {
+    const { xds, extProc, advertise } = this.#options
+    if (xds === undefined || advertise !== undefined || 'path' in extProc || !isWildcard(extProc.host)) return
+    this.#log.warn(
+      'Envoys are told to reach ext_proc at 127.0.0.1: name this host with --advertise if they run elsewhere',
+    )
   }
 
   #extProcUpstream() {
@@ -222,8 +271,11 @@ export class Signalbox {
   }
 }
 
-/** Who tells that a request is over: the access log of our own fleet, or the response where we follow it (pool attach). */
-function releaseMode({ xds, accessLogService }: ServeOptions): 'access-log' | 'response' | 'scrape' {
-  if (xds === undefined) return 'response'
+/**
+ * Who tells that a request is over: the access log of our own fleet; without a fleet the response, which we follow then. The embedded
+ * data plane without xDS has nowhere to send an access log to.
+ */
+function releaseMode({ xds, accessLogService, embedded }: ServeOptions): ReleaseBy {
+  if (xds === undefined) return embedded ? 'scrape' : 'response'
   return accessLogService ? 'access-log' : 'scrape'
 }

@@ -2,18 +2,30 @@ import { isIP } from 'node:net'
 import type { CircuitBreakersJson } from '../../gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
 import type { ClusterJson, LoadBalancingPolicyJson } from '../../gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { AddressJson } from '../../gen/envoy/config/core/v3/address_pb.ts'
+import type { TransportSocketJson } from '../../gen/envoy/config/core/v3/base_pb.ts'
 import type { Http2ProtocolOptionsJson } from '../../gen/envoy/config/core/v3/protocol_pb.ts'
 import type { ClusterLoadAssignmentJson } from '../../gen/envoy/config/endpoint/v3/endpoint_pb.ts'
 import { OverrideHostSchema } from '../../gen/envoy/extensions/load_balancing_policies/override_host/v3/override_host_pb.ts'
 import { LeastRequestSchema } from '../../gen/envoy/extensions/load_balancing_policies/least_request/v3/least_request_pb.ts'
 import { RoundRobinSchema } from '../../gen/envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.ts'
 import { SubsetSchema } from '../../gen/envoy/extensions/load_balancing_policies/subset/v3/subset_pb.ts'
+import { UpstreamTlsContextSchema } from '../../gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { HttpProtocolOptionsSchema } from '../../gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { EXT_PROC_CLUSTER } from '../names.ts'
 import { OVER_ADS, pack } from './json.ts'
 
-/** Where a service of ours listens: `host:port`s (IPv6 in brackets), or paths of Unix sockets. */
-export type Upstream = { readonly addresses: readonly string[] } | { readonly pipes: readonly string[] }
+/** Where a service of ours listens: `host:port`s (IPv6 in brackets), or paths of Unix sockets; with `tls`: not in plaintext. */
+export type Upstream = ({ readonly addresses: readonly string[] } | { readonly pipes: readonly string[] }) & {
+  readonly tls?: UpstreamTls
+}
+
+/** How Envoy speaks TLS to a service of ours. */
+export interface UpstreamTls {
+  /** PEM of the authority; the certificate must then be for the host that Envoy reaches. Absent: it is not verified. */
+  readonly ca?: string
+  /** What Envoy shows: PEM files on Envoy's machine, so that no key travels over xDS. */
+  readonly clientCertificate?: { readonly certFile: string; readonly keyFile: string }
+}
 
 export type AppProtocol = 'http' | 'kubernetes.io/h2c'
 
@@ -158,11 +170,43 @@ export function grpcCluster(name: string, upstream: Upstream): ClusterJson {
     connectTimeout: '2s',
     circuitBreakers: OPEN_BREAKERS,
     loadBalancingPolicy: LEAST_REQUEST,
+    ...(upstream.tls === undefined ? {} : { transportSocket: tlsSocketJson(upstream, upstream.tls) }),
     typedExtensionProtocolOptions: {
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': pack(HttpProtocolOptionsSchema, {
         explicitHttpConfig: { http2ProtocolOptions },
       }),
     },
+  }
+}
+
+function tlsSocketJson(upstream: Upstream, { ca, clientCertificate }: UpstreamTls): TransportSocketJson {
+  const hosts = 'pipes' in upstream ? [] : [...new Set(upstream.addresses.map(address => parseHostPort(address).host))]
+  const sni = hosts.find(host => isIP(host) === 0)
+  const matchTypedSubjectAltNames = hosts.map(host => ({
+    sanType: isIP(host) === 0 ? ('DNS' as const) : ('IP_ADDRESS' as const),
+    matcher: { exact: host },
+  }))
+  return {
+    name: 'envoy.transport_sockets.tls',
+    typedConfig: pack(UpstreamTlsContextSchema, {
+      ...(sni === undefined ? {} : { sni }),
+      commonTlsContext: {
+        alpnProtocols: ['h2'],
+        ...(ca === undefined
+          ? {}
+          : { validationContext: { trustedCa: { inlineString: ca }, matchTypedSubjectAltNames } }),
+        ...(clientCertificate === undefined
+          ? {}
+          : {
+              tlsCertificates: [
+                {
+                  certificateChain: { filename: clientCertificate.certFile },
+                  privateKey: { filename: clientCertificate.keyFile },
+                },
+              ],
+            }),
+      },
+    }),
   }
 }
 
