@@ -102,6 +102,22 @@ describe('FileSource', () => {
     }
   })
 
+  it('reads a changed file of a folder that something else writes to all the time', async () => {
+    const file = join(folder, 'a.yaml')
+    await writeFile(file, pool('a'))
+    await follow(file)
+    let lines = 0
+    const noise = setInterval(() => void writeFile(join(folder, 'access.log'), `line ${lines++}`), 5)
+    try {
+      await writeFile(file, pool('b'))
+      await until(has('b'))
+      await writeFile(file, pool('c'))
+      await until(has('c'))
+    } finally {
+      clearInterval(noise)
+    }
+  })
+
   it('sees the swapped link of a mounted ConfigMap, for the folder and for one file of it', async () => {
     const mount = async (version: string) => {
       await mkdir(join(folder, version))

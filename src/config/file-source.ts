@@ -12,6 +12,9 @@ export interface FileSourceOptions {
   readonly pollMs?: number
 }
 
+/** A folder that is never quiet is read after so many times the quiet time. */
+const MAX_DEBOUNCES = 5
+
 /**
  * Follows configuration files and folders. Watches the folders, never the files, so that a file replaced by renaming (editors)
  * and a swapped `..data` link (mounted ConfigMaps) are seen. Every change of the texts is reported as a whole set, also one with
@@ -24,6 +27,8 @@ export class FileSource {
   readonly #pollMs: number
   readonly #watchers = new Map<string, { readonly watcher: FSWatcher; readonly inode: string }>()
   #timer: NodeJS.Timeout | undefined
+  /** When the first change came that has not been read yet. */
+  #changedAt: number | undefined
   #loading: Promise<void> | undefined
   #changedWhileLoading = false
   #fingerprint = ''
@@ -57,11 +62,16 @@ export class FileSource {
       this.#changedWhileLoading = true
       return
     }
+    // Something else may write into the folder all the time (a log): the quiet time is waited for, but not for ever.
+    const now = performance.now()
+    this.#changedAt ??= now
+    const delay = Math.min(delayMs, Math.max(0, this.#changedAt + MAX_DEBOUNCES * delayMs - now))
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#load(), delayMs)
+    this.#timer = setTimeout(() => void this.#load(), delay)
   }
 
   async #load(): Promise<void> {
+    this.#changedAt = undefined
     this.#loading = this.#loadOnce()
     await this.#loading
     this.#loading = undefined

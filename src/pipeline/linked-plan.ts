@@ -55,7 +55,8 @@ export class LinkedPlan {
     }
     this.pools.clear()
     for (const [name, { pool }] of linked) this.pools.set(name, pool)
-    this.#generation++
+    // A change of endpoints alone is no generation.
+    if (deciders.some(decider => !this.#entries.has(decider.plan.id))) this.#generation++
     for (const decider of deciders) this.#entries.set(decider.plan.id, { decider, generation: this.#generation })
     for (const [id, { generation }] of this.#entries) {
       if (generation <= this.#generation - KEPT_GENERATIONS) this.#entries.delete(id)

@@ -1,0 +1,174 @@
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { EnvoyResources } from '../../config/envoy-resources.ts'
+import type { EndpointPlan, PoolPlan } from '../../inference/pool-plan.ts'
+import type { Plan } from '../../pipeline/plan.ts'
+
+/** A configuration: what the data path runs and what the data planes run. */
+export interface Configured {
+  readonly plan: Plan
+  readonly envoy: EnvoyResources
+}
+
+export interface HandoverOptions {
+  /** Runs a plan from now on. */
+  readonly run: (plan: Plan) => void
+  /** Sends resources to the data planes. */
+  readonly send: (envoy: EnvoyResources) => void
+  /** All data planes that are there have taken what was sent last. */
+  readonly settled: () => boolean
+  /** Longest wait for that. Default 1,000 ms: a data plane that refuses or hangs must not stop the others. */
+  readonly settleMs?: number
+  /** How long what is gone stays known to data planes, for requests that were decided before. Default 1,000 ms. */
+  readonly lingerMs?: number
+}
+
+const POLL_MS = 20
+
+/**
+ * Changes endpoints and pools so that no request is decided for an endpoint that its data plane doesn't know (it would answer 503):
+ *
+ * 1. Data planes get new endpoints, and keep those that are gone as unhealthy (the picker may still name them, their own balancing
+ *    does not take them). The picker goes on with the endpoints that were known before.
+ * 2. Once the data planes have taken that, the picker goes over to the new endpoints.
+ * 3. What is gone, whole pools included, is forgotten a moment later.
+ *
+ * Everything else of a plan runs at once: its entries must be known before a data plane has their routes.
+ */
+export class Handover {
+  readonly #options: HandoverOptions
+  #now: Configured | undefined
+  /** Pool name → what is running. Pools that are gone linger here. */
+  #running = new Map<string, PoolPlan>()
+  /** Cluster → addresses that every data plane has. */
+  #known = new Map<string, ReadonlySet<string>>()
+  /** What was sent last, with everything that lingers. */
+  #sent: EnvoyResources | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: HandoverOptions) {
+    this.#options = options
+  }
+
+  /** Puts a configuration into force. @throws what `run` and `send` throw */
+  take(next: Configured): void {
+    clearTimeout(this.#timer)
+    const first = this.#now === undefined
+    const before = { sent: this.#sent, running: this.#running }
+    const running = first ? byName(next.plan.pools) : this.#interim(next.plan.pools)
+    // First the plan, because it may throw: then nothing has changed.
+    this.#options.run(withPools(next.plan, running.values()))
+    this.#now = next
+    this.#running = running
+    const lingers = before.sent === undefined ? next.envoy : lingering(next, before.sent, before.running)
+    this.#send(lingers)
+    if (first) this.#finish(next)
+    else this.#whenSettled(performance.now() + (this.#options.settleMs ?? 1000), next)
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+  }
+
+  /** The pools until the data planes know the new endpoints. */
+  #interim(pools: readonly PoolPlan[]): Map<string, PoolPlan> {
+    const result = new Map(this.#running)
+    for (const pool of pools) {
+      const running = this.#running.get(pool.name)
+      // No route of a data plane leads to a new pool before its cluster and endpoints are there.
+      if (running === undefined) {
+        result.set(pool.name, pool)
+        continue
+      }
+      const known = this.#known.get(pool.cluster)
+      const both = pool.endpoints.filter(({ address }) => known?.has(address) === true)
+      result.set(pool.name, { ...pool, endpoints: both.length > 0 ? both : running.endpoints })
+    }
+    return result
+  }
+
+  #whenSettled(deadline: number, next: Configured): void {
+    this.#timer = setTimeout(() => {
+      if (!this.#options.settled() && performance.now() < deadline) return this.#whenSettled(deadline, next)
+      this.#running = new Map([...this.#running, ...byName(next.plan.pools)])
+      this.#known = knownFrom(next)
+      this.#options.run(withPools(next.plan, this.#running.values()))
+      this.#timer = setTimeout(() => this.#finish(next), this.#options.lingerMs ?? 1000)
+    }, POLL_MS)
+  }
+
+  #finish(next: Configured): void {
+    this.#running = byName(next.plan.pools)
+    this.#known = knownFrom(next)
+    this.#options.run(next.plan)
+    this.#send(next.envoy)
+  }
+
+  #send(envoy: EnvoyResources): void {
+    if (this.#sent === envoy) return
+    this.#options.send(envoy)
+    this.#sent = envoy
+  }
+}
+
+function byName(pools: readonly PoolPlan[]): Map<string, PoolPlan> {
+  return new Map(pools.map(pool => [pool.name, pool]))
+}
+
+function knownFrom({ plan }: Configured): Map<string, ReadonlySet<string>> {
+  return new Map(plan.pools.map(({ cluster, endpoints }) => [cluster, addresses(endpoints)]))
+}
+
+function addresses(endpoints: readonly EndpointPlan[]): ReadonlySet<string> {
+  return new Set(endpoints.map(({ address }) => address))
+}
+
+function withPools(plan: Plan, pools: Iterable<PoolPlan>): Plan {
+  return { ...plan, pools: [...pools] }
+}
+
+/** The new resources, with the endpoints and clusters of pools that were there before and are not any more. */
+function lingering(
+  { plan, envoy }: Configured,
+  sent: EnvoyResources,
+  running: ReadonlyMap<string, PoolPlan>,
+): EnvoyResources {
+  const pools = new Map(plan.pools.map(pool => [pool.cluster, pool]))
+  const before = new Map(sent.endpoints.map(assignment => [assignment['clusterName'], assignment]))
+  let changed = false
+  const endpoints = envoy.endpoints.map(assignment => {
+    const pool = pools.get(nameOf(assignment, 'clusterName'))
+    const old = before.get(assignment['clusterName'])
+    if (pool === undefined || old === undefined) return assignment
+    const wanted = new Set(hostsOf(assignment).map(addressKey))
+    const gone = hostsOf(old).filter(host => !wanted.has(addressKey(host)))
+    if (gone.length === 0) return assignment
+    changed = true
+    const unhealthy = gone.map(host => ({ ...host, healthStatus: 'UNHEALTHY' }))
+    return { ...assignment, endpoints: [{ lbEndpoints: [...hostsOf(assignment), ...unhealthy] }] }
+  })
+  const present = new Set(envoy.clusters.map(cluster => cluster['name']))
+  const goneClusters = new Set(
+    Array.from(running.values(), pool => pool.cluster).filter(cluster => !present.has(cluster)),
+  )
+  if (!changed && goneClusters.size === 0) return envoy
+  return {
+    ...envoy,
+    clusters: [...envoy.clusters, ...sent.clusters.filter(cluster => goneClusters.has(nameOf(cluster, 'name')))],
+    endpoints: [...endpoints, ...sent.endpoints.filter(each => goneClusters.has(nameOf(each, 'clusterName')))],
+  }
+}
+
+function nameOf(resource: JsonObject, field: 'name' | 'clusterName'): string {
+  const name = resource[field]
+  return typeof name === 'string' ? name : ''
+}
+
+/** The endpoints of an assignment of ours (one locality). */
+function hostsOf(assignment: JsonObject): readonly JsonObject[] {
+  const localities = (assignment['endpoints'] ?? []) as readonly { readonly lbEndpoints?: readonly JsonObject[] }[]
+  return localities.flatMap(locality => locality.lbEndpoints ?? [])
+}
+
+function addressKey(host: JsonObject): string {
+  return JSON.stringify(host['endpoint'])
+}
