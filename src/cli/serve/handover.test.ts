@@ -53,7 +53,7 @@ describe('Handover', () => {
           const assignment = endpoints.find(each => each['clusterName'] === name) as unknown as {
             endpoints: { lbEndpoints: (ReturnType<typeof host> & { healthStatus?: string })[] }[]
           }
-          known[String(name)] = assignment.endpoints[0]!.lbEndpoints.map(
+          known[name as string] = assignment.endpoints[0]!.lbEndpoints.map(
             each => `${each.healthStatus === 'UNHEALTHY' ? '!' : ''}${each.endpoint.address.socketAddress.portValue}`,
           ).join(' ')
         }
