@@ -22,6 +22,7 @@ import { SnapshotCache } from '../../xds/snapshot-cache.ts'
 import { joinHostPort } from '../options.ts'
 import { Configuration } from './configuration.ts'
 import { describeMetrics } from './describe-metrics.ts'
+import { Handover } from './handover.ts'
 import { isWildcard, reachableAt, type ServeOptions } from './options.ts'
 import { Scrapers } from './scrapers.ts'
 import { StartError, startsWith } from './start-error.ts'
@@ -163,6 +164,7 @@ export class Signalbox {
       this.#embeddedFailure = error
       this.#log.error({ err: error }, 'embedded data plane')
     })
+    void this.#embeddedUpdates.then(() => this.#embeddedUpdatesPending--)
   }
 
   async #startExtProc(): Promise<void> {
