@@ -240,7 +240,8 @@ function openBody(x: Exchange, bytes: Buffer, start: number, end: number, offset
     return
   }
   if (x.look) {
-    if (offset < lastReplacementEnd(x) && !x.hold(bytes, start, end))
+    // A chunk that changes goes back whole: also what comes of it behind the change.
+    if (x.heldOffset < lastReplacementEnd(x) && !x.hold(bytes, start, end))
       return fail(x, GrpcStatus.RESOURCE_EXHAUSTED, 'out of memory for held bytes')
     if (!last) return
     noteMessage(x)

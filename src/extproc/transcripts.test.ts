@@ -278,6 +278,22 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
     expect(envoy.stream.ended?.status).toBe(GrpcStatus.OK)
   })
 
+  it('look: a chunk that changes comes back whole, though the decision falls in its middle', () => {
+    const { envoy, decider } = play()
+    decider.mayRewrite = true
+    decider.onBody = (seen, _ended, exchange) => {
+      if (!seen.includes('model"')) return Verdict.MORE
+      exchange.decision.replacements.push({ start: 15, end: 22, bytes: Buffer.from('"M"') })
+      return Verdict.DECIDED
+    }
+    const [before, after] = ['a'.repeat(15), 'z'.repeat(200)]
+    envoy.sends(headers(LOOK, { length: 522 }))
+    envoy.sends(body(`${before}"model"${after}`))
+    // Envoy sends the rest by itself once the stream has ended.
+    expect(envoy.receivesWords()).toEqual(['hdr(content-length=518)', `body[${before}"M"${after}]`])
+    expect(envoy.stream.ended?.status).toBe(GrpcStatus.OK)
+  })
+
   it('FULL_DUPLEX_STREAMED: a rewrite changes only its bytes', () => {
     const { envoy, decider } = play()
     decider.mayRewrite = true
