@@ -21,6 +21,7 @@ const reader = new WireReader()
 /** Tag and length of the oneof, tag and length of `body`: at most 1 + 5 + 1 + 5 bytes. */
 const BODY_HEAD_BYTES = 12
 const BODY_TAG = (1 << 3) | 2
+const NOTHING = Buffer.alloc(0)
 /** Headers, trailers and metadata that come in parts are gathered up to here, bytes. */
 const MAX_GATHERED_BYTES = 1024 * 1024
 
@@ -144,6 +145,7 @@ export class MessageReader {
   }
 
   #join(): Buffer {
+    if (this.#gathered.length === 0) return NOTHING
     const joined = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered)
     this.#gathered.length = 0
     this.#gatheredBytes = 0

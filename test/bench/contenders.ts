@@ -21,6 +21,9 @@ const ENTRY: Readonly<Partial<Record<ContenderName, string>>> = {
   'ours-look': 'look',
 }
 
+/** As `bin/signalbox` starts Node. */
+const NODE_OPTIONS = ['--max-semi-space-size=2']
+
 /** Resolves when something listens there. */
 export async function listens(port: number): Promise<void> {
   const probe = () =>
@@ -77,7 +80,7 @@ export async function startContender(
       ? ['grpc-js-server.ts']
       : ['ext-proc-server.ts', '--entry', entry, '--endpoints', endpoints.join(',')]
   const server = start(process.execPath, [
-    ...(entry === undefined ? [] : nodeArgs),
+    ...(entry === undefined ? [] : [...NODE_OPTIONS, ...nodeArgs]),
     join(import.meta.dirname, script[0]!),
     ...script.slice(1),
   ])
