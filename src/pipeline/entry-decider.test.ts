@@ -26,7 +26,7 @@ describe('routing by the model in the body', () => {
       removed: [],
       record: { model: 'b', route: 'r-b', pool: 'pb', endpoint: B, reason: 'only-endpoint' },
       endpoints: B,
-      body: '',
+      body: '{"model":"b","messages":[]}',
       error: undefined,
       grpcStatus: GrpcStatus.OK,
     })
@@ -71,7 +71,7 @@ describe('routing by the model in the body', () => {
       ),
     )
     for (const [i, name] of names.entries()) {
-      const escaped = [...name].map(each => [...each].flatMap(unit => hex(unit)).join('')).join('')
+      const escaped = Array.from({ length: name.length }, (_, at) => escape(name.charCodeAt(at))).join('')
       for (const body of [JSON.stringify({ model: name }), `{"model":"${escaped}"}`]) {
         const reply = play.send({ body, entry: `e@${i}` })
         expect([reply.to, reply.set['x-gateway-model-name'], reply.set['x-gateway-base-model-name']]).toEqual([
@@ -378,6 +378,6 @@ describe('a gateway that is not ours', () => {
   })
 })
 
-function hex(text: string): string[] {
-  return Array.from({ length: text.length }, (_, i) => `\\u${text.charCodeAt(i).toString(16).padStart(4, '0')}`)
+function escape(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`
 }

@@ -3,7 +3,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import { ScriptedEnvoy } from '../../test/support/ext-proc-script.ts'
 import { BodyMode } from '../extproc/modes.ts'
 import { ExtProcService } from '../extproc/service.ts'
-import type { ProcessingResponse } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+import type { BodyResponse } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import type { ReleaseBy } from '../inference/endpoint-table.ts'
 import type { PoolPlan } from '../inference/pool-plan.ts'
 import { poolPlan } from '../inference/testing.ts'
@@ -79,7 +79,7 @@ export interface Reply {
   readonly removed: readonly string[]
   readonly record: Readonly<Record<string, string>>
   readonly endpoints: string | undefined
-  /** The body that goes on: '' where it passes by us. */
+  /** The body as the upstream gets it (mode `none` aside), or that of our own answer. */
   readonly body: string
   readonly error: { readonly code: string; readonly message: string } | undefined
   readonly grpcStatus: number | undefined
@@ -145,18 +145,21 @@ export class Play {
   send(request: Request): Reply {
     const envoy = this.open(request)
     const { body, chunk = 0, mode = 'look' } = request
-    const bytes = body === undefined ? undefined : Buffer.from(body)
-    if (bytes !== undefined && mode !== 'none') {
+    const bytes = Buffer.from(body ?? '')
+    const chunks: Buffer[] = []
+    if (body !== undefined && mode !== 'none') {
       const step = chunk === 0 ? Math.max(1, bytes.length) : chunk
       let at = 0
       do {
-        if (envoy.stream.ended !== undefined) break
         const end = Math.min(bytes.length, at + step)
-        sendBody(envoy, bytes.subarray(at, end), end === bytes.length)
+        const chunk = bytes.subarray(at, end)
+        chunks.push(chunk)
+        // After the end of the stream Envoy sends the rest by itself.
+        if (envoy.stream.ended === undefined) sendBody(envoy, chunk, end === bytes.length)
         at = end
       } while (at < bytes.length)
     }
-    const reply = readReply(envoy)
+    const reply = readReply(envoy, mode === 'look' ? chunks : [])
     envoy.resets()
     return reply
   }
@@ -173,13 +176,15 @@ export function sendBody(envoy: ScriptedEnvoy, bytes: string | Uint8Array, endOf
   envoy.sends({ request: { case: 'requestBody', value: { body: Buffer.from(bytes), endOfStream } } })
 }
 
-export function readReply(envoy: ScriptedEnvoy): Reply {
+/** `chunks`: those of look mode, of which only the changed ones come back. */
+export function readReply(envoy: ScriptedEnvoy, chunks: readonly Buffer[] = []): Reply {
   const messages = envoy.receives()
   const set: Record<string, string> = {}
   const removed: string[] = []
   let status: number | undefined
   let error: Reply['error']
-  let body = ''
+  const forwarded: Uint8Array[] = []
+  let body: string | undefined
   let metadata: JsonObject = {}
   for (const message of messages) {
     metadata = { ...metadata, ...message.dynamicMetadata }
@@ -195,23 +200,25 @@ export function readReply(envoy: ScriptedEnvoy): Reply {
       body = Buffer.from(response.value.body).toString()
       error = status === 200 ? undefined : (JSON.parse(body) as { error: NonNullable<Reply['error']> }).error
     }
-    body += changedBytes(response)
+    if (response.case === 'requestBody') forwarded.push(changedBytes(response.value) ?? chunks[forwarded.length]!)
   }
+  forwarded.push(...chunks.slice(forwarded.length))
   return {
     to: status ?? set[TARGET_HEADER] ?? '',
     set,
     removed,
     record: (metadata['signalbox'] ?? {}) as Record<string, string>,
     endpoints: ((metadata['envoy.lb'] ?? {}) as Record<string, string>)['x-gateway-destination-endpoint'],
-    body,
+    body: body ?? Buffer.concat(forwarded).toString(),
     error,
     grpcStatus: envoy.stream.ended?.status,
   }
 }
 
-function changedBytes(response: ProcessingResponse['response']): string {
-  if (response.case !== 'requestBody') return ''
-  const mutation = response.value.response?.bodyMutation?.mutation
-  if (mutation?.case === 'body') return Buffer.from(mutation.value).toString()
-  return mutation?.case === 'streamedResponse' ? Buffer.from(mutation.value.body).toString() : ''
+/** Undefined: the chunk stays as it was. */
+function changedBytes({ response }: BodyResponse): Uint8Array | undefined {
+  const mutation = response?.bodyMutation?.mutation
+  if (mutation?.case === 'body') return mutation.value
+  if (mutation?.case === 'clearBody') return Buffer.alloc(0)
+  return mutation?.case === 'streamedResponse' ? mutation.value.body : undefined
 }
