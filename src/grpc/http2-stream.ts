@@ -11,6 +11,9 @@ import { ANSWER_HEAD, BODY_FOLLOWS, HEADERS_ONLY, trailers, trailersOnly } from 
 import { GrpcStatus, StreamEnd } from './transport.ts'
 import type { ServerStream, StreamHandler, StreamHeaders, StreamService } from './transport.ts'
 
+/** Up to so many pending bytes, nobody is told when they are gone. */
+const UNTOLD_BYTES = 16 * 1024
+
 /** What a stream needs of its connection. */
 export interface StreamOwner {
   readonly initialWindow: number
@@ -245,8 +248,10 @@ export class GrpcStream implements ServerStream, MessageSink, Http2Events {
     }
     if (this.outbox.bytes > 0) {
       if (!http2.headersSent) http2.respond(ANSWER_HEAD, BODY_FOLLOWS)
-      if (this.handler?.drained !== undefined) this.onWritten ??= () => this.written()
-      this.outbox.writeTo(http2, this.onWritten)
+      // A callback costs a closure and a turn of the event loop, so small answers do without: see `StreamHandler.drained`.
+      const tells = this.pendingBytes > UNTOLD_BYTES && this.handler?.drained !== undefined
+      if (tells) this.onWritten ??= () => this.written()
+      this.outbox.writeTo(http2, tells ? this.onWritten : undefined)
     }
     if (this.ended) this.finish()
   }

@@ -58,7 +58,7 @@ export interface StreamHandler {
   data(part: Uint8Array, remaining: number): void
   /** After HALF_CLOSED another call with RESET or LOST may follow; after those two nothing follows. */
   closed(how: StreamEnd): void
-  /** The socket took everything that was pending. */
+  /** The socket took everything that was pending. Only told when more than 16 KiB were: less is no reason to wait. */
   drained?(): void
 }
 
