@@ -1,0 +1,89 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, expect, it } from '@jest/globals'
+import { selfSigned } from '../../src/grpc/self-signed.ts'
+import { describeOnPlanes } from '../support/envoy-suite.ts'
+import { documents, GATEWAY, parametersYaml, poolYaml, routeYaml } from '../support/pool-config.ts'
+import { type RecordingBackend, startRecordingBackend } from '../support/recording-backend.ts'
+import { jsonReply } from '../support/reply.ts'
+import { Rig } from '../support/rig.ts'
+import { makeTempFolder, type TempFolder } from '../support/temp-folder.ts'
+
+describeOnPlanes('ext_proc over TLS, towards our own fleet', plane => {
+  let backend: RecordingBackend
+  let folder: TempFolder
+  let rig: Rig | undefined
+
+  beforeAll(async () => {
+    folder = await makeTempFolder()
+    backend = await startRecordingBackend({
+      script: request => (request.path === '/metrics' ? { status: 404 } : jsonReply({ ok: true })),
+    })
+    for (const [name, names] of [
+      ['server', ['127.0.0.1']],
+      ['elsewhere', ['127.0.0.2']],
+      ['client', ['envoy']],
+      ['stranger', ['envoy']],
+    ] as const) {
+      const { cert, key } = selfSigned(names)
+      await writeFile(join(folder.path, `${name}.crt`), cert)
+      await writeFile(join(folder.path, `${name}.key`), key)
+    }
+  })
+
+  afterEach(async () => {
+    await rig?.stop()
+    rig = undefined
+  })
+
+  afterAll(async () => {
+    await backend.close()
+    await folder.remove()
+  })
+
+  const file = (name: string) => join(folder.path, name)
+  const pair = (name: string) => `${file(`${name}.crt`)},${file(`${name}.key`)}`
+
+  /** Status of a request that only ext_proc can route. */
+  async function statusWith(...args: string[]): Promise<number> {
+    rig = await Rig.start({
+      plane,
+      args,
+      config: documents(
+        GATEWAY,
+        parametersYaml(),
+        poolYaml({ addresses: [backend.address] }),
+        routeYaml({ models: { m: 'pool' } }),
+      ),
+    })
+    const response = await fetch(`${rig.url}/v1/completions`, { method: 'POST', body: '{"model":"m"}' })
+    await response.arrayBuffer()
+    return response.status
+  }
+
+  it('works with a certificate made at start, which is not verified', async () => {
+    expect(await statusWith('--tls', 'self-signed')).toBe(200)
+  })
+
+  it('works with a certificate of the authority and for the name that Envoys reach', async () => {
+    expect(await statusWith('--tls', pair('server'), '--tls-ca', file('server.crt'))).toBe(200)
+  })
+
+  it('fails closed with a certificate of another authority', async () => {
+    expect(await statusWith('--tls', pair('server'), '--tls-ca', file('stranger.crt'))).toBe(503)
+  })
+
+  it('fails closed with a certificate for another name', async () => {
+    expect(await statusWith('--tls', pair('elsewhere'), '--tls-ca', file('elsewhere.crt'))).toBe(503)
+  })
+
+  it('shows the certificate that ext_proc wants to see', async () => {
+    const mutual = ['--tls', pair('server'), '--tls-ca', file('server.crt'), '--client-ca', file('client.crt')]
+    expect(await statusWith(...mutual, '--tls-client', pair('client'))).toBe(200)
+  })
+
+  it('fails closed when it shows another one', async () => {
+    const mutual = ['--tls', pair('server'), '--client-ca', file('client.crt')]
+    expect(await statusWith(...mutual, '--tls-client', pair('stranger'))).toBe(503)
+  })
+})
