@@ -15,6 +15,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { output } from './child-programs.ts'
 import { startContender } from './contenders.ts'
+import { processCpuMicros } from './process-cpu.ts'
 import { median, medianRatio } from './statistics.ts'
 import type { Yardsticks } from './yardsticks.ts'
 
@@ -52,6 +53,7 @@ interface Setup {
 }
 
 const SSE_CHUNKS = 200
+const IDLE_MS = 3000
 
 export async function runBehindEnvoy(options: EnvoyOptions): Promise<EnvoyResult> {
   const folder = await makeTempFolder()
@@ -151,14 +153,19 @@ async function latencies(ours: Setup, none: Setup, options: EnvoyOptions, errors
 }
 
 async function chunkCost(ours: Setup, options: EnvoyOptions, errors: string[]): Promise<number> {
+  // Fewer requests a second bear more of what the server does anyway (scraping), so that is taken off first.
+  options.progress('idle')
+  const before = await processCpuMicros(ours.serverPid)
+  await delay(IDLE_MS)
+  const idleMicrosPerSecond = ((await processCpuMicros(ours.serverPid)) - before) / (IDLE_MS / 1000)
+  const net = ({ server, seconds, requests }: HttpReport) => server - (idleMicrosPerSecond * seconds) / requests
   const figures: number[] = []
   for (let round = 1; round <= options.rounds; round++) {
     options.progress(`streamed responses, round ${round} of ${options.rounds}`)
-    // The same number of requests a second in both runs, or the idle work of the server would weigh differently.
     const load = ['-body', '300', '-stream', '-c', '4', '-d', `${options.seconds}s`]
     const streamed = await httpLoad(options, ours, [...load, '-H', `x-fake-chunks: ${SSE_CHUNKS}`], errors)
     const single = await httpLoad(options, ours, [...load, '-H', 'x-fake-chunks: 1'], errors)
-    figures.push((streamed.server - single.server) / (SSE_CHUNKS - 1))
+    figures.push((net(streamed) - net(single)) / (SSE_CHUNKS - 1))
   }
   return median(figures)
 }
@@ -171,6 +178,8 @@ interface Percentiles {
 interface HttpReport {
   readonly envoy: number
   readonly server: number
+  readonly seconds: number
+  readonly requests: number
   readonly latencies: readonly Percentiles[]
 }
 
@@ -188,6 +197,8 @@ async function httpLoad(
   return {
     envoy: cpu('envoy'),
     server: cpu('server'),
+    seconds: Number(/ n=\d+ ([\d.]+)s /.exec(text)?.[1] ?? Number.NaN),
+    requests: Number(/ n=(\d+) /.exec(text)?.[1] ?? Number.NaN),
     latencies: Array.from(text.matchAll(/total p50=(\d+)us p99=(\d+)us/g), ([, p50, p99]) => ({
       p50: Number(p50),
       p99: Number(p99),

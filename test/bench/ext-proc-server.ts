@@ -36,7 +36,7 @@ function entryPlan(name: EntryName): EntryPlan {
     attach: 'gateway',
     ...ENTRIES[name],
     model: 'first',
-    prefixBytes: 16 * 1024,
+    prefixBytes: 32 * 1024,
     maxBodyBytes: 32 * 1024 * 1024,
     retryBufferBytes: 0,
     // Unknown, as for other people's gateways: the load generators take a request for more time for an error.

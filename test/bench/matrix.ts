@@ -18,6 +18,8 @@ export interface Row {
   readonly contenders: readonly ContenderName[]
   /** Options of extprocload and of our own generator. */
   readonly load: readonly string[]
+  /** Exchanges that warm up the compilers. A busy machine takes long for them, so a time would not do. */
+  readonly warmUp: number
   /** Per what the CPU is told. */
   readonly unit: 'exchange' | 'chunk'
   readonly goal?: Goal
@@ -25,7 +27,7 @@ export interface Row {
 
 const SMALL = ['-body', '300', '-c', '32']
 const LARGE = ['-body', '220000', '-c', '16']
-const FACTS = 'model first, prefix bounded(16 KiB)'
+const FACTS = 'model first, prefix bounded(32 KiB)'
 
 export const ROWS: readonly Row[] = [
   {
@@ -34,6 +36,7 @@ export const ROWS: readonly Row[] = [
     facts: FACTS,
     contenders: ['ours', 'refserver', 'grpc-js'],
     load: SMALL,
+    warmUp: 30_000,
     unit: 'exchange',
     goal: { row: 'fds-300', contender: 'refserver', ratio: 1 },
   },
@@ -43,6 +46,7 @@ export const ROWS: readonly Row[] = [
     facts: FACTS,
     contenders: ['ours-request-only', 'refserver', 'grpc-js'],
     load: [...SMALL, '-resp', 'none'],
+    warmUp: 30_000,
     unit: 'exchange',
   },
   {
@@ -51,6 +55,7 @@ export const ROWS: readonly Row[] = [
     facts: FACTS,
     contenders: ['ours', 'refserver-parse', 'grpc-js'],
     load: LARGE,
+    warmUp: 3000,
     unit: 'exchange',
     goal: { row: 'fds-220k', contender: 'refserver-parse', ratio: 0.8 },
   },
@@ -60,6 +65,7 @@ export const ROWS: readonly Row[] = [
     facts: FACTS,
     contenders: ['ours-look'],
     load: [...LARGE, '-req', 'look', '-resp', 'none'],
+    warmUp: 3000,
     unit: 'exchange',
     goal: { row: 'fds-220k', contender: 'ours', ratio: 0.2 },
   },
@@ -69,6 +75,7 @@ export const ROWS: readonly Row[] = [
     facts: FACTS,
     contenders: ['ours-look'],
     load: [...LARGE, '-req', 'look', '-resp', 'none', '-model-last'],
+    warmUp: 3000,
     unit: 'exchange',
     goal: { row: 'fds-220k', contender: 'ours', ratio: 0.5 },
   },
@@ -78,6 +85,7 @@ export const ROWS: readonly Row[] = [
     facts: FACTS,
     contenders: ['ours-look'],
     load: [...SMALL, '-req', 'look', '-resp', 'none'],
+    warmUp: 30_000,
     unit: 'exchange',
   },
   {
@@ -86,6 +94,7 @@ export const ROWS: readonly Row[] = [
     facts: 'none read',
     contenders: ['ours', 'refserver', 'grpc-js'],
     load: ['-body', '300', '-c', '16', '-stream', '-resp-chunks', '200'],
+    warmUp: 100,
     unit: 'chunk',
   },
 ]

@@ -12,6 +12,8 @@ export interface RowReport {
   readonly unit: Row['unit']
   /** Medians, µs of server CPU per unit. */
   readonly micros: Readonly<Partial<Record<ContenderName, number>>>
+  /** All figures, in the order of the rounds. */
+  readonly rounds: Readonly<Partial<Record<ContenderName, readonly number[]>>>
   /** Ours over refserver (or refserver -parse) in this row. */
   readonly toReference: number | undefined
   readonly goal: GoalReport | undefined
@@ -35,9 +37,12 @@ export function reportRows(rows: readonly Row[], samples: Samples): RowReport[] 
   return rows.map(row => {
     const of = (contender: ContenderName, id = row.id) => samples.get(sampleKey(id, contender))
     const micros: Partial<Record<ContenderName, number>> = {}
+    const rounds: Partial<Record<ContenderName, readonly number[]>> = {}
     for (const contender of row.contenders) {
       const figures = of(contender)
-      if (figures !== undefined) micros[contender] = median(figures)
+      if (figures === undefined) continue
+      micros[contender] = median(figures)
+      rounds[contender] = figures
     }
     const ours = of(row.contenders[0]!)
     const reference = row.contenders.find(name => name.startsWith('refserver'))
@@ -51,7 +56,7 @@ export function reportRows(rows: readonly Row[], samples: Samples): RowReport[] 
     }
     const toReference =
       ours === undefined || referenceFigures === undefined ? undefined : medianRatio(ours, referenceFigures)
-    return { id: row.id, title: row.title, facts: row.facts, unit: row.unit, micros, toReference, goal }
+    return { id: row.id, title: row.title, facts: row.facts, unit: row.unit, micros, rounds, toReference, goal }
   })
 }
 

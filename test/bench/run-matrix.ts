@@ -78,7 +78,8 @@ async function measure(
   const ours = contender.name.startsWith('ours')
   const checks = ours ? OUR_CHECKS : OTHERS_CHECKS
   const options = ['-addr', contender.address, '-pids', `server=${contender.pid}`, '-json', '-distinct', '64']
-  options.push('-d', `${checking ? Math.max(1, seconds / 3) : seconds}s`, '-warm', row.unit === 'chunk' ? '16' : '100')
+  if (checking) options.push('-n', String(Math.ceil(row.warmUp * Math.min(1, seconds / 2))), '-warm', '1')
+  else options.push('-d', `${seconds}s`, '-warm', row.unit === 'chunk' ? '16' : '100')
   options.push(...row.load, ...(checking ? checks : []))
   const text =
     yardsticks === undefined
