@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { spliceChunk, spliceDelta } from '../body/splice.ts'
+import { spliceChunk } from '../body/splice.ts'
 import { GrpcStatus } from '../grpc/transport.ts'
 import type { IncomingMessage } from './decode-request.ts'
 import { Refusal, Verdict } from './decider.ts'
@@ -9,17 +9,16 @@ import {
   writeChangedChunk,
   writeEmptyBody,
   writeEmptyHeaders,
-  writeImmediate,
   writeModeOverride,
   writeRequestHeaders,
-  writeStreamedImmediateBody,
-  writeStreamedImmediateHeaders,
   writeTrailers,
 } from './encode-response.ts'
+import { editedChunks, editedHeld, lastReplacementEnd, newContentLength, spliceAfter } from './edits.ts'
 import { type Exchange, RequestState } from './exchange.ts'
 import { headerName } from './header-view.ts'
+import { immediate, refuse } from './immediate.ts'
 import { BodyMode, HeaderMode } from './modes.ts'
-import { echo, fail, finish, flush } from './output.ts'
+import { echo, fail, finish } from './output.ts'
 
 /**
  * The request direction of an exchange. Order of answers: headers, then bodies, then trailers; nothing after the end of the
@@ -27,8 +26,6 @@ import { echo, fail, finish, flush } from './output.ts'
  */
 
 const CONTENT_LENGTH = headerName('content-length')
-/** An immediate body above this is streamed where the protocol lets it. */
-const MAX_IMMEDIATE_BYTES = 64 * 1024
 
 export function requestHeaders(x: Exchange, m: IncomingMessage): void {
   if (x.requestState !== RequestState.START) return fail(x, GrpcStatus.INVALID_ARGUMENT, 'second request_headers')
@@ -251,12 +248,6 @@ function openBody(x: Exchange, bytes: Buffer, start: number, end: number, offset
   if (x.requestEnded) x.requestState = RequestState.ENDED
 }
 
-/** The piece edited, or undefined when no replacement touches it. */
-function spliceAfter(x: Exchange, bytes: Buffer, start: number, end: number, offset: number): Uint8Array | undefined {
-  if (offset >= lastReplacementEnd(x)) return undefined
-  return spliceChunk(bytes.subarray(start, end), offset, x.decision.replacements)
-}
-
 /**
  * Look mode after the decision: every complete chunk is answered, empty unless it changes, until nothing more of the request is
  * needed. Then, if the response is not followed either, an OK close: Envoy sends the rest by itself.
@@ -281,80 +272,6 @@ function answerLook(x: Exchange): void {
   x.dropHeld()
   for (; x.unanswered > 0; x.unanswered--) writeEmptyBody(out, Direction.REQUEST)
   if (x.requestEnded) x.requestState = RequestState.ENDED
-}
-
-/** Takes the complete look-mode messages out of the held bytes: edited bytes for those that change, undefined for the others. */
-function editedChunks(x: Exchange): (Uint8Array | undefined)[] {
-  const chunks: (Uint8Array | undefined)[] = []
-  const { replacements } = x.decision
-  const whole = x.held.length === 1 ? x.held[0]! : Buffer.concat(x.held)
-  let at = 0
-  for (const messageEnd of x.messageEnds) {
-    const size = messageEnd - x.heldOffset
-    const chunk = whole.subarray(at, at + size)
-    const edited = spliceChunk(chunk, x.heldOffset, replacements)
-    chunks.push(edited === chunk ? undefined : edited)
-    at += size
-    x.heldOffset = messageEnd
-  }
-  x.messageEnds.length = 0
-  x.context.budget.give(at)
-  x.heldBytes -= at
-  x.held.length = 0
-  if (at < whole.length) x.held.push(whole.subarray(at))
-  return chunks
-}
-
-function editedHeld(x: Exchange): Buffer {
-  const { replacements } = x.decision
-  const whole = x.held.length === 1 ? x.held[0]! : Buffer.concat(x.held)
-  const edited = spliceChunk(whole, 0, replacements)
-  return Buffer.isBuffer(edited) ? edited : Buffer.from(edited)
-}
-
-function lastReplacementEnd(x: Exchange): number {
-  const { replacements } = x.decision
-  return replacements.length === 0 ? -1 : replacements[replacements.length - 1]!.end
-}
-
-/**
- * What the header answer says of content-length: −1 nothing, −2 remove it. A changed body gets the exact new length; after a
- * mode override Envoy would keep the old one unchecked and ignore ours, which smuggles bytes (envoy-1.40-measured.md G): removed.
- */
-function newContentLength(x: Exchange): number {
-  if (x.decision.replacements.length === 0) return -1
-  const delta = spliceDelta(x.decision.replacements)
-  if (x.modeOverridden) return -2
-  if (delta === 0 || x.contentLength < 0) return -1
-  return x.contentLength + delta
-}
-
-export function refuse(x: Exchange, refusal: Refusal): void {
-  x.decision.clear()
-  x.decider.refuse(x, refusal)
-  immediate(x)
-}
-
-/** An answer of our own. It is final: the stream ends with it. */
-function immediate(x: Exchange): void {
-  const { decision, context } = x
-  const { out } = context
-  const body = decision.immediateBody
-  x.dropHeld()
-  const mayStream =
-    !x.headersAnswered && (x.requestMode === BodyMode.NONE || x.requestMode === BodyMode.FULL_DUPLEX_STREAMED)
-  if (body !== undefined && body.length > MAX_IMMEDIATE_BYTES && mayStream) {
-    writeStreamedImmediateHeaders(out, decision)
-    for (let at = 0; at < body.length; at += context.maxChunkBytes) {
-      const end = Math.min(body.length, at + context.maxChunkBytes)
-      writeStreamedImmediateBody(out, body, at, end, end === body.length)
-    }
-  } else {
-    writeImmediate(out, decision)
-  }
-  x.requestState = RequestState.ENDED
-  flush(x)
-  finish(x)
 }
 
 const EMPTY = Buffer.alloc(0)

@@ -4,9 +4,10 @@ import type { IncomingMessage } from './decode-request.ts'
 import { Refusal } from './decider.ts'
 import { Direction, writeEmptyBody, writeEmptyHeaders, writeOverrideTimeout, writeTrailers } from './encode-response.ts'
 import { type Exchange, RequestState } from './exchange.ts'
+import { refuse } from './immediate.ts'
 import { BodyMode, RequestKind } from './modes.ts'
 import { echo, fail, finish, flush } from './output.ts'
-import { commit, readsInParts, refuse, requestBody, requestHeaders, requestTrailers } from './request-side.ts'
+import { commit, readsInParts, requestBody, requestHeaders, requestTrailers } from './request-side.ts'
 
 /**
  * Envoy's protocol as a state machine: each function takes one event of a stream and writes what follows from it. Deterministic,
