@@ -25,8 +25,19 @@ export function createLog(
 }
 
 const SECRETS = [
-  ...['authorization', 'Authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'x-api-key', 'api-key'],
-  ...['apiKey', 'key', 'password', 'private_key', 'privateKey', 'secret', 'tls', 'token'],
-]
-  .map(name => (/^\w+$/.test(name) ? name : `["${name}"]`))
-  .flatMap(name => (name.startsWith('[') ? [name, `*${name}`, `*.*${name}`] : [name, `*.${name}`, `*.*.${name}`]))
+  'authorization',
+  'Authorization',
+  'cookie',
+  'apiKey',
+  'key',
+  'password',
+  'private_key',
+  'privateKey',
+  'secret',
+  'tls',
+  'token',
+  '["proxy-authorization"]',
+  '["set-cookie"]',
+  '["x-api-key"]',
+  '["api-key"]',
+].flatMap(name => (name.startsWith('[') ? [name, `*${name}`, `*.*${name}`] : [name, `*.${name}`, `*.*.${name}`]))

@@ -1,0 +1,278 @@
+import { spawn } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { parse } from 'yaml'
+import { documents, GATEWAY, poolYaml, routeYaml } from '../../test/support/pool-config.ts'
+import { makeTempFolder, type TempFolder } from '../../test/support/temp-folder.ts'
+import { selfSigned } from '../grpc/self-signed.ts'
+import { bootstrapCommand } from './bootstrap.ts'
+import { type Command, UsageError } from './command.ts'
+import { compileCommand } from './compile.ts'
+import { demoCommand } from './demo/demo-command.ts'
+import { envoyCommand } from './envoy/envoy-command.ts'
+import { serveCommand } from './serve/serve-command.ts'
+import { simCommand } from './sim.ts'
+import { validateCommand } from './validate.ts'
+
+const PROGRAM = join(import.meta.dirname, '..', '..', 'bin', 'signalbox')
+
+interface Outcome {
+  readonly status: number | null
+  readonly out: string
+  readonly err: string
+}
+
+/** Runs `bin/signalbox` to its end. */
+async function spawned(...args: string[]): Promise<Outcome> {
+  const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 })
+  let [out, err] = ['', '']
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
+  return await new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', status => resolve({ status, out, err }))
+  })
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  serve: serveCommand,
+  demo: demoCommand,
+  sim: simCommand,
+  validate: validateCommand,
+  compile: compileCommand,
+  bootstrap: bootstrapCommand,
+  envoy: envoyCommand,
+}
+
+/** The same in this process, which is ten times faster. A usage error is the status that `main` makes of it. */
+async function run(name: string, ...args: string[]): Promise<Outcome> {
+  let [out, err] = ['', '']
+  const sink = (take: (text: string) => void) =>
+    new Writable({
+      write: (chunk: Buffer, _encoding, done) => {
+        take(chunk.toString())
+        done()
+      },
+    })
+  const io = { stdout: sink(text => (out += text)), stderr: sink(text => (err += text)), signal: AbortSignal.abort() }
+  try {
+    return { status: await COMMANDS[name]!.run(args, io), out, err }
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    return { status: 2, out, err: error.message }
+  }
+}
+
+let folder: TempFolder
+/** A good configuration, and one with errors in three documents. */
+let good: string
+let bad: string
+
+beforeAll(async () => {
+  folder = await makeTempFolder()
+  good = join(folder.path, 'good.yaml')
+  bad = join(folder.path, 'bad.yaml')
+  const config = documents(
+    GATEWAY.replace('@PORT@', '8080'),
+    poolYaml({ addresses: ['10.0.0.1:8000'] }),
+    routeYaml({ models: { m: 'pool' } }),
+  )
+  await writeFile(good, config)
+  await writeFile(
+    bad,
+    `apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: gateway }
+spec:
+  gatewayClassName: signalbox
+  listeners: [{ name: http, port: 123456, protocol: HTTP }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoutes
+metadata: { name: route }
+---
+apiVersion: signalbox.dev/v1alpha1
+kind: SignalboxBackend
+metadata: { name: backend }
+spec:
+  endpoints: [{ adress: 10.0.0.1, port: 80 }]
+`,
+  )
+})
+
+afterAll(() => folder.remove())
+
+describe('the program', () => {
+  it('names every command, and says what is wrong', async () => {
+    const [help, nothing, unknown, inherited, usage, refused] = await Promise.all([
+      spawned('--help'),
+      spawned(),
+      spawned('nope'),
+      spawned('constructor'),
+      spawned('serve', '--config', 'x', '--ext-proc', 'nonsense'),
+      spawned(
+        'serve',
+        '--config',
+        bad,
+        '--log-level',
+        'silent',
+        '--ext-proc',
+        '127.0.0.1:0',
+        '--xds',
+        'off',
+        '--admin',
+        'off',
+      ),
+    ])
+    for (const command of Object.keys(COMMANDS)) expect(help.out).toMatch(new RegExp(`^ {2}${command} +\\S`, 'm'))
+    expect([help.status, nothing.status, nothing.out, nothing.err]).toEqual([0, 2, '', help.out])
+    expect(unknown).toEqual({
+      status: 2,
+      out: '',
+      err: "signalbox: there is no command 'nope'; see 'signalbox --help'\n",
+    })
+    expect(inherited.status).toBe(2)
+    expect(usage).toEqual({ status: 2, out: '', err: "signalbox: --ext-proc: 'nonsense' is not host:port\n" })
+    expect([refused.status, refused.out]).toEqual([1, ''])
+    for (const line of [6, 9, 16]) expect(refused.err).toContain(`${bad}:${line}:`)
+  })
+
+  it('has help for each command', async () => {
+    const helps = await Promise.all(Object.keys(COMMANDS).map(name => spawned(name, '--help')))
+    for (const [i, name] of Object.keys(COMMANDS).entries()) {
+      expect(helps[i]).toEqual({ status: 0, out: COMMANDS[name]!.help, err: '' })
+      expect(helps[i]!.out).toContain(`Usage: signalbox ${name}`)
+    }
+  })
+})
+
+describe('wrong usage', () => {
+  it.each([
+    [['serve'], '--config is missing'],
+    [['serve', '--config', 'x', 'y'], "'y'"],
+    [['validate'], 'name files'],
+    [['compile'], 'name files'],
+    [['compile', '--ext-proc', 'nonsense', 'x'], "--ext-proc: 'nonsense'"],
+    [['compile', '--part', 'constructor', 'x'], "--part: 'constructor'"],
+    [['bootstrap', '--xds', 'nonsense'], "--xds: 'nonsense'"],
+    [['bootstrap', '--admin', '1.2.3.4:0'], "--admin: '1.2.3.4:0'"],
+    [['bootstrap', '--node', ''], '--node'],
+    [['envoy', '--version', '0.1'], '--version is one of'],
+    [['sim', '--nope'], '--nope'],
+    [['demo', '--nope'], '--nope'],
+  ])('%j is exit status 2 and says why', async ([name, ...args], message) => {
+    const { status, out, err } = await run(name!, ...args)
+    expect([status, out]).toEqual([2, ''])
+    expect(err).toContain(message)
+  })
+})
+
+describe('validate', () => {
+  it('says that a good configuration is one', async () => {
+    const { status, out } = await run('validate', good)
+    expect(status).toBe(0)
+    expect(out).toMatch(/^4 objects, 0 errors, \d warnings\n$/)
+  })
+
+  it('tells all errors with file, line and path', async () => {
+    const { status, out } = await run('validate', bad, good)
+    expect(status).toBe(1)
+    expect(out).toContain(`${bad}:6:`)
+    expect(out).toContain(`${bad}:9:`)
+    expect(out).toContain(`${bad}:16:`)
+    expect(out).toContain('spec.listeners[0].port')
+    expect(out).toMatch(/did you mean "?HTTPRoute"?/)
+    expect(out).toMatch(/did you mean "?address"?/)
+  })
+
+  it('tells what is missing', async () => {
+    const { status, out } = await run('validate', join(folder.path, 'missing.yaml'))
+    expect(status).toBe(1)
+    expect(out).toContain('missing.yaml: error: no such file or folder')
+  })
+})
+
+describe('compile', () => {
+  it('prints what Envoy gets, the plan and the statuses, or one of them', async () => {
+    const { status, out } = await run('compile', '--ext-proc', '[::1]:9', good)
+    expect(status).toBe(0)
+    const whole = parse(out) as Record<string, unknown>
+    expect(Object.keys(whole)).toEqual(['envoy', 'plan', 'statuses'])
+    expect(out).toContain('address: ::1')
+    const part = parse((await run('compile', '--part', 'plan', good)).out) as { pools: { name: string }[] }
+    expect(part.pools.map(({ name }) => name)).toEqual(['default/pool'])
+  })
+
+  it('prints errors instead of half a result', async () => {
+    const { status, out, err } = await run('compile', bad)
+    expect([status, out]).toEqual([1, ''])
+    expect(err).toContain(`${bad}:6:`)
+  })
+})
+
+it('bootstrap prints what it was told', async () => {
+  const { status, out } = await run(
+    'bootstrap',
+    '--xds',
+    'signalbox.example:18000',
+    '--node',
+    'n',
+    '--admin',
+    '[::1]:9901',
+  )
+  expect(status).toBe(0)
+  expect(JSON.parse(out)).toMatchObject({
+    node: { id: 'n', cluster: 'signalbox' },
+    admin: { address: { socketAddress: { address: '::1', portValue: 9901 } } },
+    staticResources: { clusters: [{ type: 'STRICT_DNS' }] },
+  })
+})
+
+describe('serve refuses to start', () => {
+  const FREE = ['--ext-proc', '127.0.0.1:0', '--xds', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--log-level', 'silent']
+  let taken: Server
+  let port: number
+
+  beforeAll(async () => {
+    taken = createServer()
+    await new Promise<void>(resolve => taken.listen(0, '127.0.0.1', resolve))
+    port = (taken.address() as { port: number }).port
+  })
+
+  afterAll(async () => {
+    await new Promise(resolve => taken.close(resolve))
+  })
+
+  async function refused(...args: string[]): Promise<string> {
+    const { status, out, err } = await run('serve', ...FREE, ...args)
+    expect([status, out]).toEqual([1, ''])
+    expect(err).not.toContain('    at ')
+    return err
+  }
+
+  it('with a pool that nobody wrote', async () => {
+    expect(await refused('--config', good, '--pool', 'default/nope')).toContain('default/nope')
+  })
+
+  it.each(['--ext-proc', '--xds', '--admin'])('with a port in use: %s', async option => {
+    const err = await refused('--config', good, option, `127.0.0.1:${port}`)
+    expect(err).toContain(`signalbox: ${option}: `)
+    expect(err).toContain('EADDRINUSE')
+  })
+
+  it('with files that are not what they should be', async () => {
+    const { cert } = selfSigned(['localhost'])
+    const other = selfSigned(['localhost'])
+    const path = (name: string) => join(folder.path, name)
+    await writeFile(path('cert.pem'), cert)
+    await writeFile(path('other.pem'), other.key)
+    expect(await refused('--config', good, '--descriptors', good)).toContain('--descriptors: ')
+    expect(await refused('--config', good, '--tls', `${good},${good}`)).toContain('--tls')
+    expect(await refused('--config', good, '--tls', `${path('cert.pem')},${path('other.pem')}`)).toContain('--tls')
+    expect(await refused('--config', good, '--tls', `${path('none')},${path('none')}`)).toContain('ENOENT')
+    expect(await refused('--config', good, '--tls', 'a,b', '--tls-ca', good)).toContain('--tls-ca: ')
+  })
+})

@@ -1,0 +1,164 @@
+import { describe, expect, it } from '@jest/globals'
+import { UsageError } from '../command.ts'
+import { parseHost, parseListen, parseReachable } from '../options.ts'
+import { parseServeOptions, reachableAt, SERVE_HELP } from './options.ts'
+
+const parse = (...args: string[]) => parseServeOptions(['--config', 'c', ...args])
+
+describe('parseListen', () => {
+  it.each([
+    ['127.0.0.1:80', '127.0.0.1', 80],
+    ['[::1]:0', '::1', 0],
+    ['localhost:65535', 'localhost', 65_535],
+    [':80', '127.0.0.1', 80],
+    ['80', '127.0.0.1', 80],
+  ])('%s', (text, host, port) => {
+    expect(parseListen(text, '--x')).toEqual({ host, port })
+  })
+
+  it.each([
+    '',
+    'x',
+    'x:',
+    'x:65536',
+    'x:-1',
+    'x:1.5',
+    '::1:80',
+    '[x]:80',
+    '[::1]',
+    'a b:80',
+    '999.1.1.1:80',
+    'http://x:80',
+    'x/:80',
+  ])('refuses %j', text => expect(() => parseListen(text, '--x')).toThrow(UsageError))
+})
+
+it('parseReachable needs a host and a port', () => {
+  for (const text of ['10.0.0.1:80', '[fd00::1]:80', 'signalbox.example:80'])
+    expect(parseReachable(text, '--x')).toBe(text)
+  for (const text of ['80', ':80', 'x:0', 'x']) expect(() => parseReachable(text, '--x')).toThrow(UsageError)
+})
+
+it('parseHost takes no port', () => {
+  expect(['10.0.0.1', '[::1]', '::1', 'a.b'].map(text => parseHost(text, '--x'))).toEqual([
+    '10.0.0.1',
+    '::1',
+    '::1',
+    'a.b',
+  ])
+  for (const text of ['', 'x:80', '[x]', 'a b', '[10.0.0.1]']) expect(() => parseHost(text, '--x')).toThrow(UsageError)
+})
+
+describe('the options of serve', () => {
+  it('are all in the help, with their defaults', () => {
+    const named = [...SERVE_HELP.matchAll(/^ {2}--([a-z-]+)/gm)].map(match => match[1]!)
+    for (const name of named) {
+      // A known option without its value says so; an unknown one is called unknown.
+      expect(() => parse('--no-such-option')).toThrow(/Unknown option/)
+      try {
+        parse(`--${name}`)
+      } catch (error) {
+        expect(String(error)).not.toContain('Unknown option')
+      }
+    }
+    expect(named).toHaveLength(18)
+    expect(parse()).toEqual({
+      config: ['c'],
+      extProc: { host: '127.0.0.1', port: 9002 },
+      xds: { host: '127.0.0.1', port: 18_000 },
+      admin: { host: '127.0.0.1', port: 9090 },
+      advertise: undefined,
+      tls: 'off',
+      clientCaFile: undefined,
+      tlsCaFile: undefined,
+      tlsClient: undefined,
+      pool: undefined,
+      modeOverride: 'none',
+      maxHeldBytes: 536_870_912,
+      maxConnectionAgeMs: undefined,
+      drainMs: 20_000,
+      accessLogService: true,
+      descriptors: undefined,
+      embedded: false,
+      logLevel: 'info',
+    })
+  })
+
+  it('are read', () => {
+    const addresses = parse(
+      '--config',
+      'd',
+      '--ext-proc',
+      'unix:/run/x.sock',
+      '--xds',
+      'off',
+      '--admin',
+      'off',
+      '--pool',
+      'a/b',
+    )
+    expect(addresses).toMatchObject({
+      config: ['c', 'd'],
+      extProc: { path: '/run/x.sock' },
+      xds: undefined,
+      admin: undefined,
+      pool: 'a/b',
+    })
+    const numbers = parse(
+      '--max-held-bytes',
+      '1',
+      '--max-connection-age',
+      '300',
+      '--drain',
+      '0',
+      '--access-log-service',
+      'off',
+    )
+    expect(numbers).toMatchObject({ maxHeldBytes: 1, maxConnectionAgeMs: 300_000, drainMs: 0, accessLogService: false })
+    const tls = parse('--tls', 'c,k', '--client-ca', 'ca', '--tls-ca', 'own', '--tls-client', 'x,y')
+    expect(tls).toMatchObject({
+      tls: { certFile: 'c', keyFile: 'k' },
+      clientCaFile: 'ca',
+      tlsCaFile: 'own',
+      tlsClient: { certFile: 'x', keyFile: 'y' },
+    })
+  })
+
+  it.each([
+    [['--ext-proc', 'nonsense'], '--ext-proc'],
+    [['--ext-proc', 'unix:relative'], 'absolute path'],
+    [['--ext-proc', `unix:/${'x'.repeat(107)}`], '107 bytes'],
+    [['--xds', 'on'], '--xds'],
+    [['--admin', 'x:y'], '--admin'],
+    [['--advertise', 'host:1'], '--advertise'],
+    [['--advertise', 'host', '--xds', 'off'], '--advertise'],
+    [['--tls', 'on'], '--tls'],
+    [['--tls', 'a,b,c'], '--tls'],
+    [['--client-ca', 'ca'], '--client-ca needs --tls'],
+    [['--client-ca', 'ca', '--tls', 'self-signed'], '--client-ca needs --tls-client'],
+    [['--tls-client', 'a,b', '--tls', 'self-signed'], '--tls-client needs --client-ca'],
+    [['--tls-client', 'a'], '--tls-client'],
+    [['--tls-ca', 'ca', '--tls', 'self-signed'], '--tls-ca needs --tls CERTFILE'],
+    [['--tls-ca', 'ca', '--tls', 'a,b', '--xds', 'off'], 'not with --xds off'],
+    [['--pool', 'name'], '--pool'],
+    [['--mode-override', 'streamed'], '--mode-override'],
+    [['--mode-override', 'buffered'], '--mode-override needs --pool'],
+    [['--max-held-bytes', '0'], '--max-held-bytes'],
+    [['--max-held-bytes', '1e9'], '--max-held-bytes'],
+    [['--max-connection-age', '-1'], '--max-connection-age'],
+    [['--drain', ''], '--drain'],
+    [['--drain', '99999999999999999999'], '--drain'],
+    [['--access-log-service', 'yes'], '--access-log-service'],
+    [['--log-level', 'loud'], '--log-level'],
+    [['more'], 'more'],
+  ])('%j is refused', (args, message) => {
+    expect(() => parse(...args)).toThrow(UsageError)
+    expect(() => parse(...args)).toThrow(message)
+  })
+
+  it('say how Envoys reach us', () => {
+    expect(reachableAt(parse(), '0.0.0.0', 1)).toBe('127.0.0.1:1')
+    expect(reachableAt(parse(), '10.0.0.1', 1)).toBe('10.0.0.1:1')
+    expect(reachableAt(parse('--advertise', '[fd00::1]'), '::', 1)).toBe('[fd00::1]:1')
+  })
+})

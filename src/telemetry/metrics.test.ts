@@ -1,0 +1,23 @@
+import { expect, it } from '@jest/globals'
+import { Metrics } from './metrics.ts'
+
+it('reads its families for each page; labels that have gone leave it', async () => {
+  const metrics = new Metrics()
+  const counts = new Map([['a', 1]])
+  let open = 2.5
+  metrics.counter('x_total', 'Counts', ['name'], () => [...counts].map(([name, value]) => ({ labels: [name], value })))
+  metrics.gauge('x_open', 'Open', [], () => [{ labels: [], value: open }])
+  expect(metrics.contentType).toMatch(/^text\/plain/)
+  const first = await metrics.page()
+  expect(first).toContain('# HELP x_total Counts\n# TYPE x_total counter\nx_total{name="a"} 1\n')
+  expect(first).toContain('# TYPE x_open gauge\nx_open 2.5\n')
+  expect(first).toContain('process_cpu_seconds_total')
+  counts.delete('a')
+  counts.set('b "quoted"\n', 7)
+  open = 0
+  const [second, third] = await Promise.all([metrics.page(), metrics.page()])
+  expect(second).toContain('x_total{name="b \\"quoted\\"\\n"} 7\n')
+  expect(second).not.toContain('name="a"')
+  expect(second).toContain('x_open 0\n')
+  expect(third).toContain('x_total{name="b \\"quoted\\"\\n"} 7\n')
+})
