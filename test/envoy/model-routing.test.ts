@@ -159,7 +159,8 @@ describeOnPlanes('routing by model', plane => {
     rig = await Rig.start({ plane, config: configuration(servers, secondPort) })
     await waitFor('the second gateway', async () => (await fetch(`http://127.0.0.1:${secondPort}/up`)).status === 404)
   })
-  beforeEach(() => {
+  beforeEach(async () => {
+    await rig.decides('/v1/x')
     for (const server of servers.values()) server.forget()
   })
   afterAll(async () => {

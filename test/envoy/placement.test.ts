@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { Simulator } from '../../src/sim/simulator.ts'
 import { describeOnPlanes } from '../support/envoy-suite.ts'
 import { AbortedByTest, type ClientResponse, sendHttp1, sendHttp2 } from '../support/http-client.ts'
@@ -11,6 +11,9 @@ import { waitFor } from '../support/wait-for.ts'
 /** The pool of four replicas, as the admin port calls it. */
 const CHAT = 'default/chat'
 const ADAPTERS = ['sql', 'poem', 'law']
+
+/** Seven servers and their clients share this process: on a starved machine hundreds of requests take long. */
+jest.setTimeout(120_000)
 
 let texts = 0
 /** A text of about `words` words that no other one begins like. */
@@ -67,6 +70,7 @@ describeOnPlanes('placement', plane => {
       [...chat, ...other].map(simulator => ({ address: addressOf(simulator) })),
     )
   })
+  beforeEach(() => rig.decides('/v1/completions'))
   afterEach(async () => {
     await Promise.all(occupations.splice(0).map(occupation => occupation.end()))
   })

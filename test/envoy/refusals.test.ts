@@ -102,7 +102,8 @@ describeOnPlanes('what must not reach an upstream', plane => {
     await rig?.stop()
     await Promise.all([m?.close(), n?.close(), full?.close()])
   })
-  beforeEach(() => {
+  beforeEach(async () => {
+    await rig.decides('/any/x')
     for (const server of [m, n, full]) {
       server.script()
       server.forget()

@@ -123,6 +123,18 @@ export class Rig {
     await waitFor('the gateway', probe, { timeoutMs: 15_000 })
   }
 
+  /**
+   * Resolves when the data plane gets decisions: on a starved machine Envoy's health checks of us may fail for a moment.
+   * @param path of a route that reads JSON
+   */
+  async decides(path: string): Promise<void> {
+    await waitFor('decisions', async () => {
+      const response = await fetch(this.url + path, { method: 'POST', body: '{]' })
+      await response.arrayBuffer()
+      return response.status === 400
+    })
+  }
+
   /** Entries of the access log so far; the configuration must have `accessLog: {type: file, path: @FOLDER@/access.log}`. */
   async accessLog(): Promise<Record<string, unknown>[]> {
     const path = join(this.#folder.path, 'access.log')
