@@ -32,13 +32,13 @@ describeOnEnvoy('what failures cost', envoy => {
         return jsonReply({ ok: true })
       },
     })
-  const openExchanges = async () => (await rig.serve.metrics()).get('signalbox_ext_proc_undecided_exchanges')!
+  const openExchanges = async () => (await rig.serve.metrics()).get('signalbox_ext_proc_open_exchanges')!
   /** Resolves when Signalbox has `count` requests under way. */
   const underWay = (count: number) => waitFor(`${count} open exchanges`, async () => (await openExchanges()) === count)
   const nothingIsLeft = () =>
     waitFor('nothing to be left', async () => {
       const metrics = await rig.serve.metrics()
-      const names = ['undecided_exchanges', 'held_bytes', 'open_streams'].map(name => `signalbox_ext_proc_${name}`)
+      const names = ['open_exchanges', 'held_bytes', 'open_streams'].map(name => `signalbox_ext_proc_${name}`)
       const open = names.map(name => [name, metrics.get(name)])
       if (open.some(([, value]) => value !== 0)) throw new Error(JSON.stringify(open))
       return true

@@ -97,11 +97,14 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
 
     const left = async () => {
       const metrics = await rig.serve.metrics()
-      const sum = (name: string) =>
-        [...metrics].reduce((total, [sample, value]) => total + (sample.startsWith(`signalbox_${name}`) ? value : 0), 0)
+      const sum = (name: string) => {
+        const samples = [...metrics].filter(([sample]) => sample.startsWith(`signalbox_${name}`))
+        if (samples.length === 0) throw new Error(`there is no metric signalbox_${name}`)
+        return samples.reduce((total, [, value]) => total + value, 0)
+      }
       return {
         inFlight: sum('endpoint_in_flight'),
-        openExchanges: sum('ext_proc_undecided_exchanges'),
+        openExchanges: sum('ext_proc_open_exchanges'),
         openStreams: sum('ext_proc_open_streams'),
         heldBytes: sum('ext_proc_held_bytes'),
       }
