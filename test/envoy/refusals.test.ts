@@ -347,9 +347,9 @@ describeOnPlanes('what must not reach an upstream', plane => {
         reason: 'only-endpoint',
         status: 200,
       },
-      { path, reason: 'model_not_found', status: 404, details: expect.stringContaining('signalbox_model_not_found') },
+      { path, model: 'other', reason: 'model_not_found', status: 404, details: expect.stringContaining('signalbox_model_not_found') },
       { path, reason: 'invalid_json', status: 400 },
-      { pool: 'default/gone', reason: 'no_endpoints', status: 503 },
+      { model: 'm', pool: 'default/gone', reason: 'no_endpoints', status: 503 },
       { pool: 'default/full', reason: 'saturated', status: 429 },
     ])
     for (const entry of entries.slice(1)) expect(entry['upstream']).toBeUndefined()

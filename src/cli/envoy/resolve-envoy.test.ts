@@ -101,10 +101,10 @@ describe('SIGNALBOX_ENVOY', () => {
 describe('PATH', () => {
   it('gives the first Envoy that is new enough', async () => {
     await program('a/envoy', '#!/bin/sh\nexit 1\n')
-    await program('b/envoy', envoyScript('1.30.1'))
-    const path = await program('c/envoy', envoyScript('1.37.0'))
+    await program('b/envoy', envoyScript('1.37.3'))
+    const path = await program('c/envoy', envoyScript('1.38.0'))
     const PATH = ['a', 'b', '', 'c'].map(name => (name === '' ? '' : join(temp.path, name))).join(':')
-    expect(await resolveEnvoy(options({ env: { PATH } }))).toEqual({ path, version: '1.37.0', source: 'PATH' })
+    expect(await resolveEnvoy(options({ env: { PATH } }))).toEqual({ path, version: '1.38.0', source: 'PATH' })
   })
 })
 

@@ -38,9 +38,7 @@ export function describeMetrics(
   )
   metrics.counter('signalbox_ext_proc_streams_total', 'ext_proc streams', [], () => one(service.streams))
   metrics.gauge('signalbox_ext_proc_open_streams', 'ext_proc streams that are open', [], () => one(transport.streams))
-  metrics.gauge('signalbox_ext_proc_open_exchanges', 'Exchanges that are open', [], () =>
-    one(service.openExchanges),
-  )
+  metrics.gauge('signalbox_ext_proc_open_exchanges', 'Exchanges that are open', [], () => one(service.openExchanges))
   metrics.gauge('signalbox_ext_proc_held_bytes', 'Request bytes held', [], () => one(service.heldBytes))
 
   const endpointGauge = (name: string, help: string, value: (endpoint: EndpointSnapshot) => number) =>
