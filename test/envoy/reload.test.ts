@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, expect, it } from '@jest/globals'
+import { EXT_PROC_CLUSTER } from '../../src/compile/names.ts'
 import { describeOnPlanes } from '../support/envoy-suite.ts'
 import { sendHttp1 } from '../support/http-client.ts'
 import { documents, GATEWAY, parametersYaml, poolYaml, routeYaml } from '../support/pool-config.ts'
@@ -200,6 +201,32 @@ spec:
       expect((await inForce()).refused).toEqual([])
     })
   })
+
+  if (plane !== 'embedded') {
+    it('raw Envoy resources come, change and go; one that takes a name of ours is refused', async () => {
+      const raw = (name: string, timeout: string) => `
+'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster
+name: ${name}
+type: STATIC
+connect_timeout: ${timeout}
+typed_extension_protocol_options: {}
+metadata: { filter_metadata: { team: { owner: [search, { nested: true }] } } }`
+      const dump = async () => rig.envoy!.admin.get('/config_dump?resource=dynamic_active_clusters&name_regex=extra')
+      await underLoad(async () => {
+        for (const timeout of ['1s', '7s']) {
+          await rig.configure(documents(simple('a'), raw('extra', timeout)))
+          await waitFor(`a cluster with ${timeout}`, async () =>
+            (await dump()).includes(`"connect_timeout": "${timeout}"`),
+          )
+        }
+        await rig.configure(documents(simple('b'), raw(EXT_PROC_CLUSTER, '1s')))
+        await waitFor('the refusal', async () => (await inForce()).refused[0]?.includes('generates a resource'))
+        await onlyServedBy(['a'])
+        await rig.configure(simple('a'))
+        await waitFor('the cluster to go', async () => !(await dump()).includes('extra'))
+      })
+    })
+  }
 
   it('changes that come faster than they can be taken', async () => {
     await underLoad(async () => {
