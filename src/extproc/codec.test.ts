@@ -151,13 +151,8 @@ describe('decodeRequest', () => {
         request: { case: 'requestBody', value: { body: Buffer.from('x'), endOfStream: true } },
       }),
     )
-    const unknown = Buffer.from([
-      ...[0x98, 0x06, 0x96, 0x01], // 99: varint
-      ...[0x99, 0x06, 1, 2, 3, 4, 5, 6, 7, 8], // 99: fixed64
-      ...[0x9a, 0x06, 2, 0xff, 0xff], // 99: bytes
-      ...[0x9b, 0x06, 0x08, 0x01, 0x9c, 0x06], // 99: group
-      ...[0x9d, 0x06, 1, 2, 3, 4], // 99: fixed32
-    ])
+    // Field 99 as varint, fixed64, bytes, group and fixed32.
+    const unknown = Buffer.from('98069601990601020304050607089a0602ffff9b0608019c069d0601020304', 'hex')
     expect(seenByHand(Buffer.concat([unknown, known, unknown]))).toMatchObject({
       kind: RequestKind.REQUEST_BODY,
       body: '78',

@@ -78,6 +78,8 @@ export class Exchange {
   responseEnded = false
   modeOverridden = false
 
+  /** Look mode: every chunk is answered to the end of a body whose length is not known, so that its cap holds. */
+  followsRequest = false
   /** Turns of the clock that a ready decision has waited for the end of the body. */
   readyTurns = 0
   /** Bytes of the body that Envoy has sent or begun to send: those of a message that has only begun to arrive included. */
@@ -126,6 +128,7 @@ export class Exchange {
     this.trailersPending = false
     this.responseEnded = false
     this.modeOverridden = false
+    this.followsRequest = false
     this.readyTurns = 0
     this.announcedBytes = 0
     this.bodyBytes = 0

@@ -61,7 +61,7 @@ export class HeaderView {
   }
 
   value(index: number): string {
-    return this.bytes.toString('utf8', this.#at[4 * index + 2]!, this.#at[4 * index + 3])
+    return this.bytes.toString('utf8', this.#at[4 * index + 2], this.#at[4 * index + 3])
   }
 
   /** The first value of that name, or undefined. */

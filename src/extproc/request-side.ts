@@ -137,18 +137,14 @@ function settle(x: Exchange, verdict: Verdict, last: boolean): void {
 }
 
 /**
- * With retries behind, a short body is read to its end, see `Decider.retryBufferBytes`. That costs nothing: up to a window of it has
- * been sent to us anyway.
+ * Does a decision that is made wait for the end of the body? Of a body without content-length only the end tells that it is within the
+ * cap, and a short body may be kept for retries (`Decider.retryBufferBytes`): that costs nothing, up to a window of it has been
+ * sent to us anyway.
  */
 function waitsForEnd(x: Exchange): boolean {
   const { retryBufferBytes, followsResponse } = x.decider
-  return (
-    !x.requestEnded &&
-    !x.trailersPending &&
-    !followsResponse &&
-    x.decision.immediateStatus === 0 &&
-    x.announcedBytes <= retryBufferBytes
-  )
+  if (x.requestEnded || x.trailersPending || followsResponse || x.decision.immediateStatus > 0) return false
+  return (x.look && x.contentLength < 0) || x.announcedBytes <= retryBufferBytes
 }
 
 /** Look mode and FULL_DUPLEX_STREAMED: the body comes while the header answer is held. */
@@ -193,7 +189,10 @@ export function commit(x: Exchange): void {
   writeRequestHeaders(out, decision, newContentLength(x))
   x.headersAnswered = true
   if (x.requestMode === BodyMode.FULL_DUPLEX_STREAMED) return commitFullDuplex(x)
-  if (x.look) return answerLook(x)
+  if (x.look) {
+    x.followsRequest = x.contentLength < 0 && !x.requestEnded
+    return answerLook(x)
+  }
   if (x.requestEnded || x.requestMode === BodyMode.NONE) {
     x.requestState = RequestState.ENDED
     if (!x.decider.followsResponse) finish(x)
@@ -265,13 +264,15 @@ function answerLook(x: Exchange): void {
     if (x.heldOffset < lastEdit) return
     x.dropHeld()
   }
-  if (!x.decider.followsResponse) {
+  if (!x.decider.followsResponse && !x.followsRequest) {
     x.requestState = RequestState.ENDED
     return finish(x)
   }
   x.dropHeld()
   for (; x.unanswered > 0; x.unanswered--) writeEmptyBody(out, Direction.REQUEST)
-  if (x.requestEnded) x.requestState = RequestState.ENDED
+  if (!x.requestEnded) return
+  x.requestState = RequestState.ENDED
+  if (!x.decider.followsResponse) finish(x)
 }
 
 const EMPTY = Buffer.alloc(0)

@@ -213,7 +213,7 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
 
   it('T11: observability mode reads all and says nothing', () => {
     const { envoy } = play()
-    envoy.sends({ ...headers(), protocolConfig: undefined, observabilityMode: true } as Message)
+    envoy.sends({ request: headers().request!, observabilityMode: true })
     envoy.sends({ ...body('abc', true), observabilityMode: true })
     envoy.sends({ ...responseHeaders(), observabilityMode: true })
     expect(envoy.receivesWords()).toEqual([])
@@ -237,7 +237,7 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
       exchange.decision.set('x-model', 'm')
       return Verdict.DECIDED
     }
-    envoy.sends(headers(LOOK))
+    envoy.sends(headers(LOOK, { length: 1000 }))
     envoy.sends(body('{"model":'))
     expect(envoy.receivesWords()).toEqual([])
     envoy.sends(body('"m", …'))
@@ -246,6 +246,34 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
     envoy.sends(body('more'))
     expect(envoy.receivesWords()).toEqual([])
     expect(envoy.stream.late).toBe(0)
+  })
+
+  it('look: a body of unknown length is read to its end, so that the cap holds', () => {
+    const first = play()
+    first.decider.onBody = () => Verdict.DECIDED
+    first.decider.maxBodyBytes = 5
+    first.envoy.sends(headers(LOOK))
+    first.envoy.sends(body('abc'))
+    expect(first.envoy.receivesWords()).toEqual([])
+    first.envoy.sends(body('d', true))
+    expect(first.envoy.receivesWords()).toEqual(['hdr'])
+    expect(first.envoy.stream.ended?.status).toBe(GrpcStatus.OK)
+  })
+
+  it('look: an unknown length that dribbles is answered on, and refused beyond the cap', () => {
+    const { envoy, decider, service } = play()
+    decider.onBody = () => Verdict.DECIDED
+    decider.maxBodyBytes = 5
+    envoy.sends(headers(LOOK))
+    envoy.sends(body('abc'))
+    service.tick()
+    service.tick()
+    expect(envoy.receivesWords()).toEqual(['hdr', 'body'])
+    envoy.sends(body('de'))
+    expect(envoy.receivesWords()).toEqual(['body'])
+    envoy.sends(body('f'))
+    expect(envoy.receivesWords()).toEqual(['immediate(413)'])
+    service.close()
   })
 
   it('look: a plan that follows the response answers every chunk, empty', () => {

@@ -24,7 +24,7 @@ import type { TlsOptions } from './tls.ts'
 import type { StreamService, TransportServer } from './transport.ts'
 import { removeStaleSocket } from './unix-socket.ts'
 
-export type ListenAddress =
+type ListenAddress =
   | { readonly host: string; readonly port: number; readonly reusePort?: boolean }
   /** A Unix domain socket. A stale file is replaced, ours is removed at the end. */
   | { readonly path: string }

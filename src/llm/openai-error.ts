@@ -73,7 +73,7 @@ export function uploadTimeout(milliseconds: number): OpenAiProblem {
 }
 
 export function routeNotFound(): OpenAiProblem {
-  return invalid(404, 'route_not_found', 'No route matches this request.')
+  return invalid(404, 'route_not_found', 'There is no route for this request.')
 }
 
 export function noBackend(): OpenAiProblem {

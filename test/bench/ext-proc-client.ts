@@ -63,7 +63,8 @@ export class ExtProcConnection {
       const chunks = closed || exchange.responses.length === 0 ? 0 : await this.#responseSide(exchange, answers, stream)
       // Like extprocload: finish, and see the server finish. (Envoy resets; servers on node's defaults take that for an attack.)
       stream.end()
-      if ((await answers.next()) !== undefined) throw new Error('an answer after the last one')
+      const extra = await answers.next()
+      if (extra !== undefined) throw new Error(`${extra.response.case ?? 'an empty message'} after the last answer`)
       good = true
       return chunks
     } finally {

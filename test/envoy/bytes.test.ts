@@ -94,7 +94,10 @@ spec:
       timeoutMs: 30_000,
     })
     // What went wrong stands in the body and in the access log.
-    if (response.status !== 200) throw new Error(`${response.status} ${response.body.toString()} ${JSON.stringify((await rig.accessLog()).at(-1))}`)
+    if (response.status !== 200)
+      throw new Error(
+        `${response.status} ${response.body.toString()} ${JSON.stringify((await rig.accessLog()).at(-1))}`,
+      )
     const requests = backend.requests.slice(before).filter(request => request.method === 'POST')
     expect(requests).toHaveLength(1)
     return requests[0]!

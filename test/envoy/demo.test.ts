@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { expect, it } from '@jest/globals'
 import { describeOnPlanes } from '../support/envoy-suite.ts'
+
+const SIGNALBOX = fileURLToPath(new URL('../../bin/signalbox', import.meta.url))
 
 /** Runs `bin/signalbox demo` as a newcomer does. */
 function demo(
@@ -8,7 +11,7 @@ function demo(
   onOutput: (text: string, interrupt: () => void) => void = () => {},
 ): Promise<{ code: number | null; output: string }> {
   return new Promise(resolve => {
-    const child = spawn('bin/signalbox', ['demo', '--any-ports', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(SIGNALBOX, ['demo', '--any-ports', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (data: Buffer) => {

@@ -8,7 +8,7 @@ import {
   type ProcessingResponse,
   ProcessingResponseSchema,
 } from '../../src/gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
-import { GrpcStatus, type ServerStream, StreamEnd, type StreamHandler } from '../../src/grpc/transport.ts'
+import { type GrpcStatus, type ServerStream, StreamEnd, type StreamHandler } from '../../src/grpc/transport.ts'
 
 /**
  * Plays Envoy at an `ExtProcService` without a network, as a transcript: `envoy.sends(...)`, `envoy.receives()`. Messages are
@@ -18,7 +18,7 @@ import { GrpcStatus, type ServerStream, StreamEnd, type StreamHandler } from '..
 /** Lengths of the parts in which messages reach the service; 0 = whole. */
 export type Split = number
 
-export class ScriptedStream implements ServerStream {
+class ScriptedStream implements ServerStream {
   readonly sent: Uint8Array[] = []
   granted = 0
   ended: { status: GrpcStatus; message: string | undefined } | undefined
@@ -95,7 +95,7 @@ export class ScriptedEnvoy {
 }
 
 /** One answer as a short word: `hdr`, `hdr(x-a=1 clear)`, `body`, `body[replaced]`, `chunk[text eos]`, `trailers`, `immediate(404)` … */
-export function word(message: ProcessingResponse): string {
+function word(message: ProcessingResponse): string {
   const { response } = message
   const side = response.case?.startsWith('response') ? 'resp-' : ''
   switch (response.case) {

@@ -2,7 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import { parseHostPort } from '../../src/compile/envoy/clusters.ts'
 
 /** How a gateway reaches an ext_proc service. */
-export interface ExtProcPeer {
+interface ExtProcPeer {
   /** `host:port`, or the path of a Unix socket. */
   readonly address: string
   /** Without `cert`: no client certificate. The server's isn't verified, as with InferencePools. */

@@ -71,7 +71,14 @@ export function sendHttp1(options: ClientRequest): Promise<ClientResponse> {
   if (options.trailers !== undefined) headers['trailer'] ??= Object.keys(options.trailers).join(', ')
   return new Promise((resolve, reject) => {
     const { host = '127.0.0.1', port, path = '/' } = options
-    const outgoing = httpRequest({ host, port, path, method: methodOf(options), headers, agent: options.agent ?? false })
+    const outgoing = httpRequest({
+      host,
+      port,
+      path,
+      method: methodOf(options),
+      headers,
+      agent: options.agent ?? false,
+    })
     const timer = setTimeout(() => outgoing.destroy(timeoutError(options)), options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
     const settle = (act: () => void): void => {
       clearTimeout(timer)

@@ -11,7 +11,7 @@ import { makeTempFolder, type TempFolder } from './temp-folder.ts'
 import { waitFor } from './wait-for.ts'
 
 /** What carries the traffic: a real Envoy, or the embedded data plane. */
-export type Plane = EnvoyBinary | 'embedded'
+type Plane = EnvoyBinary | 'embedded'
 
 export interface RigOptions {
   readonly plane: Plane
@@ -78,8 +78,12 @@ export class Rig {
     const embedded = this.options.plane === 'embedded'
     const signalbox = new Signalbox(
       parseServeOptions([
-        ...['--config', this.#configFile, '--admin', '127.0.0.1:0', '--drain', '1', '--log-level', 'silent'],
-        ...['--ext-proc', `127.0.0.1:${this.#extProcPort}`, '--xds', `127.0.0.1:${this.#xdsPort}`],
+        `--config=${this.#configFile}`,
+        `--ext-proc=127.0.0.1:${this.#extProcPort}`,
+        `--xds=127.0.0.1:${this.#xdsPort}`,
+        '--admin=127.0.0.1:0',
+        '--drain=1',
+        '--log-level=silent',
         ...(embedded ? ['--embedded'] : []),
         ...(this.options.args ?? []),
       ]),

@@ -230,7 +230,7 @@ spec:
     // Flushed often, because the table is made from the access log.
     this.#envoy = await startEnvoy({
       binary: binary.path,
-      bootstrap: { ...bootstrap } as never,
+      bootstrap: { ...bootstrap },
       extraArgs: ['--file-flush-interval-msec', '100'],
     })
     await this.#envoy.ready(START_TIMEOUT_MS)

@@ -76,6 +76,6 @@ async function timed(
     return take(response.status, response.headers, result)
   } catch (error) {
     if (!(error instanceof APIError)) throw error
-    return take(error.status ?? 0, error.headers, String(error.code ?? error.message))
+    return take(error.status ?? 0, error.headers, error.code ?? error.message)
   }
 }
