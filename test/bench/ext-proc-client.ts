@@ -122,12 +122,21 @@ export class ExtProcConnection {
     stream.write(responses[0])
     if (!lockstep) for (const message of responses.slice(1)) stream.write(message)
     await answers.expect('responseHeaders')
-    for (let i = 1; i <= chunks; i++) {
-      if (lockstep) stream.write(responses[i])
-      await answers.expect('responseBody')
+    for (let i = 1; i <= chunks && lockstep; i++) {
+      stream.write(responses[i])
+      if (i < chunks) await answers.expect('responseBody')
     }
+    // What arrives in parts may be returned in parts: only the end tells how many answers there are.
+    let last = await answers.expect('responseBody')
+    while (!endsBody(last)) last = await answers.expect('responseBody')
     return lockstep ? chunks : 0
   }
+}
+
+function endsBody({ response }: ProcessingResponse): boolean {
+  if (response.case !== 'responseBody') return false
+  const mutation = response.value.response?.bodyMutation?.mutation
+  return mutation?.case === 'streamedResponse' && mutation.value.endOfStream
 }
 
 /** The answers on one stream, in order. */
@@ -164,8 +173,9 @@ class Answers {
     }
   }
 
-  async expect(kind: 'responseHeaders' | 'responseBody'): Promise<void> {
+  async expect(kind: 'responseHeaders' | 'responseBody'): Promise<ProcessingResponse> {
     const answer = await this.next()
     if (answer?.response.case !== kind) throw new Error(`${answer?.response.case ?? 'an end'} instead of ${kind}`)
+    return answer
   }
 }

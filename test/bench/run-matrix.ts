@@ -83,7 +83,7 @@ async function measure(
   options.push(...row.load, ...(checking ? checks : []))
   const text =
     yardsticks === undefined
-      ? await output(process.execPath, [join(import.meta.dirname, 'ext-proc-load.ts'), ...options])
+      ? await output(process.execPath, [join(import.meta.dirname, 'ext-proc-load.ts'), ...options, '-c', '4'])
       : await output(yardsticks.extprocload, options)
   const lines = text.trim().split('\n')
   const report = JSON.parse(lines.at(-1)!) as LoadReport
