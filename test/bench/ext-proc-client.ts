@@ -122,7 +122,8 @@ export class ExtProcConnection {
     stream.write(responses[0])
     if (!lockstep) for (const message of responses.slice(1)) stream.write(message)
     await answers.expect('responseHeaders')
-    for (let i = 1; i <= chunks && lockstep; i++) {
+    const steps = lockstep ? chunks : 0
+    for (let i = 1; i <= steps; i++) {
       stream.write(responses[i])
       if (i < chunks) await answers.expect('responseBody')
     }
