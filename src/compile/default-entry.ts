@@ -20,7 +20,7 @@ export function defaultEntry(
     attach: 'gateway',
     followResponse: true,
     body: 'full-duplex',
-    model: 'first',
+    model: plan.rewrites.length > 0 ? 'whole' : 'first',
     prefixBytes: parameters.limits.prefixBytes,
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
     // Whether its routes retry is unknown.
@@ -28,6 +28,7 @@ export function defaultEntry(
     // Its filter's timeouts are unknown.
     messageTimeoutMs: 0,
     uploadTimeoutMs: parameters.timeouts.upload,
+    uploadIdleMs: parameters.timeouts.uploadIdle,
     rules: [
       { name: `pool ${pool}`, headers: [], query: [], targets: [{ id: pool, weight: 1, cluster: plan.cluster, pool }] },
     ],

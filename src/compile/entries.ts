@@ -80,6 +80,7 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
     messageTimeoutMs: parameters.timeouts.message,
     uploadTimeoutMs: parameters.timeouts.upload,
+    uploadIdleMs: parameters.timeouts.uploadIdle,
     retryBufferBytes,
     rules,
     listModels,
@@ -131,8 +132,13 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
  */
 function withoutCopies(action: RouteJson): RouteJson {
   if (action.route === undefined) return action
-  const { retryPolicy: _retries, requestMirrorPolicies: _mirrors, ...route } = action.route
-  return { ...action, route }
+  const { retryPolicy, requestMirrorPolicies: _mirrors, ...route } = action.route
+  // The time of one attempt holds all the same.
+  const perTryTimeout = retryPolicy?.perTryTimeout
+  return {
+    ...action,
+    route: { ...route, ...(perTryTimeout === undefined ? {} : { retryPolicy: { numRetries: 0, perTryTimeout } }) },
+  }
 }
 
 /** `name@hash`, fit for gRPC metadata. */
@@ -189,6 +195,7 @@ function factsOf(
 ): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes'> {
   let model = false
   let prefix = false
+  let rewrites = false
   for (const { unit } of candidates) {
     // These have no body to look at.
     if (unit.method === 'GET' || unit.method === 'HEAD') continue
@@ -196,6 +203,7 @@ function factsOf(
     for (const backend of unit.rule.backends) {
       if (backend.type !== 'pool') continue
       model ||= poolNeedsModel(backend.plan)
+      rewrites ||= backend.plan.rewrites.length > 0
       prefix ||= backend.plan.scheduling.scorers.some(scorer => scorer.type === PREFIX_SCORER)
     }
   }
@@ -205,7 +213,8 @@ function factsOf(
     candidates.some(({ unit }) => unit.rule.route.metadata.annotations[name] === value)
   return {
     body: annotated(BODY_MODE, 'full-duplex') ? 'full-duplex' : 'look',
-    model: model ? (annotated(MODEL_FACT, 'whole') ? 'whole' : 'first') : 'none',
+    // A rewrite of the first `model` would be undone by a second.
+    model: model ? (rewrites || annotated(MODEL_FACT, 'whole') ? 'whole' : 'first') : 'none',
     prefixBytes: prefix ? parameters.limits.prefixBytes : 0,
   }
 }
@@ -220,15 +229,19 @@ function poolNeedsModel(pool: PoolPlan): boolean {
 
 /**
  * Where requests go when Signalbox can't be asked, or undefined: fail closed. Without a look at the body the first candidate
- * that puts no condition on anything is the only honest choice. Each of its pools must fail open; for other backends the
- * parameters say it.
+ * that puts no condition on anything is the only honest choice. Its pools and those of all candidates before it must fail open; for
+ * other backends the parameters say it.
  */
 function fallbackTarget(candidates: readonly Candidate[], parameters: SignalboxParametersSpec): Candidate | undefined {
-  const candidate = candidates.find(({ unit, checkPath }) => !checkPath && isUnconditional(unit))
-  if (candidate === undefined) return undefined
-  const { backends } = candidate.unit.rule
-  const open = backends.every(backend =>
-    backend.type === 'pool' ? backend.plan.failOpen : parameters.failureMode === 'FailOpen',
-  )
-  return open && backends.length > 0 ? candidate : undefined
+  const at = candidates.findIndex(({ unit, checkPath }) => !checkPath && isUnconditional(unit))
+  if (at < 0 || candidates[at]!.unit.rule.backends.length === 0) return undefined
+  // A request that one of the rules before would have taken goes there too, so all of them must be open.
+  const open = candidates
+    .slice(0, at + 1)
+    .every(({ unit }) =>
+      unit.rule.backends.every(backend =>
+        backend.type === 'pool' ? backend.plan.failOpen : parameters.failureMode === 'FailOpen',
+      ),
+    )
+  return open ? candidates[at] : undefined
 }

@@ -91,8 +91,8 @@ apiVersion: apps/v1
     expect(errorsOf(`${ROUTE}spec:\n  rules:\n  - matches: [{path: {value: "${value}"}}]\n`)).toHaveLength(1)
   })
 
-  it('refuses regular expressions that RE2 and JavaScript do not share', () => {
-    const errors = ['(?=a)b', '(a)\\\\1', '(', '(?i)a'].flatMap(value =>
+  it('refuses regular expressions that RE2 has not', () => {
+    const errors = ['(?=a)b', '(a)\\\\1', '(', 'a[^]'].flatMap(value =>
       errorsOf(
         `${ROUTE}spec:\n  rules:\n  - matches: [{headers: [{type: RegularExpression, name: a, value: "${value}"}]}]\n`,
       ),

@@ -34,6 +34,8 @@ export interface Decider {
   readonly messageTimeoutMs: number
   /** Deadline of the whole upload, ms; also the `override_message_timeout` that is asked for. */
   readonly uploadTimeoutMs: number
+  /** An undecided body that does not grow for so long is refused, ms. */
+  readonly uploadIdleMs: number
   /** The response's end matters: the stream is not closed early and every response message is answered. */
   readonly followsResponse: boolean
   /**

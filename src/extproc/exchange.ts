@@ -20,6 +20,9 @@ export const RequestState = {
 } as const
 export type RequestState = (typeof RequestState)[keyof typeof RequestState]
 
+/** Pieces from this size on are held where they lie, if the transport allows it. */
+const MIN_KEPT_BYTES = 4096
+
 /** What a thread's exchanges share. */
 export interface ExchangeContext {
   readonly out: WireWriter
@@ -102,6 +105,9 @@ export class Exchange {
   /** When the first message came (ms of the service's clock), and whether a longer timeout was asked for. */
   startedAt = 0
   timeoutOverridden = false
+  /** `bodyBytes` when time was looked at last, and since when it has not grown. */
+  seenBytes = 0
+  idleSince = 0
   /** Index in the service's list of open exchanges. */
   index = -1
 
@@ -138,6 +144,8 @@ export class Exchange {
     this.granted = 0
     this.startedAt = now
     this.timeoutOverridden = false
+    this.seenBytes = 0
+    this.idleSince = now
   }
 
   /** Gives back everything held; the record may be used again afterwards. */
@@ -154,7 +162,9 @@ export class Exchange {
     if (start === end) return true
     if (!this.context.budget.take(end - start)) return false
     const piece = bytes.subarray(start, end)
-    this.held.push(this.context.retainsParts ? piece : Buffer.from(piece))
+    // A small piece would keep the whole read buffer that it lies in.
+    const keeps = this.context.retainsParts && end - start >= MIN_KEPT_BYTES
+    this.held.push(keeps ? piece : Buffer.from(piece))
     this.heldBytes += end - start
     return true
   }

@@ -270,7 +270,8 @@ function answerLook(x: Exchange): void {
   }
   x.dropHeld()
   for (; x.unanswered > 0; x.unanswered--) writeEmptyBody(out, Direction.REQUEST)
-  if (!x.requestEnded) return
+  if (x.trailersPending) writeTrailers(out, Direction.REQUEST)
+  else if (!x.requestEnded) return
   x.requestState = RequestState.ENDED
   if (!x.decider.followsResponse) finish(x)
 }

@@ -29,7 +29,7 @@ export interface ExtProcOptions {
   readonly decider: (headers: StreamHeaders) => Decider | undefined
   /** Bytes of bodies held by all streams together; beyond it 503. Default 512 MiB. */
   readonly maxHeldBytes?: number
-  /** Largest message taken, bytes. Default 64 MiB + 64 KiB: a BUFFERED body comes in one. */
+  /** Largest message taken, bytes. Default 256 MiB + 64 KiB: a BUFFERED body of the largest cap comes in one. */
   readonly maxMessageBytes?: number
   /** Largest `streamed_response` chunk sent, bytes. Default 62 KiB. */
   readonly maxChunkBytes?: number
@@ -69,7 +69,7 @@ export class ExtProcService implements StreamService {
 
   constructor(options: ExtProcOptions) {
     this.#options = options
-    this.maxMessageBytes = options.maxMessageBytes ?? 64 * 1024 * 1024 + 64 * 1024
+    this.maxMessageBytes = options.maxMessageBytes ?? 256 * 1024 * 1024 + 64 * 1024
     this.#now = options.now ?? (() => performance.now())
     this.#context = {
       out: new WireWriter(),

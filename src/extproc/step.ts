@@ -86,7 +86,12 @@ export function timer(x: Exchange, now: number): void {
   // The end of the body did not come with the rest: a slow client, or trailers (no end of stream comes before our answer then).
   if (x.verdictReady && readsInParts(x) && ++x.readyTurns >= 2) return decided(x)
   const waited = now - x.startedAt
-  if (waited >= decider.uploadTimeoutMs) return refuse(x, Refusal.UPLOAD_TIMEOUT)
+  if (x.bodyBytes !== x.seenBytes) {
+    x.seenBytes = x.bodyBytes
+    x.idleSince = now
+  }
+  if (waited >= decider.uploadTimeoutMs || (!x.deferred && now - x.idleSince >= decider.uploadIdleMs))
+    return refuse(x, Refusal.UPLOAD_TIMEOUT)
   const hasTimer = x.look || (x.requestMode !== BodyMode.FULL_DUPLEX_STREAMED && !x.headersAnswered)
   if (hasTimer && !x.timeoutOverridden && decider.messageTimeoutMs > 0 && waited * 2 >= decider.messageTimeoutMs) {
     x.timeoutOverridden = true

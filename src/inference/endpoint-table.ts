@@ -106,6 +106,9 @@ export class EndpointTable {
   readonly #slots = new Map<string, number>()
   /** Start of the first scrape since which a slot is idle and nothing was decided (Unix ms); only on the thread that scrapes. */
   readonly #idleSince: (number | undefined)[] = []
+  /** Requests to be released by a scrape (`releaseOnceSeen`), and how many of them the scrape under way covers. */
+  readonly #unseenEnds: (number | undefined)[] = []
+  readonly #coveredEnds: (number | undefined)[] = []
   readonly #addresses: (string | undefined)[] = []
   readonly #labels: (Readonly<Record<string, string>> | undefined)[] = []
 
@@ -167,6 +170,12 @@ export class EndpointTable {
     Atomics.add(this.#released, this.thread * this.capacity + slot, 1)
   }
 
+  /** As `release`, but with the next scrape that can see the request: its own end will not be told. */
+  releaseOnceSeen(slot: number, generation: number): void {
+    if (this.releaseBy === 'scrape' || this.generation[slot] !== generation) return
+    this.#unseenEnds[slot] = (this.#unseenEnds[slot] ?? 0) + 1
+  }
+
   /** Requests decided and not known to be over. */
   inFlight(slot: number): number {
     return Math.max(0, this.#difference(this.#decided, this.#released, slot))
@@ -181,6 +190,7 @@ export class EndpointTable {
   /** Call a moment before a scrape's request is sent: what is decided from now on may not have reached the replica by then. */
   scrapeBegan(slot: number): void {
     const { capacity, threads } = this.#state
+    this.#coveredEnds[slot] = this.#unseenEnds[slot]
     for (let at = slot; at < capacity * threads; at += capacity) {
       Atomics.store(this.#begun, at, Atomics.load(this.#decided, at))
     }
@@ -204,6 +214,11 @@ export class EndpointTable {
 
     const { capacity, threads } = this.#state
     const quiet = this.#difference(this.#decided, this.#observed, slot) === 0
+    for (let ends = this.#coveredEnds[slot] ?? 0; ends > 0; ends--) {
+      this.#unseenEnds[slot]!--
+      this.release(slot, this.generation[slot]!)
+    }
+    this.#coveredEnds[slot] = 0
     if (quiet && metrics.waiting + metrics.running === 0) this.#settle(slot, beganAt)
     else this.#idleSince[slot] = undefined
     for (let at = slot; at < capacity * threads; at += capacity) {
@@ -262,6 +277,8 @@ export class EndpointTable {
     this.kvUsage[slot] = 0
     this.scrapedAt[slot] = 0
     this.#idleSince[slot] = undefined
+    this.#unseenEnds[slot] = undefined
+    this.#coveredEnds[slot] = undefined
     this.#addresses[slot] = undefined
     this.#labels[slot] = undefined
   }

@@ -216,6 +216,11 @@ export class Pool {
     this.table.release(slot, generation)
   }
 
+  /** The request's end will not be seen: the count falls with the first good scrape that begins once it has had time to arrive. */
+  releaseOnceSeen(slot: number, generation: number): void {
+    this.table.releaseOnceSeen(slot, generation)
+  }
+
   /**
    * An access log entry says that a request is over. `address` is the endpoint that was *picked* (a retry may have been served by
    * another). Counts only where `releaseBy` is `access-log`.

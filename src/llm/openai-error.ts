@@ -68,8 +68,8 @@ export function bodyTooLarge(limit: number): OpenAiProblem {
   return invalid(413, 'request_too_large', `The request body is larger than ${limit} bytes.`)
 }
 
-export function uploadTimeout(milliseconds: number): OpenAiProblem {
-  return invalid(408, 'request_timeout', `The request body did not arrive within ${milliseconds / 1000} s.`)
+export function uploadTimeout(): OpenAiProblem {
+  return invalid(408, 'request_timeout', 'The request body did not arrive in time.')
 }
 
 export function routeNotFound(): OpenAiProblem {

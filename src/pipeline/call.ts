@@ -18,6 +18,8 @@ export class Call implements RuleFacts {
   baseModel: string | undefined
   /** A body of a media type that we cannot read. */
   unreadable = false
+  /** The gateway lets us see the response. */
+  responseSeen = false
   subset: string[] | undefined
 
   /** The pool whose in-flight count rose for this call, to fall when the response ends. */
@@ -31,6 +33,7 @@ export class Call implements RuleFacts {
     this.model = undefined
     this.baseModel = undefined
     this.unreadable = false
+    this.responseSeen = false
     this.subset = undefined
     this.counted = undefined
   }

@@ -188,7 +188,9 @@ describe('targets', () => {
     const twin = [target('retried', { unretriedId: 'unretried' })]
     const play = new Play(plan([entry([rule('r', { targets: twin })], { retryBufferBytes: 64 })], []))
     expect(play.send({ body: '{"model":"a"}' }).to).toBe('retried')
-    expect(play.send({ body: `{"model":"a","x":"${'x'.repeat(100)}"}`, chunk: 100 }).to).toBe('unretried')
+    const body = `{"model":"a","x":"${'x'.repeat(100)}"}`
+    const headers = { 'content-length': String(body.length) }
+    expect(play.send({ body, headers, chunk: 100 }).to).toBe('unretried')
   })
 })
 

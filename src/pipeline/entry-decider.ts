@@ -65,6 +65,7 @@ export class EntryDecider implements Decider {
   readonly maxBodyBytes: number
   readonly messageTimeoutMs: number
   readonly uploadTimeoutMs: number
+  readonly uploadIdleMs: number
   readonly followsResponse: boolean
   readonly retryBufferBytes: number
   readonly mayRewrite: boolean
@@ -82,6 +83,7 @@ export class EntryDecider implements Decider {
     this.maxBodyBytes = plan.maxBodyBytes
     this.messageTimeoutMs = plan.messageTimeoutMs
     this.uploadTimeoutMs = plan.uploadTimeoutMs
+    this.uploadIdleMs = plan.uploadIdleMs
     this.followsResponse = plan.followResponse
     this.retryBufferBytes = plan.retryBufferBytes
     this.#context = context
@@ -152,8 +154,8 @@ export class EntryDecider implements Decider {
   refuse(x: Exchange, refusal: Refusal): void {
     const call = x.call as Call | undefined
     if (call !== undefined) {
-      // The refusal overtakes a decision that was not sent yet.
-      this.#withdraw(call)
+      // The refusal overtakes a decision that was not sent yet; of one that was sent, access log or response tell.
+      if (x.requestState === RequestState.UNDECIDED) this.#withdraw(call)
       if (call.facts.hasBody) this.#recordModel(x, call.facts.model)
     }
     const { maxBodyBytes, uploadTimeoutMs } = this
@@ -161,7 +163,7 @@ export class EntryDecider implements Decider {
       refusal === Refusal.BODY_TOO_LARGE
         ? bodyTooLarge(maxBodyBytes)
         : refusal === Refusal.UPLOAD_TIMEOUT
-          ? uploadTimeout(uploadTimeoutMs)
+          ? uploadTimeout()
           : overloaded()
     this.#refuse(x, problem)
   }
@@ -169,7 +171,9 @@ export class EntryDecider implements Decider {
   /** A retry may have gone to another endpoint than the picked one: the data plane tells which one serves. */
   responseHeaders(x: Exchange, message: IncomingMessage): void {
     const call = x.call as Call | undefined
-    if (call?.counted === undefined || message.metadataStart < 0 || message.bytes === undefined) return
+    if (call === undefined) return
+    call.responseSeen = true
+    if (call.counted === undefined || message.metadataStart < 0 || message.bytes === undefined) return
     const { bytes, metadataStart, metadataEnd } = message
     const address = metadataStrings(bytes, metadataStart, metadataEnd, LB_NAMESPACE, SERVED_KEY)?.[0]
     if (address !== undefined && call.counted.served(call.picked, address, this.#fleet))
@@ -185,7 +189,9 @@ export class EntryDecider implements Decider {
     if (call === undefined) return
     if (x.requestState === RequestState.UNDECIDED) this.#withdraw(call)
     // A stream that is followed ends with its response; any other leaves the count to access log or scrape.
-    else if (this.followsResponse) this.#giveBack(call)
+    else if (this.followsResponse && call.responseSeen) this.#giveBack(call)
+    // The gateway sends us no responses: the request is only just on its way.
+    else if (this.followsResponse) call.counted?.releaseOnceSeen(call.picked.slots[0]!, call.picked.generations[0]!)
     call.clear()
     const { calls } = this.#context
     if (calls.length < MAX_POOLED_CALLS) calls.push(call)
@@ -268,6 +274,8 @@ export class EntryDecider implements Decider {
     const { model } = call
     const { pick, facts } = call
     this.#record(x, 'pool', plan.name)
+    // What cannot be read can neither be rewritten nor checked.
+    if (call.unreadable && (plan.rewrites.length > 0 || plan.rejectUnknownModels)) return unsupportedMediaType()
     const rewritten = canPutModel(facts) ? rewriteModel(plan.rewrites, model, this.#context.random()) : undefined
     if (
       model !== undefined &&

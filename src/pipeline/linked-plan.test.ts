@@ -1,3 +1,4 @@
+import { RE2JSSyntaxException } from 're2js'
 import { describe, expect, it } from '@jest/globals'
 import * as fc from 'fast-check'
 import { GrpcStatus } from '../grpc/transport.ts'
@@ -117,7 +118,7 @@ describe('a plan update', () => {
       'no pool gone',
     )
     expect(() => play.linked.update(plan([entry([rule('r', { model: model('(', 'regex') })])], []))).toThrow(
-      SyntaxError,
+      RE2JSSyntaxException,
     )
     expect(
       () =>

@@ -64,6 +64,8 @@ export interface EntryPlan {
   readonly messageTimeoutMs: number
   /** The filter's `max_message_timeout`, and our own deadline for an upload: beyond it 408. */
   readonly uploadTimeoutMs: number
+  /** A body that does not grow for so long before the decision: 408. It is also what ends requests with trailers and nothing else. */
+  readonly uploadIdleMs: number
   /** First match wins. No match: 404 (`model_not_found` when a model condition was what failed). */
   readonly rules: readonly RulePlan[]
   /** Answer `GET /v1/models` ourselves with the union of the models of the pools behind this entry. */

@@ -36,6 +36,7 @@ export function entry(rules: readonly RulePlan[], changes: Partial<EntryPlan> = 
     retryBufferBytes: 0,
     messageTimeoutMs: 1000,
     uploadTimeoutMs: 10_000,
+    uploadIdleMs: 30_000,
     rules,
     listModels: false,
     ...changes,

@@ -42,6 +42,7 @@ function entryPlan(name: EntryName): EntryPlan {
     // Unknown, as for other people's gateways: the load generators take a request for more time for an error.
     messageTimeoutMs: 0,
     uploadTimeoutMs: 60_000,
+    uploadIdleMs: 30_000,
     // The rule that matches is neither the first nor the only one, as in a real route table.
     rules: ['other', 'another', 'm'].map(model => ({
       name: `bench/route[${model}]`,

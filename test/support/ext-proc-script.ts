@@ -153,6 +153,7 @@ export class ScriptedDecider implements Decider {
   maxBodyBytes = 1024 * 1024
   messageTimeoutMs = 1000
   uploadTimeoutMs = 10_000
+  uploadIdleMs = 10_000
   followsResponse = false
   retryBufferBytes = 0
   mayRewrite = false

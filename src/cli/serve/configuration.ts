@@ -35,10 +35,11 @@ export class Configuration {
   take(set: ObjectSet): void {
     const { log } = this.#options
     if (set.errors.length > 0) return this.#refuse(set.errors)
-    const compiled = compile(set.items, this.#options.compile)
-    for (const problem of [...set.warnings, ...compiled.warnings]) log.warn(formatProblem(problem))
-    if (compiled.errors.length > 0) return this.#refuse(compiled.errors)
+    let compiled: Compiled
     try {
+      compiled = compile(set.items, this.#options.compile)
+      for (const problem of [...set.warnings, ...compiled.warnings]) log.warn(formatProblem(problem))
+      if (compiled.errors.length > 0) return this.#refuse(compiled.errors)
       this.#options.apply(compiled)
     } catch (error) {
       return this.#refuse(

@@ -51,12 +51,12 @@ export class Handover {
 
   /** Puts a configuration into force. @throws what `run` and `send` throw */
   take(next: Configured): void {
-    clearTimeout(this.#timer)
     const first = this.#now === undefined
     const before = { sent: this.#sent, running: this.#running }
     const running = first ? byName(next.plan.pools) : this.#interim(next.plan.pools)
     // First the plan, because it may throw: then nothing has changed.
     this.#options.run(withPools(next.plan, running.values()))
+    clearTimeout(this.#timer)
     this.#now = next
     this.#running = running
     const lingers = before.sent === undefined ? next.envoy : lingering(next, before.sent, before.running)

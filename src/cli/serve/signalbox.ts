@@ -185,6 +185,9 @@ export class Signalbox {
     this.#extProc = await listenHttp2({
       services: [this.#service, ...this.#health.services],
       listen: 'path' in extProc ? extProc : { host: extProc.host, port: extProc.port },
+      // A held body of the largest cap is echoed at once; the budget of held bytes bounds them all.
+      maxStreamPendingBytes: 320 * 1024 * 1024,
+      maxConnectionPendingBytes: Math.max(1024 * 1024 * 1024, 2 * maxHeldBytes),
       ...(tls === undefined ? {} : { tls }),
       ...(maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs }),
       onError: (error, source, detail) => this.#log.error({ err: error, source, detail }, 'ext_proc transport'),

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { RE2JS } from 're2js'
 import { z } from 'zod'
 import { parseDuration } from '../duration.ts'
 import { didYouMean } from '../suggest.ts'
@@ -95,7 +96,7 @@ export const regularExpression = z
       return
     }
     try {
-      RegExp(text, 'u')
+      RE2JS.compile(text)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       context.addIssue({ code: 'custom', message: `isn't a valid regular expression: ${reason}` })

@@ -22,7 +22,7 @@ export const signalboxParametersSchema = kindSchema({
       maxRequestBodyBytes: z
         .int()
         .min(1024)
-        .max(1024 * MIB)
+        .max(256 * MIB)
         .default(32 * MIB),
       /** Bytes of the prompt that the prefix scorer looks at. */
       prefixBytes: z
@@ -36,6 +36,8 @@ export const signalboxParametersSchema = kindSchema({
       message: positiveDuration.prefault('10s'),
       /** Longest time for the part of a body that a decision needs (ext_proc max_message_timeout). */
       upload: positiveDuration.prefault('5m'),
+      /** Longest pause of a body that a decision still needs. */
+      uploadIdle: positiveDuration.prefault('30s'),
       /** Whole request, response included; 0s = no limit. */
       request: duration.prefault('0s'),
       /** Stream without a byte in either direction; 0s = no limit. */
