@@ -178,6 +178,23 @@ describe('when Signalbox is away', () => {
     else expect(own.route).toMatchObject({ cluster: 'signalbox_undecided' })
   })
 
+  it.each([
+    ['closed', CLOSE, 'signalbox_undecided'],
+    ['open', OPEN, 'pool/default/p'],
+  ])('a rule before the catch-all whose pool is %s', (_, first, cluster) => {
+    // Without us the catch-all would take what the first rule's pool must not lose control of.
+    const rules =
+      '{parentRefs: [{name: a}], rules: [{matches: [{headers: [{name: x-gateway-model-name, value: m}]}], backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: q}]}, {backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: p}]}]}'
+    const yaml = join(
+      gateway('a', HTTP),
+      route(rules),
+      pool('{name: p}', OPEN),
+      pool('{name: q}', first),
+      backend('10.0.0.1'),
+    )
+    expect(entryRoute(yaml).route).toMatchObject({ cluster })
+  })
+
   it('stays closed where only the body could tell the pool', () => {
     const spec = TO_POOL.replace(
       '{backendRefs',

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { GrpcStatus } from '../grpc/transport.ts'
-import { entry, model, Play, plan, pool, readReply, rule, sendBody, target } from './testing.ts'
+import { scrape } from '../inference/testing.ts'
+import { entry, model, Play, plan, pool, readReply, rule, sendBody, target } from '../../test/support/pipeline-play.ts'
 
 const A = '10.0.0.1:8000'
 const B = '10.0.0.2:8000'
@@ -285,11 +286,14 @@ describe('in-flight counts', () => {
     expect(play.inFlight('p')).toBe(0)
   })
 
-  it('fall when the stream breaks', () => {
+  it('fall with the next scrape when the stream ends without a response: the request is only just on its way', () => {
     const play = new Play(follow({}))
     const envoy = play.open({ body: '' })
     sendBody(envoy, '{}', true)
     envoy.resets()
+    expect(play.inFlight('p')).toBe(1)
+    const pool = play.linked.pools.get('p')!
+    scrape(pool, pool.table.live[0]!, { running: 1 }, 1000)
     expect(play.inFlight('p')).toBe(0)
   })
 
@@ -303,6 +307,8 @@ describe('in-flight counts', () => {
         expect(play.inFlight('p')).toBe(1)
         if (end === 'response') envoy.sends(responseEnds)
         envoy.resets()
+        const pool = play.linked.pools.get('p')!
+        if (end === 'reset') scrape(pool, pool.table.live[0]!, { running: 1 }, 1000)
         expect(play.inFlight('p')).toBe(0)
       }
     },

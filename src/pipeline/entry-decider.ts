@@ -158,7 +158,7 @@ export class EntryDecider implements Decider {
       if (x.requestState === RequestState.UNDECIDED) this.#withdraw(call)
       if (call.facts.hasBody) this.#recordModel(x, call.facts.model)
     }
-    const { maxBodyBytes, uploadTimeoutMs } = this
+    const { maxBodyBytes } = this
     const problem =
       refusal === Refusal.BODY_TOO_LARGE
         ? bodyTooLarge(maxBodyBytes)

@@ -15,7 +15,7 @@ import {
   rule,
   sendBody,
   target,
-} from './testing.ts'
+} from '../../test/support/pipeline-play.ts'
 
 const A = '10.0.0.1:8000'
 const B = '10.0.0.2:8000'

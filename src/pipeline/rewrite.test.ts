@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { rewriteModel } from './rewrite.ts'
-import { entry, Play, plan, pool, rule, target } from './testing.ts'
+import { entry, Play, plan, pool, rule, target } from '../../test/support/pipeline-play.ts'
 
 const rewrites = [
   {

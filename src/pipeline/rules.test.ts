@@ -11,7 +11,7 @@ import {
   queryParameter,
   type RuleFacts,
 } from './rules.ts'
-import { model, rule, target } from './testing.ts'
+import { model, rule, target } from '../../test/support/pipeline-play.ts'
 
 function headersOf(pairs: readonly (readonly [string, string])[]): HeaderView {
   const view = new HeaderView()

@@ -43,7 +43,8 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --advertise HOST         how Envoys reach this host [where we listen]
 
   --pool NAMESPACE/NAME    serve streams of gateways that we don't configure as the endpoint picker of this InferencePool
-  --mode-override MODE     when such a gateway sends no bodies: none (decide on headers), buffered, full-duplex (Envoy 1.40) [none]
+  --mode-override MODE     when such a gateway sends no bodies: none (decide on headers), buffered, full-duplex (Envoy 1.40). Only where its
+                           filter has allow_mode_override: elsewhere it takes our question for a go-ahead [none]
   --tls MODE               ext_proc over TLS: off, self-signed, or CERTFILE,KEYFILE (read again when they change) [off]
   --client-ca FILE         require client certificates signed by this authority (with --tls)
   --tls-ca FILE            authority by which Envoys of our fleet verify ext_proc's certificate and its name (with --tls

@@ -1,15 +1,22 @@
 /** Plans and played requests for this folder's tests. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import { ScriptedEnvoy } from '../../test/support/ext-proc-script.ts'
-import { BodyMode } from '../extproc/modes.ts'
-import { ExtProcService } from '../extproc/service.ts'
-import type { BodyResponse } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
-import type { ReleaseBy } from '../inference/endpoint-table.ts'
-import type { PoolPlan } from '../inference/pool-plan.ts'
-import { poolPlan } from '../inference/testing.ts'
-import { LinkedPlan } from './linked-plan.ts'
-import { Outcomes } from './outcomes.ts'
-import { ENTRY_METADATA, type EntryPlan, type Plan, type RulePlan, TARGET_HEADER, type TargetPlan } from './plan.ts'
+import { ScriptedEnvoy } from './ext-proc-script.ts'
+import { BodyMode } from '../../src/extproc/modes.ts'
+import { ExtProcService } from '../../src/extproc/service.ts'
+import type { BodyResponse } from '../../src/gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+import type { ReleaseBy } from '../../src/inference/endpoint-table.ts'
+import type { PoolPlan } from '../../src/inference/pool-plan.ts'
+import { poolPlan } from '../../src/inference/testing.ts'
+import { LinkedPlan } from '../../src/pipeline/linked-plan.ts'
+import { Outcomes } from '../../src/pipeline/outcomes.ts'
+import {
+  ENTRY_METADATA,
+  type EntryPlan,
+  type Plan,
+  type RulePlan,
+  TARGET_HEADER,
+  type TargetPlan,
+} from '../../src/pipeline/plan.ts'
 
 export function pool(name: string, addresses: readonly string[], changes: Partial<PoolPlan> = {}): PoolPlan {
   return { ...poolPlan(addresses), name, cluster: `pool/${name}`, ...changes }
