@@ -68,7 +68,7 @@ function poolPlan(addresses: readonly string[]): PoolPlan {
       scorers: DEFAULT_SCORERS,
       maxEndpoints: 1,
       maxQueue: 0,
-      prefixBlockBytes: 256,
+      prefixBlockBytes: 512,
       prefixBlocksPerEndpoint: 8192,
     },
     scrape: { path: '/metrics', intervalMs: 50, timeoutMs: 1000, staleMs: 1000, modelsIntervalMs: 60_000 },

@@ -52,7 +52,7 @@ export const signalboxParametersSchema = kindSchema({
         .optional(),
       maxEndpoints: z.int().min(1).max(8).default(3),
       maxQueue: z.int().min(0).max(1_000_000).default(0),
-      prefixBlockBytes: z.int().min(16).max(65_536).default(256),
+      prefixBlockBytes: z.int().min(16).max(65_536).default(512),
       prefixBlocksPerEndpoint: z.int().min(16).max(16_777_216).default(32_768),
     }).prefault({}),
     scrape: object({
