@@ -93,7 +93,9 @@ export function decodeOuter(bytes: Buffer, at: number, end: number, out: Incomin
         out.endOfStream = false
         out.headers.clear()
         out.headers.bytes = bytes
-        if (!decodeTrailers(bytes, at, next, out.headers)) return false
+        // `HttpTrailers` is `HttpHeaders` without an end of stream.
+        if (!decodeHeaders(bytes, at, next, out)) return false
+        out.endOfStream = false
         break
       case 8:
         out.metadataStart = at
@@ -145,25 +147,6 @@ function decodeHeaders(bytes: Buffer, at: number, end: number, out: IncomingMess
       if (at < 0) return false
       if (tag === ((3 << 3) | WireType.VARINT)) out.endOfStream = reader.value !== 0
     }
-  }
-  return true
-}
-
-function decodeTrailers(bytes: Buffer, at: number, end: number, headers: HeaderView): boolean {
-  while (at < end) {
-    at = reader.varint(bytes, at, end)
-    if (at < 0) return false
-    const tag = reader.value
-    if (tag !== ((1 << 3) | WireType.LEN)) {
-      at = reader.skip(bytes, tag, at, end)
-      if (at < 0) return false
-      continue
-    }
-    at = reader.varint(bytes, at, end)
-    if (at < 0 || reader.value > end - at) return false
-    const next = at + reader.value
-    if (!decodeHeaderMap(bytes, at, next, headers)) return false
-    at = next
   }
   return true
 }
