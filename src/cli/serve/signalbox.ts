@@ -174,7 +174,10 @@ export class Signalbox {
     this.#service = new ExtProcService({
       decider: headers => {
         const id = headers[ENTRY_METADATA]
-        return this.#plan.entry(Array.isArray(id) ? id[0] : id)
+        const decider = this.#plan.entry(Array.isArray(id) ? id[0] : id)
+        // A data plane with a configuration older than all that we still know, or one that is not ours and no --pool.
+        if (decider === undefined) this.#outcomes.refused('unknown_entry')
+        return decider
       },
       maxHeldBytes,
       modeOverride,
