@@ -115,7 +115,8 @@ async function runJest(args: readonly string[], counts: Counts): Promise<readonl
   const file = join(folder, 'counts.json')
   try {
     const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js']
-    jest.push('--reporters=default', '--reporters=<rootDir>/tools/count-reporter.cjs', ...args)
+    // Ours last: jest takes words behind an array option for more of its values.
+    jest.push(...args, '--reporters=default', '--reporters=<rootDir>/tools/count-reporter.cjs')
     const env = { ...process.env, SIGNALBOX_TEST_COUNTS: file }
     const { ok, output } = await run({ name: 'tests', program: NODE, args: jest }, JEST_LIMIT_MS, true, env)
     if (output !== '') console.log(output.trim())
