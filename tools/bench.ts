@@ -35,7 +35,7 @@ a trivial grpc-js server. Ratios within one run are what counts; the machine may
   --only ID,…        only these rows: ${ROWS.map(row => row.id).join(', ')}; and scrape, envoy
   --no-go            do as if Go were not there
   --profile          profile our servers (node --cpu-prof) and print their top functions; the figures suffer
-  --micro            only the micro benchmarks: JSON scan, pick, scrape
+  --micro            only the micro benchmarks: exchange in process, JSON scan, pick, scrape
   --json FILE        write everything found there
   --strict           exit with 1 when a goal is missed (errors always do)
 `
@@ -64,7 +64,7 @@ async function main(): Promise<number> {
     return 0
   }
   if (values.micro) {
-    for (const name of ['json-scan', 'pick', 'scrape']) {
+    for (const name of ['exchange', 'json-scan', 'pick', 'scrape']) {
       console.log(`\n${name}\n${await output(process.execPath, [join(BENCHES, `${name}.bench.ts`)])}`)
     }
     return 0

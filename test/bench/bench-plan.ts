@@ -1,0 +1,79 @@
+/** The plan that our servers run in benchmarks: three model rules and a pool with all default scorers. */
+import type { PoolPlan } from '../../src/inference/pool-plan.ts'
+import { DEFAULT_SCORERS } from '../../src/inference/scheduling/scorers/registry.ts'
+import type { EntryPlan, Plan } from '../../src/pipeline/plan.ts'
+
+export const ENTRIES = {
+  /** An InferencePool's gateway, both directions FULL_DUPLEX_STREAMED. */
+  fds: { followResponse: true, body: 'full-duplex' },
+  /** The same without the response side. */
+  'request-only': { followResponse: false, body: 'full-duplex' },
+  /** A route of our own fleet without retries, but with the endpoint in the header too, as extprocload expects it. */
+  look: { followResponse: false, body: 'look' },
+} as const
+
+export type EntryName = keyof typeof ENTRIES
+
+export const POOL = 'bench/pool'
+
+/** extprocload sends no entry metadata, so the default entry is the one named. */
+export function benchPlan(name: EntryName, addresses: readonly string[]): Plan {
+  const entries = [entryPlan(name)]
+  return {
+    version: 'bench',
+    routing: {
+      modelHeader: 'x-gateway-model-name',
+      baseModelHeader: 'x-gateway-base-model-name',
+      baseModels: { m: 'm-base' },
+    },
+    entries,
+    pools: [poolPlan(addresses)],
+    defaultEntry: entries[0]!.id,
+  }
+}
+
+function entryPlan(name: EntryName): EntryPlan {
+  return {
+    id: `${name}@bench`,
+    name,
+    attach: 'gateway',
+    ...ENTRIES[name],
+    model: 'first',
+    prefixBytes: 32 * 1024,
+    maxBodyBytes: 32 * 1024 * 1024,
+    retryBufferBytes: 0,
+    // Unknown, as for other people's gateways: the load generators take a request for more time for an error.
+    messageTimeoutMs: 0,
+    uploadTimeoutMs: 60_000,
+    uploadIdleMs: 30_000,
+    // The rule that matches is neither the first nor the only one, as in a real route table.
+    rules: ['other', 'another', 'm'].map(model => ({
+      name: `bench/route[${model}]`,
+      path: { type: 'prefix', value: '/v1' },
+      headers: [],
+      query: [],
+      model: { name: 'model', type: 'exact', value: model },
+      targets: [{ id: `target-${model}`, weight: 1, cluster: 'pool', pool: POOL }],
+    })),
+    listModels: true,
+  }
+}
+
+function poolPlan(addresses: readonly string[]): PoolPlan {
+  return {
+    name: POOL,
+    cluster: 'pool',
+    endpoints: addresses.map(address => ({ address, labels: {} })),
+    failOpen: false,
+    rejectUnknownModels: false,
+    rewrites: [],
+    scheduling: {
+      scorers: DEFAULT_SCORERS,
+      maxEndpoints: 1,
+      maxQueue: 0,
+      prefixBlockBytes: 512,
+      prefixBlocksPerEndpoint: 8192,
+    },
+    scrape: { path: '/metrics', intervalMs: 50, timeoutMs: 1000, staleMs: 1000, modelsIntervalMs: 60_000 },
+  }
+}
