@@ -5,12 +5,17 @@ import type { Socket } from 'node:net'
 export const FrameType = {
   DATA: 0,
   HEADERS: 1,
+  PRIORITY: 2,
   RST_STREAM: 3,
   SETTINGS: 4,
+  PUSH_PROMISE: 5,
   PING: 6,
   GOAWAY: 7,
   WINDOW_UPDATE: 8,
+  CONTINUATION: 9,
 } as const
+
+export const PREFACE: Uint8Array = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 
 export interface Frame {
   readonly type: number
@@ -20,7 +25,7 @@ export interface Frame {
 }
 
 export const END_STREAM = 1
-const END_HEADERS = 4
+export const END_HEADERS = 4
 
 export function frame(type: number, flags: number, stream: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(9)
@@ -31,15 +36,20 @@ export function frame(type: number, flags: number, stream: number, payload: Uint
   return Buffer.concat([head, payload])
 }
 
-/** HEADERS with every field as a literal without indexing (RFC 7541 §6.2.2). */
-export function headersFrame(stream: number, fields: Readonly<Record<string, string>>, flags = 0): Buffer {
-  const literals = Object.entries(fields).map(([name, value]) =>
+/** Every field as a literal without indexing (RFC 7541 §6.2.2). */
+export function headerBlock(fields: Iterable<readonly [name: string, value: string]>): Buffer {
+  const literals = Array.from(fields, ([name, value]) =>
     Buffer.concat([Buffer.from([0]), hpackString(name), hpackString(value)]),
   )
-  return frame(FrameType.HEADERS, flags | END_HEADERS, stream, Buffer.concat(literals))
+  return Buffer.concat(literals)
 }
 
-function hpackString(text: string): Buffer {
+/** HEADERS with the whole of `headerBlock`. */
+export function headersFrame(stream: number, fields: Readonly<Record<string, string>>, flags = 0): Buffer {
+  return frame(FrameType.HEADERS, flags | END_HEADERS, stream, headerBlock(Object.entries(fields)))
+}
+
+export function hpackString(text: string): Buffer {
   if (text.length < 127) return Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])
   const head = [127]
   let rest = text.length - 127
@@ -85,6 +95,13 @@ export class RawHttp2Client {
 
   /** `settings`: payload of our SETTINGS frame. */
   static async connect(port: number, settings: Uint8Array = Buffer.alloc(0)): Promise<RawHttp2Client> {
+    const client = await RawHttp2Client.open(port)
+    client.write(PREFACE, frame(FrameType.SETTINGS, 0, 0, settings))
+    return client
+  }
+
+  /** A connection on which nothing was sent. */
+  static async open(port: number): Promise<RawHttp2Client> {
     const socket = connect(port, '127.0.0.1')
     const client = new RawHttp2Client(socket)
     await new Promise((resolve, reject) => {
@@ -92,9 +109,6 @@ export class RawHttp2Client {
       socket.once('error', reject)
     })
     socket.setNoDelay(true)
-    socket.write(
-      Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(FrameType.SETTINGS, 0, 0, settings)]),
-    )
     return client
   }
 
