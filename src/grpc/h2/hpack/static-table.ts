@@ -1,0 +1,22 @@
+/** The static table of HPACK (RFC 7541 appendix A), in its order: names, and behind a blank the values that are not empty. */
+const FIELDS = `
+:authority|:method GET|:method POST|:path /|:path /index.html|:scheme http|:scheme https|:status 200|:status 204|:status 206|
+:status 304|:status 400|:status 404|:status 500|accept-charset|accept-encoding gzip, deflate|accept-language|accept-ranges|
+accept|access-control-allow-origin|age|allow|authorization|cache-control|content-disposition|content-encoding|
+content-language|content-length|content-location|content-range|content-type|cookie|date|etag|expect|expires|from|host|
+if-match|if-modified-since|if-none-match|if-range|if-unmodified-since|last-modified|link|location|max-forwards|
+proxy-authenticate|proxy-authorization|range|referer|refresh|retry-after|server|set-cookie|strict-transport-security|
+transfer-encoding|user-agent|vary|via|www-authenticate`
+
+export interface StaticField {
+  readonly name: string
+  readonly value: string
+}
+
+/** The first one has index 1. */
+export const STATIC_FIELDS: readonly StaticField[] = FIELDS.replaceAll('\n', '')
+  .split('|')
+  .map(field => {
+    const blank = field.indexOf(' ')
+    return blank < 0 ? { name: field, value: '' } : { name: field.slice(0, blank), value: field.slice(blank + 1) }
+  })
