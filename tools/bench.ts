@@ -2,41 +2,58 @@
  * `npm run bench`: what an exchange costs our ext_proc server, as ratios to the plainest Go server in the same run. See
  * docs/benchmarks.md for what each row is and how far to trust it.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, release, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { resolveEnvoy } from '../src/cli/envoy/resolve-envoy.ts'
-import { runBehindEnvoy } from '../test/bench/behind-envoy.ts'
+import { type EnvoyResult, runBehindEnvoy } from '../test/bench/behind-envoy.ts'
 import { killAll, output } from '../test/bench/child-programs.ts'
-import { startEndpoints } from '../test/bench/contenders.ts'
-import { topFunctions } from '../test/bench/cpu-profile.ts'
-import { ROWS, type Row } from '../test/bench/matrix.ts'
+import { parsePeer, startEndpoints } from '../test/bench/contenders.ts'
+import { readProfiles } from '../test/bench/cpu-profile.ts'
+import { atLeast, atMost, type GoalReport, judgeRows } from '../test/bench/goals.ts'
+import { measureMemory } from '../test/bench/memory.ts'
+import { plotReport } from '../test/bench/plot.ts'
 import {
+  type BenchReport,
   printEnvoy,
+  printGoals,
+  printMemory,
+  printProfiles,
   printRows,
   printScrape,
+  printThreads,
   reportRows,
-  scrapeGoalMet,
   type ScrapeReport,
 } from '../test/bench/report.ts'
+import { type Measured, ROWS, selectRows, type Selection } from '../test/bench/rows.ts'
 import { runMatrix } from '../test/bench/run-matrix.ts'
+import { measureThreads } from '../test/bench/threads.ts'
 import { buildYardsticks, type Yardsticks } from '../test/bench/yardsticks.ts'
+
+const SECTIONS = ['scrape', 'envoy', 'threads', 'picks', 'memory'] as const
+type Section = (typeof SECTIONS)[number]
 
 const HELP = `Usage: node tools/bench.ts [options]          (npm run bench -- [options])
 
-Measures the CPU of our ext_proc server per exchange, beside the Go yardstick refserver (where Go and ../shared/bench are there) and
-a trivial grpc-js server. Ratios within one run are what counts; the machine may be busy.
+Measures the CPU of our ext_proc server per exchange beside the Go yardstick refserver (where Go and ../shared/bench are there) and
+trivial servers on grpc-js and connect-node, and prints ratios: only those of one run tell something. Four to five minutes.
 
-  --quick            about a minute: short runs, no Envoy
-  --rounds N         runs of each contender in turn, the median counts [3]
-  --seconds N        length of a run [4; quick: 0.8]
-  --only ID,…        only these rows: ${ROWS.map(row => row.id).join(', ')}; and scrape, envoy
+  --quick            at most a minute: the rows with goals, our transport and the yardsticks, no Envoy
+  --all              every row, every size, every contender: half an hour
+  --only ID,…        only these, each with every contender: ${SECTIONS.join(', ')}; rows (those with * take part by default):
+                     ${ROWS.map(row => `${row.id}${row.contenders.default === undefined ? '' : '*'}`).join(' ')}
+  --rounds N         runs of each contender in turn, the median counts [3; quick: 2]
+  --seconds N        length of a run [1.5; quick: 0.8]
+  --peer NAME=HOST:PORT,PID   another ext_proc server, running already; may be given several times
   --no-go            do as if Go were not there
-  --profile          profile our servers (node --cpu-prof) and print their top functions; the figures suffer
-  --micro            only the micro benchmarks: exchange in process, JSON scan, pick, scrape
+  --profile          profile our servers and print where the time goes, by parts of the house; the figures suffer
+  --micro            only the micro benchmarks
   --json FILE        write everything found there
+  --svg FILE         draw it
+  --from FILE        measure nothing: print (and draw) what --json wrote
   --strict           exit with 1 when a goal is missed (errors always do)
 `
 
@@ -46,17 +63,23 @@ const BENCHES = join(ROOT, 'test', 'bench')
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string' },
+    all: { type: 'boolean', default: false },
     only: { type: 'string' },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    peer: { type: 'string', multiple: true, default: [] },
     'no-go': { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     micro: { type: 'boolean', default: false },
     json: { type: 'string' },
+    svg: { type: 'string' },
+    from: { type: 'string' },
     strict: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 })
+
+const MICRO = ['json-scan', 'pick', 'hpack', 'exchange', 'scrape', 'threads']
 
 async function main(): Promise<number> {
   if (values.help) {
@@ -64,98 +87,176 @@ async function main(): Promise<number> {
     return 0
   }
   if (values.micro) {
-    for (const name of ['exchange', 'json-scan', 'pick', 'scrape']) {
-      console.log(`\n${name}\n${await output(process.execPath, [join(BENCHES, `${name}.bench.ts`)])}`)
-    }
+    for (const name of MICRO.filter(each => existsSync(bench(each))))
+      console.log(`\n${name}\n${await output(process.execPath, [bench(name)])}`)
     return 0
   }
-  const rounds = positive('--rounds', values.rounds)
-  const seconds = positive('--seconds', values.seconds ?? (values.quick ? '0.8' : '4'))
-  const only = values.only?.split(',')
-  const known = new Set([...ROWS.map(row => row.id), 'scrape', 'envoy'])
-  for (const id of only ?? []) if (!known.has(id)) throw new Error(`--only: there is no row '${id}'; see --help`)
-  const wanted = (id: string) => only === undefined || only.includes(id)
-  // A row that is a share of another one needs that one too.
-  let rows = ROWS.filter(row => wanted(row.id) || ROWS.some(other => wanted(other.id) && other.goal?.row === row.id))
+  const report =
+    values.from === undefined ? await measure() : (JSON.parse(await readFile(values.from, 'utf8')) as BenchReport)
+  print(report)
+  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(report, undefined, 2)}\n`)
+  if (values.svg !== undefined) await writeFile(values.svg, plotReport(report))
+  const missed = report.goals.filter(({ met }) => !met).length
+  return report.errors.length > 0 || (values.strict && missed > 0) ? 1 : 0
+}
 
-  const yardsticks = await yardsticksOrWhyNot()
-  if (yardsticks === undefined) rows = leaveOutLargeLook(rows)
-  const machine = describeMachine()
-  console.log(`${machine}\n`)
-  const endpoints = await startEndpoints(8, yardsticks)
+async function measure(): Promise<BenchReport> {
+  const selection: Selection = values.all ? 'all' : values.quick ? 'quick' : 'default'
+  const rounds = positive('--rounds', values.rounds ?? (values.quick ? '2' : '3'))
+  const seconds = positive('--seconds', values.seconds ?? (values.quick ? '0.8' : '1.5'))
+  const only = knownOnly()
+  const peers = values.peer.map(parsePeer)
+  const wanted = (section: Section, quickToo = false) =>
+    only === undefined ? selection !== 'quick' || quickToo : only.includes(section)
+  const goals: GoalReport[] = []
   const errors: string[] = []
-  const profiles = values.profile ? await mkdtemp(join(tmpdir(), 'signalbox-profile-')) : undefined
-  const nodeArgs = profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`]
-
-  const matrix = await runMatrix({ rows, rounds, seconds, endpoints, yardsticks, nodeArgs, progress })
-  errors.push(...matrix.errors)
-  const reports = reportRows(rows, matrix.samples)
-  progress('')
-  console.log(printRows(reports))
-  if (profiles !== undefined) {
-    console.log(`\nTop functions of our servers, warm-up included:\n${await topFunctions(profiles, 30)}`)
-    await rm(profiles, { recursive: true, force: true })
-  }
-
-  let scrape: ScrapeReport | undefined
-  if (wanted('scrape')) {
-    scrape = await measureScraping(yardsticks, Math.max(3, seconds))
-    console.log(`\n${printScrape(scrape)}`)
-  }
-  const envoy = await measureBehindEnvoy(only === undefined ? !values.quick : wanted('envoy'), yardsticks)
-  if (envoy !== undefined) {
-    errors.push(...envoy.errors)
-    console.log(`\n${printEnvoy(envoy)}`)
-  }
-  if (values.json !== undefined) {
-    const document = { machine, date: new Date().toISOString(), rounds, seconds, rows: reports, scrape, envoy, errors }
-    await writeFile(values.json, `${JSON.stringify(document, undefined, 2)}\n`)
-  }
-  for (const error of errors) console.log(`ERROR ${error}`)
-  const missed = reports.filter(({ goal }) => goal?.met === false).length + (scrape && !scrapeGoalMet(scrape) ? 1 : 0)
-  if (missed > 0) console.log(`\n${missed} goal${missed > 1 ? 's' : ''} missed`)
-  return errors.length > 0 || (values.strict && missed > 0) ? 1 : 0
-
-  async function measureBehindEnvoy(ask: boolean, go: Yardsticks | undefined) {
-    if (!ask) return undefined
-    if (go === undefined) {
-      console.log('\nLEFT OUT: behind Envoy (needs httpload)')
-      return undefined
-    }
+  const leftOut: string[] = []
+  /** A part that fails is told of and does not take the others with it. */
+  const part = async <T>(section: Section, run: () => Promise<T>): Promise<T | undefined> => {
     try {
-      const { path: binary } = await resolveEnvoy({ onProgress: progress })
-      const result = await runBehindEnvoy({ binary, rounds, seconds, endpoints, yardsticks: go, progress })
-      progress('')
-      return result
+      return await run()
     } catch (error) {
-      errors.push(`behind Envoy: ${(error as Error).message}`)
+      errors.push(`${section}: ${(error as Error).message}`)
       return undefined
     }
+  }
+
+  const yardsticks = await yardsticksOrWhyNot(leftOut)
+  let rows = selectRows(
+    selection,
+    only,
+    peers.map(({ name }) => name),
+  )
+  if (yardsticks === undefined) rows = leaveOutLargeLook(rows, leftOut)
+  const endpoints = await startEndpoints(8, yardsticks)
+  const shared = { rounds, seconds, endpoints, progress, selection, peers }
+
+  const folder = values.profile ? await mkdtemp(join(tmpdir(), 'signalbox-profile-')) : undefined
+  const matrix = await runMatrix({ ...shared, rows, yardsticks, profiles: folder })
+  errors.push(...matrix.errors)
+  goals.push(...judgeRows(matrix.figures, 'own'))
+  const profiles = folder === undefined ? undefined : await readProfiles(folder)
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true })
+
+  const scrape = wanted('scrape', true)
+    ? await part('scrape', () => measureScraping(yardsticks, Math.max(3, seconds)))
+    : undefined
+  if (scrape !== undefined) goals.push(scrapeGoal(scrape))
+
+  let envoy: EnvoyResult | undefined
+  let threads: BenchReport['threads']
+  let memory: BenchReport['memory']
+  if (yardsticks === undefined) {
+    for (const section of ['envoy', 'threads', 'memory'] as const)
+      if (wanted(section)) leftOut.push(`${section}: needs the Go load generators`)
+  } else {
+    if (wanted('envoy')) {
+      envoy = await part('envoy', async () => {
+        const { path: binary } = await resolveEnvoy({ onProgress: progress })
+        return runBehindEnvoy({ ...shared, binary, yardsticks })
+      })
+      errors.push(...(envoy?.errors ?? []))
+      for (const { title, ratio, limit } of envoy?.latencies ?? [])
+        if (limit !== undefined)
+          goals.push(atMost(4, `${title} behind Envoy, look and close: p50 to that without ext_proc`, ratio.p50, limit))
+    }
+    if (wanted('threads')) {
+      const found = await part('threads', () => measureThreads({ ...shared, yardsticks }))
+      errors.push(...(found?.errors ?? []))
+      threads = found?.results
+      for (const { title, cost } of threads ?? [])
+        goals.push(atMost(4, `${title}: CPU per request, two threads to one`, cost, 1.1))
+    }
+    if (wanted('memory')) {
+      const contenders = ['own', ...(selection === 'all' ? ['node', 'grpc-js', 'connect-node'] : []), 'refserver-parse']
+      memory = await part('memory', () => measureMemory({ ...shared, contenders, yardsticks }))
+    }
+  }
+  const picks = wanted('picks') ? await part('picks', measurePicks) : undefined
+  if (picks !== undefined) goals.push(atLeast(4, 'In-process picks per second, two threads to one', picks, 1.8))
+  progress('')
+  return {
+    machine: describeMachine(),
+    date: new Date().toISOString(),
+    rounds,
+    seconds,
+    rows: reportRows(rows, matrix.figures),
+    ...(scrape === undefined ? {} : { scrape }),
+    ...(envoy === undefined ? {} : { envoy }),
+    ...(threads === undefined ? {} : { threads }),
+    ...(picks === undefined ? {} : { picks }),
+    ...(memory === undefined ? {} : { memory }),
+    ...(profiles === undefined ? {} : { profiles }),
+    goals,
+    leftOut,
+    errors,
   }
 }
 
-async function yardsticksOrWhyNot(): Promise<Yardsticks | undefined> {
+function print(report: BenchReport): void {
+  const { machine, date, rounds, seconds, rows, scrape, envoy, threads, picks, memory, profiles, goals } = report
+  console.log(`${machine}; ${date.slice(0, 10)}; ${rounds} rounds of ${seconds} s\n`)
+  const parts: string[] = []
+  if (rows.length > 0) parts.push(printRows(rows))
+  if (scrape !== undefined) parts.push(printScrape(scrape))
+  if (envoy !== undefined) parts.push(printEnvoy(envoy))
+  if (threads !== undefined) parts.push(printThreads(threads))
+  if (picks !== undefined) parts.push(`In-process picks per second, two threads over one: ${picks.toFixed(2)}`)
+  if (memory !== undefined) parts.push(printMemory(memory))
+  if (profiles !== undefined) parts.push(printProfiles(profiles))
+  if (goals.length > 0) parts.push(printGoals(goals))
+  if (report.leftOut.length > 0) parts.push(report.leftOut.map(what => `LEFT OUT: ${what}`).join('\n'))
+  if (report.errors.length > 0) parts.push(report.errors.map(what => `ERROR ${what}`).join('\n'))
+  console.log(parts.join('\n\n'))
+}
+
+function knownOnly(): readonly string[] | undefined {
+  const only = values.only?.split(',')
+  const known = new Set<string>([...ROWS.map(row => row.id), ...SECTIONS])
+  for (const id of only ?? []) if (!known.has(id)) throw new Error(`--only: there is no row '${id}'; see --help`)
+  return only
+}
+
+async function yardsticksOrWhyNot(leftOut: string[]): Promise<Yardsticks | undefined> {
+  progress('building the Go yardsticks')
   const built = values['no-go'] ? '--no-go was given' : await buildYardsticks(ROOT)
   if (typeof built !== 'string') return built
-  console.log(`LEFT OUT: the Go yardsticks, because ${built}.`)
-  console.log('No ratio to refserver, no run behind Envoy; the load comes from a generator of ours in TypeScript.\n')
+  leftOut.push(`the Go yardsticks, because ${built}: no ratio to refserver, load from our own generator in TypeScript`)
   return undefined
 }
 
 /** node's HTTP/2 client drops answers that came when a stream ends while its own upload waits: a large body is not for our generator. */
-function leaveOutLargeLook(rows: readonly Row[]): Row[] {
-  const kept = rows.filter(row => !row.id.startsWith('look-220k'))
-  if (kept.length < rows.length) console.log('LEFT OUT: look at 220 KB (needs extprocload)\n')
+function leaveOutLargeLook(rows: readonly Measured[], leftOut: string[]): Measured[] {
+  const kept = rows.filter(({ row }) => row.duplex || row.id.startsWith('look-300'))
+  if (kept.length < rows.length) leftOut.push('look at large bodies (needs extprocload)')
   return kept
 }
 
 async function measureScraping(yardsticks: Yardsticks | undefined, seconds: number): Promise<ScrapeReport> {
   progress('scraping 100 endpoints')
   const at = await startEndpoints(100, yardsticks)
-  const args = [join(BENCHES, 'scrape.bench.ts'), '--at', at.join(','), '--seconds', String(seconds)]
+  return lastJson<ScrapeReport>([bench('scrape'), '--at', at.join(','), '--seconds', String(seconds)])
+}
+
+/** A scrape that is under way when the clock stops counts as done: 1 % of them at 50 ms in 5 s. */
+function scrapeGoal({ cores, done, failed }: ScrapeReport): GoalReport {
+  const goal = atMost(3, 'Scraping 100 endpoints at 50 ms, none lost: cores', cores, 0.25)
+  return { ...goal, met: goal.met && done >= 0.99 && failed === 0 }
+}
+
+async function measurePicks(): Promise<number> {
+  progress('picks on two threads')
+  return (await lastJson<{ readonly ratio: number }>([bench('threads')])).ratio
+}
+
+/** What a benchmark's last line says. */
+async function lastJson<T>(args: readonly string[]): Promise<T> {
   const lines = (await output(process.execPath, args)).trim().split('\n')
-  progress('')
-  return JSON.parse(lines.at(-1)!) as ScrapeReport
+  return JSON.parse(lines.at(-1)!) as T
+}
+
+function bench(name: string): string {
+  return join(BENCHES, `${name}.bench.ts`)
 }
 
 function describeMachine(): string {

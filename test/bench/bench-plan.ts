@@ -3,22 +3,39 @@ import type { PoolPlan } from '../../src/inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../../src/inference/scheduling/scorers/registry.ts'
 import type { EntryPlan, Plan } from '../../src/pipeline/plan.ts'
 
+/** Facts of a request, by when they are final (design.md, "When is a fact final?"). */
+const FIRST = { model: 'first', prefixBytes: 0 } as const
+const BOUNDED = { model: 'first', prefixBytes: 32 * 1024 } as const
+const WHOLE = { model: 'whole', prefixBytes: 32 * 1024 } as const
+
+/** An InferencePool's gateway, both directions FULL_DUPLEX_STREAMED. */
+const DUPLEX = { followResponse: true, body: 'full-duplex' } as const
+/** A route of our own fleet without retries, but with the endpoint in the header too, as extprocload expects it. */
+const LOOK = { followResponse: false, body: 'look' } as const
+
 export const ENTRIES = {
-  /** An InferencePool's gateway, both directions FULL_DUPLEX_STREAMED. */
-  fds: { followResponse: true, body: 'full-duplex' },
-  /** The same without the response side. */
-  'request-only': { followResponse: false, body: 'full-duplex' },
-  /** A route of our own fleet without retries, but with the endpoint in the header too, as extprocload expects it. */
-  look: { followResponse: false, body: 'look' },
+  fds: { ...DUPLEX, ...BOUNDED },
+  'fds.first': { ...DUPLEX, ...FIRST },
+  'fds.whole': { ...DUPLEX, ...WHOLE },
+  /** Full duplex without the response side. */
+  'request-only': { ...DUPLEX, followResponse: false, ...BOUNDED },
+  look: { ...LOOK, ...BOUNDED },
+  'look.first': { ...LOOK, ...FIRST },
+  'look.whole': { ...LOOK, ...WHOLE },
 } as const
 
 export type EntryName = keyof typeof ENTRIES
 
 export const POOL = 'bench/pool'
 
-/** extprocload sends no entry metadata, so the default entry is the one named. */
+/** Id of an entry in the plan. */
+export function entryId(name: EntryName): string {
+  return `${name}@bench`
+}
+
+/** All entries; the default one, for streams that name none, is `name`. */
 export function benchPlan(name: EntryName, addresses: readonly string[]): Plan {
-  const entries = [entryPlan(name)]
+  const entries = (Object.keys(ENTRIES) as EntryName[]).map(entryPlan)
   return {
     version: 'bench',
     routing: {
@@ -28,18 +45,16 @@ export function benchPlan(name: EntryName, addresses: readonly string[]): Plan {
     },
     entries,
     pools: [poolPlan(addresses)],
-    defaultEntry: entries[0]!.id,
+    defaultEntry: entryId(name),
   }
 }
 
 function entryPlan(name: EntryName): EntryPlan {
   return {
-    id: `${name}@bench`,
+    id: entryId(name),
     name,
     attach: 'gateway',
     ...ENTRIES[name],
-    model: 'first',
-    prefixBytes: 32 * 1024,
     maxBodyBytes: 32 * 1024 * 1024,
     retryBufferBytes: 0,
     // Unknown, as for other people's gateways: the load generators take a request for more time for an error.

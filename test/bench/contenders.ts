@@ -3,22 +3,42 @@ import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { freePort } from '../support/free-ports.ts'
 import { waitFor } from '../support/wait-for.ts'
+import type { EntryName } from './bench-plan.ts'
 import { firstLine, start, type Started } from './child-programs.ts'
 import type { Yardsticks } from './yardsticks.ts'
 
-export const CONTENDERS = ['ours', 'ours-request-only', 'ours-look', 'refserver', 'refserver-parse', 'grpc-js'] as const
-export type ContenderName = (typeof CONTENDERS)[number]
+/** Servers that the bench starts itself. */
+const OWN_CONTENDERS = ['own', 'node', 'refserver', 'refserver-parse', 'grpc-js', 'connect-node'] as const
+/** One of those, or the name of a peer that is running already. */
+export type ContenderName = (typeof OWN_CONTENDERS)[number] | (string & {})
 
 export interface Contender {
   readonly name: ContenderName
+  readonly pid: number
+  /** Where it plays an entry of ours; other servers have one address. */
+  address(entry: EntryName): string
+  stop(): Promise<void>
+}
+
+/** A server that somebody else has started: `--peer name=address,pid`. */
+export interface Peer {
+  readonly name: string
   readonly address: string
   readonly pid: number
 }
 
-const ENTRY: Readonly<Partial<Record<ContenderName, string>>> = {
-  ours: 'fds',
-  'ours-request-only': 'request-only',
-  'ours-look': 'look',
+/** Whether it really routes and picks, so that its answers can be held against that. */
+export function isOurs(name: ContenderName): boolean {
+  return name === 'own' || name === 'node'
+}
+
+/** @throws Error when it is not `name=host:port,pid`, or the name is taken */
+export function parsePeer(text: string): Peer {
+  const [, name, address, pid] = /^([^=,\s]+)=([^=,\s]+:\d+),(\d+)$/.exec(text) ?? []
+  if (name === undefined || address === undefined) throw new Error(`--peer: '${text}' is not NAME=HOST:PORT,PID`)
+  if ((OWN_CONTENDERS as readonly string[]).includes(name))
+    throw new Error(`--peer: '${name}' is a contender of the bench`)
+  return { name, address, pid: Number(pid) }
 }
 
 /** As `bin/signalbox` starts Node. */
@@ -59,35 +79,48 @@ async function freeStretch(count: number): Promise<number> {
   return first
 }
 
-/** Starts a contender; undefined when it is a Go program and there are none. `nodeArgs` go to Node for ours. */
-export async function startContender(
-  name: ContenderName,
-  endpoints: readonly string[],
-  yardsticks: Yardsticks | undefined,
-  nodeArgs: readonly string[] = [],
-): Promise<(Contender & { stop(): Promise<void> }) | undefined> {
+export interface ContenderOptions {
+  readonly endpoints: readonly string[]
+  readonly yardsticks: Yardsticks | undefined
+  readonly peers?: readonly Peer[]
+  /** Folder for the CPU profiles of our servers. */
+  readonly profiles?: string | undefined
+}
+
+/** Starts a contender, or takes a peer; undefined when it is a Go program and there are none. */
+export async function startContender(name: ContenderName, options: ContenderOptions): Promise<Contender | undefined> {
+  const { endpoints, yardsticks, peers = [], profiles } = options
+  const peer = peers.find(each => each.name === name)
+  if (peer !== undefined) return { name, pid: peer.pid, address: () => peer.address, stop: () => Promise.resolve() }
   if (name === 'refserver' || name === 'refserver-parse') {
     if (yardsticks === undefined) return undefined
     const port = await freePort()
     const parse = name === 'refserver-parse' ? ['-parse'] : []
     const server = start(yardsticks.refserver, ['-addr', `127.0.0.1:${port}`, ...parse])
     await listens(port)
-    return contender(name, port, server)
+    return contender(name, server, () => port)
   }
-  const entry = ENTRY[name]
-  const script =
-    entry === undefined
-      ? ['grpc-js-server.ts']
-      : ['ext-proc-server.ts', '--entry', entry, '--endpoints', endpoints.join(',')]
+  if (!isOurs(name)) {
+    const script = name === 'grpc-js' ? 'grpc-js-server.ts' : 'connect-server.ts'
+    const server = start(process.execPath, [join(import.meta.dirname, script)])
+    const { port } = JSON.parse(await firstLine(server)) as { readonly port: number }
+    return contender(name, server, () => port)
+  }
+  const profiling =
+    profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-name=${name}.cpuprofile`]
   const server = start(process.execPath, [
-    ...(entry === undefined ? [] : [...NODE_OPTIONS, ...nodeArgs]),
-    join(import.meta.dirname, script[0]!),
-    ...script.slice(1),
+    ...NODE_OPTIONS,
+    ...profiling,
+    join(import.meta.dirname, 'ext-proc-server.ts'),
+    '--transport',
+    name,
+    '--endpoints',
+    endpoints.join(','),
   ])
-  const { port } = JSON.parse(await firstLine(server)) as { port: number }
-  return contender(name, port, server)
+  const { ports } = JSON.parse(await firstLine(server)) as { readonly ports: Readonly<Record<EntryName, number>> }
+  return contender(name, server, entry => ports[entry])
 }
 
-function contender(name: ContenderName, port: number, server: Started): Contender & { stop(): Promise<void> } {
-  return { name, address: `127.0.0.1:${port}`, pid: server.pid, stop: () => server.stop() }
+function contender(name: ContenderName, server: Started, port: (entry: EntryName) => number): Contender {
+  return { name, pid: server.pid, address: entry => `127.0.0.1:${port(entry)}`, stop: () => server.stop() }
 }

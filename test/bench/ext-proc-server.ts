@@ -2,67 +2,74 @@
  * Our ext_proc server as a process of its own, so that its CPU can be read from outside: transport, service and a linked plan that
  * really routes by model and picks among scraped endpoints, without xDS, admin port and configuration files.
  *
- *     node test/bench/ext-proc-server.ts --entry fds|request-only|look --endpoints 127.0.0.1:8000,… [--port N]
+ *     node test/bench/ext-proc-server.ts --transport own|node --endpoints 127.0.0.1:8000,… [--scrape-ms N]
  *
- * Prints one JSON line with its port when every endpoint has been scraped; ends on SIGTERM or when its standard input closes.
+ * Load generators send no metadata that names an entry, so each entry has a port. Prints one JSON line, `{"ports": {ENTRY: PORT}}`, when every
+ * endpoint has been scraped; ends on SIGTERM or when its standard input closes.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { ExtProcService } from '../../src/extproc/service.ts'
+import { listenH2 } from '../../src/grpc/h2/h2-transport.ts'
 import { listenHttp2 } from '../../src/grpc/http2-transport.ts'
 import { Scraper } from '../../src/inference/scraper.ts'
 import { LinkedPlan } from '../../src/pipeline/linked-plan.ts'
 import { Outcomes } from '../../src/pipeline/outcomes.ts'
-import { ENTRY_METADATA } from '../../src/pipeline/plan.ts'
-import { benchPlan, ENTRIES, type EntryName, POOL } from './bench-plan.ts'
+import { benchPlan, ENTRIES, entryId, type EntryName, POOL } from './bench-plan.ts'
 
 const { values } = parseArgs({
   options: {
-    entry: { type: 'string', default: 'fds' },
+    transport: { type: 'string', default: 'own' },
     endpoints: { type: 'string', default: '' },
-    port: { type: 'string', default: '0' },
+    'scrape-ms': { type: 'string', default: '50' },
   },
 })
-const entryName = values.entry
-if (!Object.hasOwn(ENTRIES, entryName)) throw new Error(`--entry must be one of ${Object.keys(ENTRIES).join(', ')}`)
 const addresses = values.endpoints.split(',').filter(address => address !== '')
 if (addresses.length === 0) throw new Error('--endpoints is missing')
+
+/** With whether a service may keep the bytes that it is lent. */
+const TRANSPORTS = {
+  own: { listen: listenH2, retainsParts: false },
+  node: { listen: listenHttp2, retainsParts: true },
+} as const
+if (!Object.hasOwn(TRANSPORTS, values.transport)) throw new Error(`--transport must be own or node`)
+const { listen, retainsParts } = TRANSPORTS[values.transport as keyof typeof TRANSPORTS]
 
 const linked = new LinkedPlan({
   outcomes: new Outcomes(),
   nowMs: Date.now,
   random: Math.random,
-  pool: { releaseBy: ENTRIES[entryName as EntryName].followResponse ? 'response' : 'scrape', seed: 7 },
+  pool: { releaseBy: 'response', seed: 7 },
 })
-linked.update(benchPlan(entryName as EntryName, addresses))
-const pool = linked.pools.get(POOL)!
-const scraper = new Scraper(pool)
+const plan = benchPlan('fds', addresses)
+const intervalMs = Number(values['scrape-ms'])
+linked.update({
+  ...plan,
+  pools: plan.pools.map(pool => ({ ...pool, scrape: { ...pool.scrape, intervalMs, staleMs: 20 * intervalMs } })),
+})
+const scraper = new Scraper(linked.pools.get(POOL)!)
 scraper.start()
 
-const service = new ExtProcService({
-  decider: headers => {
-    const id = headers[ENTRY_METADATA]
-    return linked.entry(Array.isArray(id) ? id[0] : id)
-  },
-  retainsParts: true,
-  onError: error => console.error(error),
+const names = Object.keys(ENTRIES) as EntryName[]
+const onError = (error: unknown): void => console.error(error)
+const services = names.map(name => {
+  const decider = linked.entry(entryId(name))
+  return new ExtProcService({ decider: () => decider, retainsParts, onError })
 })
-const server = await listenHttp2({
-  services: [service],
-  listen: { host: '127.0.0.1', port: Number(values.port) },
-  onError: error => console.error(error),
-})
+const servers = await Promise.all(
+  services.map(service => listen({ services: [service], listen: { host: '127.0.0.1', port: 0 }, onError })),
+)
 
 const stopping = new AbortController()
 const stop = (): void => {
   if (stopping.signal.aborted) return
   stopping.abort()
   scraper.stop()
-  service.close()
-  void server.close().then(() => process.exit(0))
+  for (const service of services) service.close()
+  void Promise.all(servers.map(server => server.close())).then(() => process.exit(0))
 }
 process.on('SIGTERM', stop)
 process.stdin.on('end', stop).resume()
 
 while (scraper.stats.good < addresses.length && !stopping.signal.aborted) await delay(20)
-console.log(JSON.stringify({ port: server.port }))
+console.log(JSON.stringify({ ports: Object.fromEntries(names.map((name, i) => [name, servers[i]!.port])) }))

@@ -1,29 +1,52 @@
-/** What a run found, as lines for people and as data. */
+/** What a run found, as data (`--json`) and as lines for people. */
 import type { EnvoyResult } from './behind-envoy.ts'
-import { type ContenderName } from './contenders.ts'
-import type { Row } from './matrix.ts'
-import { sampleKey, type Samples } from './run-matrix.ts'
+import type { ContenderName } from './contenders.ts'
+import type { ProfileGroup } from './cpu-profile.ts'
+import type { Figures, GoalReport } from './goals.ts'
+import { MEMORY_STAGES, type MemoryResult } from './memory.ts'
+import type { Measured, Row } from './rows.ts'
 import { median, medianRatio } from './statistics.ts'
+import type { ThreadsResult } from './threads.ts'
+
+/** Everything that a run found; parts that it did not measure are absent. */
+export interface BenchReport {
+  readonly machine: string
+  /** ISO 8601 */
+  readonly date: string
+  readonly rounds: number
+  readonly seconds: number
+  readonly rows: readonly RowReport[]
+  readonly scrape?: ScrapeReport
+  readonly envoy?: EnvoyResult
+  readonly threads?: readonly ThreadsResult[]
+  /** In-process picks per second, two threads over one. */
+  readonly picks?: number
+  readonly memory?: readonly MemoryResult[]
+  /** By server. */
+  readonly profiles?: Readonly<Record<string, readonly ProfileGroup[]>>
+  readonly goals: readonly GoalReport[]
+  /** What was not measured, and why. */
+  readonly leftOut: readonly string[]
+  readonly errors: readonly string[]
+}
 
 export interface RowReport {
   readonly id: string
   readonly title: string
   readonly facts: string
   readonly unit: Row['unit']
-  /** Medians, µs of server CPU per unit. */
-  readonly micros: Readonly<Partial<Record<ContenderName, number>>>
-  /** All figures, in the order of the rounds. */
-  readonly rounds: Readonly<Partial<Record<ContenderName, readonly number[]>>>
-  /** Ours over refserver (or refserver -parse) in this row. */
-  readonly toReference: number | undefined
-  readonly goal: GoalReport | undefined
+  readonly base: Row['base']
+  readonly costs: readonly Cost[]
 }
 
-export interface GoalReport {
-  readonly text: string
-  readonly ratio: number
-  readonly limit: number
-  readonly met: boolean
+export interface Cost {
+  readonly contender: ContenderName
+  /** Median, µs of server CPU per unit. */
+  readonly micros: number
+  /** All figures, in the order of the rounds. */
+  readonly rounds: readonly number[]
+  /** Median of the rounds' ratios to the row's base; absent where that was not measured. */
+  readonly ratio?: number
 }
 
 export interface ScrapeReport {
@@ -33,80 +56,119 @@ export interface ScrapeReport {
   readonly failed: number
 }
 
-export function reportRows(rows: readonly Row[], samples: Samples): RowReport[] {
-  return rows.map(row => {
-    const of = (contender: ContenderName, id = row.id) => samples.get(sampleKey(id, contender))
-    const micros: Partial<Record<ContenderName, number>> = {}
-    const rounds: Partial<Record<ContenderName, readonly number[]>> = {}
-    for (const contender of row.contenders) {
-      const figures = of(contender)
-      if (figures === undefined) continue
-      micros[contender] = median(figures)
-      rounds[contender] = figures
-    }
-    const ours = of(row.contenders[0]!)
-    const reference = row.contenders.find(name => name.startsWith('refserver'))
-    const referenceFigures = reference === undefined ? undefined : of(reference)
-    const goalFigures = row.goal === undefined ? undefined : of(row.goal.contender, row.goal.row)
-    let goal: GoalReport | undefined
-    if (row.goal !== undefined && ours !== undefined && goalFigures !== undefined) {
-      const ratio = medianRatio(ours, goalFigures)
-      const than = row.goal.contender === 'ours' ? `our own ${row.goal.row}` : row.goal.contender
-      goal = { text: `≤ ${row.goal.ratio} × ${than}`, ratio, limit: row.goal.ratio, met: ratio <= row.goal.ratio }
-    }
-    const toReference =
-      ours === undefined || referenceFigures === undefined ? undefined : medianRatio(ours, referenceFigures)
-    return { id: row.id, title: row.title, facts: row.facts, unit: row.unit, micros, rounds, toReference, goal }
+export function reportRows(rows: readonly Measured[], figures: Figures): RowReport[] {
+  return rows.map(({ row, contenders }) => {
+    const under = figures(row.base.row, row.base.contender)
+    const costs = contenders.flatMap(contender => {
+      const over = figures(row.id, contender)
+      if (over === undefined) return []
+      const ratio = under === undefined ? {} : { ratio: medianRatio(over, under) }
+      return [{ contender, micros: median(over), rounds: over, ...ratio }]
+    })
+    return { id: row.id, title: row.title, facts: row.facts, unit: row.unit, base: row.base, costs }
   })
 }
 
-export function printRows(reports: readonly RowReport[]): string {
-  const head = ['µs of server CPU per exchange or chunk', 'ours', 'refserver', 'grpc-js', 'ours/ref', 'goal']
-  const lines = reports.map(({ title, micros, toReference, goal }) => [
+/** Ratios to each row's base, with the µs in parentheses. */
+export function printRows(rows: readonly RowReport[]): string {
+  const names = [...new Set(rows.flatMap(({ costs }) => costs.map(({ contender }) => contender)))]
+  const head = ['CPU of the server, × the base (µs)', ...names, 'base = 1']
+  const lines = rows.map(({ id, title, costs, base }) => [
     title,
-    number(micros.ours ?? micros['ours-look'] ?? micros['ours-request-only']),
-    micros['refserver-parse'] === undefined
-      ? number(micros.refserver)
-      : `${number(micros['refserver-parse'])} (-parse)`,
-    number(micros['grpc-js']),
-    toReference === undefined ? '–' : toReference.toFixed(2),
-    goal === undefined ? '' : `${goal.text}: ${goal.ratio.toFixed(2)} ${verdict(goal.met)}`,
+    ...names.map(name => {
+      const cost = costs.find(({ contender }) => contender === name)
+      if (cost === undefined) return ''
+      return cost.ratio === undefined ? `(${number(cost.micros)})` : `${cost.ratio.toFixed(2)} (${number(cost.micros)})`
+    }),
+    base.row === id ? base.contender : `${base.contender}, ${base.row}`,
   ])
   return table([head, ...lines])
 }
 
 export function printScrape({ cores, done, failed }: ScrapeReport): string {
-  const met = scrapeGoalMet({ cores, done, failed })
-  return `Scraping 100 endpoints every 50 ms (403 lines each): ${cores.toFixed(3)} core, ${(done * 100).toFixed(1)} % done, ${failed} failed; goal ≤ 0.25 core and none lost: ${verdict(met)}`
-}
-
-/** A scrape that is under way when the clock stops counts as done: 1 % of them at 50 ms in 5 s. */
-export function scrapeGoalMet({ cores, done, failed }: ScrapeReport): boolean {
-  return cores <= 0.25 && done >= 0.99 && failed === 0
+  return `Scraping 100 endpoints every 50 ms (403 lines each): ${cores.toFixed(3)} core, ${(done * 100).toFixed(1)} % done, ${failed} failed`
 }
 
 export function printEnvoy({ costs, latencies, chunkCost }: EnvoyResult): string {
-  const head = ['behind Envoy, µs of CPU per request', 'server', 'Envoy', 'both']
-  const lines = costs.map(({ title, contender, envoy, server }) => [
-    `${title}, ${contender}`,
-    server === 0 ? '–' : number(server),
-    number(envoy),
-    number(envoy + server),
+  const costHead = ['Behind Envoy, µs of CPU per request', 'server', 'Envoy', 'both', '× no ext_proc']
+  const costLines = costs.map(({ title, contender, envoy, server }) => {
+    const none = costs.find(other => other.title === title && other.server === 0)
+    return [
+      `${title}, ${contender}`,
+      server === 0 ? '' : number(server),
+      number(envoy),
+      number(envoy + server),
+      none === undefined ? '' : ((envoy + server) / none.envoy).toFixed(2),
+    ]
+  })
+  const latencyHead = [
+    'Latency behind Envoy, look and close, model first',
+    'p50 ×',
+    'p99 ×',
+    'p50 µs',
+    'without',
+    'p99 µs',
+    'without',
+  ]
+  const latencyLines = latencies.map(({ title, ratio, withOurs, without }) => [
+    title,
+    ratio.p50.toFixed(2),
+    ratio.p99.toFixed(2),
+    number(withOurs.p50),
+    number(without.p50),
+    number(withOurs.p99),
+    number(without.p99),
   ])
-  const ratios = latencies.map(({ title, p50, p99 }) => `${title}: p50 × ${p50.toFixed(2)}, p99 × ${p99.toFixed(2)}`)
   return [
-    table([head, ...lines]),
-    `Latency with ours over that without ext_proc, one connection: ${ratios.join('; ')}`,
+    table([costHead, ...costLines]),
+    '',
+    table([latencyHead, ...latencyLines]),
+    '',
     `Server CPU per chunk of a streamed response that no rule reads: ${chunkCost.toFixed(2)} µs (none reaches us: what is left is the lower rate of requests)`,
   ].join('\n')
 }
 
-function verdict(met: boolean): string {
-  return met ? 'MET' : 'MISSED'
+export function printThreads(results: readonly ThreadsResult[]): string {
+  const head = ['Threads, µs of CPU per request', 'one', 'two', 'two / one', 'requests/s, two / one']
+  const lines = results.map(({ title, one, two, cost, rate }) => [
+    title,
+    number(one),
+    number(two),
+    cost.toFixed(2),
+    rate.toFixed(2),
+  ])
+  return table([head, ...lines])
 }
 
-function number(value: number | undefined): string {
-  if (value === undefined) return '–'
+export function printMemory(results: readonly MemoryResult[]): string {
+  const lines = results.map(({ contender, megabytes }) => [contender, ...megabytes.map(String)])
+  return table([['Resident memory, MB', ...MEMORY_STAGES], ...lines])
+}
+
+export function printProfiles(profiles: Readonly<Record<string, readonly ProfileGroup[]>>): string {
+  const percent = (share: number) => `${(share * 100).toFixed(1).padStart(5)} %`
+  return Object.entries(profiles)
+    .map(([server, groups]) => {
+      const lines = groups.flatMap(({ name, share, functions }) => [
+        `${percent(share)}  ${name}`,
+        ...functions.map(each => `           ${percent(each.share)}  ${each.name}`),
+      ])
+      return `Where ${server} spends its time (warm-up included):\n${lines.join('\n')}`
+    })
+    .join('\n\n')
+}
+
+export function printGoals(goals: readonly GoalReport[]): string {
+  const lines = goals.map(({ issue, text, value, met }) => [
+    text,
+    value.toPrecision(3),
+    met ? 'MET' : 'MISSED',
+    `issue ${issue}`,
+  ])
+  return table([['Goals', 'found', '', ''], ...lines])
+}
+
+function number(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toFixed(1)
 }
 

@@ -1,62 +1,57 @@
 /** Runs the matrix: all contenders of all rows in turn, again and again, so that what disturbs the machine disturbs them all. */
 import { join } from 'node:path'
 import { output } from './child-programs.ts'
-import { type Contender, type ContenderName, startContender } from './contenders.ts'
-import { OTHERS_CHECKS, OUR_CHECKS, type Row } from './matrix.ts'
+import { type Contender, type ContenderName, isOurs, type Peer, startContender } from './contenders.ts'
+import type { Figures } from './goals.ts'
+import { type Measured, OTHERS_CHECKS, OUR_CHECKS, type Row } from './rows.ts'
 import type { Yardsticks } from './yardsticks.ts'
 
 export interface MatrixOptions {
-  readonly rows: readonly Row[]
+  readonly rows: readonly Measured[]
   readonly rounds: number
   readonly seconds: number
   readonly endpoints: readonly string[]
   readonly yardsticks: Yardsticks | undefined
-  /** For Node with our servers: profiling. */
-  readonly nodeArgs: readonly string[]
+  readonly peers: readonly Peer[]
+  /** Folder for the CPU profiles of our servers. */
+  readonly profiles: string | undefined
   readonly progress: (text: string) => void
 }
 
-/** µs of server CPU per unit of the row, one figure a round. */
-export type Samples = ReadonlyMap<string, readonly number[]>
-
 export interface MatrixResult {
-  readonly samples: Samples
+  readonly figures: Figures
   /** Exchanges that went wrong, with where. */
   readonly errors: readonly string[]
 }
 
-export function sampleKey(row: string, contender: ContenderName): string {
-  return `${row}/${contender}`
-}
-
 export async function runMatrix(options: MatrixOptions): Promise<MatrixResult> {
   const { rows, rounds, progress } = options
-  const contenders = new Map<ContenderName, Contender & { stop(): Promise<void> }>()
+  const contenders = new Map<ContenderName, Contender>()
   const samples = new Map<string, number[]>()
   const errors: string[] = []
   try {
-    for (const name of new Set(rows.flatMap(row => row.contenders))) {
-      const started = await startContender(name, options.endpoints, options.yardsticks, options.nodeArgs)
+    for (const name of new Set(rows.flatMap(({ contenders }) => contenders))) {
+      progress(`starting ${name}`)
+      const started = await startContender(name, options)
       if (started !== undefined) contenders.set(name, started)
     }
     // Round 0 warms up and checks: it compares every echoed byte, which costs the generator too much to be measured.
     for (let round = 0; round <= rounds; round++) {
-      for (const row of rows) {
-        for (const name of row.contenders) {
+      for (const { row, contenders: names } of rows) {
+        for (const name of names) {
           const contender = contenders.get(name)
           if (contender === undefined) continue
           progress(`${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}: ${row.title}, ${name}`)
           const { cost, problems } = await measure(row, contender, options, round === 0)
           for (const problem of problems) errors.push(`${row.title}, ${name}: ${problem}`)
           if (round === 0) continue
-          const key = sampleKey(row.id, name)
-          const list = samples.get(key)
-          if (list === undefined) samples.set(key, [cost])
+          const list = samples.get(`${row.id} ${name}`)
+          if (list === undefined) samples.set(`${row.id} ${name}`, [cost])
           else list.push(cost)
         }
       }
     }
-    return { samples, errors }
+    return { figures: (row, contender) => samples.get(`${row} ${contender}`), errors }
   } finally {
     await Promise.all(Array.from(contenders.values(), contender => contender.stop()))
   }
@@ -75,9 +70,16 @@ async function measure(
   { seconds, yardsticks }: MatrixOptions,
   checking: boolean,
 ): Promise<{ cost: number; problems: readonly string[] }> {
-  const ours = contender.name.startsWith('ours')
-  const checks = ours ? OUR_CHECKS : OTHERS_CHECKS
-  const options = ['-addr', contender.address, '-pids', `server=${contender.pid}`, '-json', '-distinct', '64']
+  const checks = isOurs(contender.name) ? OUR_CHECKS : OTHERS_CHECKS
+  const options = [
+    '-addr',
+    contender.address(row.entry),
+    '-pids',
+    `server=${contender.pid}`,
+    '-json',
+    '-distinct',
+    '64',
+  ]
   if (checking) options.push('-n', String(Math.ceil(row.warmUp * Math.min(1, seconds / 2))), '-warm', '1')
   else options.push('-d', `${seconds}s`, '-warm', row.unit === 'chunk' ? '16' : '100')
   options.push(...row.load, ...(checking ? checks : []))
