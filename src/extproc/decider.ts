@@ -16,6 +16,8 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict]
 export const Refusal = {
   /** 413 */
   BODY_TOO_LARGE: 'body_too_large',
+  /** 400: content-length is no number, or several. */
+  BAD_CONTENT_LENGTH: 'bad_content_length',
   /** 408: the body did not arrive within the upload timeout. */
   UPLOAD_TIMEOUT: 'upload_timeout',
   /** 503: held bytes of all streams are over the budget. */

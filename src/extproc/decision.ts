@@ -1,4 +1,5 @@
 import type { Replacement } from '../body/splice.ts'
+import type { PreparedAnswer } from './prepared-answer.ts'
 
 /**
  * What is to be done with one request: filled by the decider, written by the exchange. Pooled with its exchange, so every
@@ -30,6 +31,12 @@ export class Decision {
   readonly recordNames: string[] = []
   readonly recordValues: string[] = []
 
+  /**
+   * The header answer as a block: what else is here to be said in it is ignored then. Only while `Exchange.headersAnswered` is
+   * false, and without replacements.
+   */
+  prepared: PreparedAnswer | undefined
+
   /** Edits of the request body by absolute offsets, in order. */
   readonly replacements: Replacement[] = []
 
@@ -48,16 +55,22 @@ export class Decision {
     this.immediateBody = undefined
     this.immediateGrpcStatus = -1
     this.immediateDetails = ''
-    this.setNames.length = 0
-    this.setValues.length = 0
-    this.removeNames.length = 0
+    empty(this.setNames)
+    empty(this.setValues)
+    empty(this.removeNames)
     this.clearRouteCache = false
     this.unretriedIndex = -1
     this.unretriedValue = ''
     this.endpoints = ''
     this.endpointHeader = false
-    this.recordNames.length = 0
-    this.recordValues.length = 0
-    this.replacements.length = 0
+    empty(this.recordNames)
+    empty(this.recordValues)
+    this.prepared = undefined
+    empty(this.replacements)
   }
+}
+
+/** Setting a length costs a call even when it changes nothing. */
+function empty(list: unknown[]): void {
+  if (list.length > 0) list.length = 0
 }

@@ -170,10 +170,12 @@ export class Exchange {
   }
 
   dropHeld(): void {
-    if (this.heldBytes > 0) this.context.budget.give(this.heldBytes)
-    this.heldBytes = 0
-    this.held.length = 0
-    this.messageEnds.length = 0
+    if (this.heldBytes > 0) {
+      this.context.budget.give(this.heldBytes)
+      this.heldBytes = 0
+      this.held.length = 0
+    }
+    if (this.messageEnds.length > 0) this.messageEnds.length = 0
   }
 
   /** A deferred decision is in `decision`. Ignored when the stream is over (another `serial`). */

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import { TextCache } from '../body/text-cache.ts'
 
 /** A header name ready for comparison with wire bytes. */
 export interface HeaderName {
@@ -12,15 +13,23 @@ export function headerName(text: string): HeaderName {
   return { text: lower, bytes: Buffer.from(lower) }
 }
 
+/** Larger header messages get a copy of their own that goes with them: views are pooled. */
+const MAX_OWN_BYTES = 4096
+const OWN_STEP = 512
+const EMPTY = Buffer.alloc(0)
+const COMMON = new TextCache()
+
 /**
  * The headers of one message as positions in its bytes: nothing is decoded until asked for. Filled by the decoder; valid as
  * long as those bytes are (`Exchange` copies the header message where the transport does not let it keep parts).
  */
 export class HeaderView {
-  bytes: Buffer = Buffer.alloc(0)
+  bytes: Buffer = EMPTY
   count = 0
   /** Four positions a header: key start, key end, value start, value end. */
   #at = new Int32Array(4 * 32)
+  /** See `keep`. */
+  #own: Buffer = EMPTY
 
   clear(): void {
     this.count = 0
@@ -70,6 +79,12 @@ export class HeaderView {
     return index < 0 ? undefined : this.value(index)
   }
 
+  /** As `get`, for values that are often the same. */
+  common(name: HeaderName): string | undefined {
+    const index = this.find(name)
+    return index < 0 ? undefined : COMMON.text(this.bytes, this.#at[4 * index + 2]!, this.#at[4 * index + 3]!)
+  }
+
   /** All values of that name joined with a comma, as Envoy matches repeated headers (RFC 9110 §5.3); undefined when absent. */
   joined(name: HeaderName): string | undefined {
     let index = this.find(name)
@@ -79,32 +94,48 @@ export class HeaderView {
     return text
   }
 
-  /** Compares a value with lower-case ASCII without decoding it; letters are folded. */
-  startsWith(index: number, lower: Uint8Array): boolean {
+  /** Whether a value is exactly these bytes. */
+  is(index: number, wanted: Uint8Array): boolean {
     const start = this.#at[4 * index + 2]!
-    if (this.#at[4 * index + 3]! - start < lower.length) return false
-    for (let i = 0; i < lower.length; i++) {
-      const byte = this.bytes[start + i]!
-      if ((byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte) !== lower[i]) return false
-    }
+    if (this.#at[4 * index + 3]! - start !== wanted.length) return false
+    for (let i = 0; i < wanted.length; i++) if (this.bytes[start + i] !== wanted[i]) return false
     return true
   }
 
-  /** A decimal value, or −1 when it is absent, repeated with another value, or not a plain decimal number. */
+  /**
+   * A decimal value; beyond 2⁵³ it is not exact any more. −1: absent; −2: no plain decimal number, or repeated with another value.
+   */
   decimal(name: HeaderName): number {
     const index = this.find(name)
     if (index < 0) return -1
     const start = this.#at[4 * index + 2]!
     const end = this.#at[4 * index + 3]!
-    if (start === end || end - start > 15) return -1
+    if (start === end) return -2
     let number = 0
     for (let i = start; i < end; i++) {
       const digit = this.bytes[i]! - 0x30
-      if (digit < 0 || digit > 9) return -1
+      if (digit < 0 || digit > 9) return -2
       number = number * 10 + digit
+    }
+    for (let other = this.find(name, index + 1); other >= 0; other = this.find(name, other + 1)) {
+      if (this.value(other) !== this.value(index)) return -2
     }
     return number
   }
-}
 
-const EMPTY = Buffer.alloc(0)
+  /** Copies bytes that are only lent into memory of the view. */
+  keep(): void {
+    const { bytes } = this
+    if (bytes.length > MAX_OWN_BYTES) {
+      this.bytes = Buffer.from(bytes)
+      return
+    }
+    const own =
+      this.#own.length >= bytes.length
+        ? this.#own
+        : Buffer.allocUnsafeSlow(OWN_STEP * Math.ceil(bytes.length / OWN_STEP))
+    this.#own = own
+    own.set(bytes)
+    this.bytes = own
+  }
+}

@@ -18,7 +18,7 @@ import { type Exchange, RequestState } from './exchange.ts'
 import { headerName } from './header-view.ts'
 import { immediate, refuse } from './immediate.ts'
 import { BodyMode, HeaderMode } from './modes.ts'
-import { echo, fail, finish } from './output.ts'
+import { echo, fail, finish, flush } from './output.ts'
 
 /**
  * The request direction of an exchange. Order of answers: headers, then bodies, then trailers; nothing after the end of the
@@ -36,6 +36,7 @@ export function requestHeaders(x: Exchange, m: IncomingMessage): void {
   m.headers = view
   x.contentLength = x.headers.decimal(CONTENT_LENGTH)
   if (x.contentLength > x.decider.maxBodyBytes) return refuse(x, Refusal.BODY_TOO_LARGE)
+  if (x.contentLength < -1) return refuse(x, Refusal.BAD_CONTENT_LENGTH)
   const ended = m.endOfStream
   x.requestEnded = ended
   x.endsWithHeaders = ended
@@ -77,7 +78,7 @@ function override(x: Exchange): void {
 
 /** Lent header bytes are copied once the decision has to wait. */
 function keepHeaders(x: Exchange): void {
-  if (!x.context.retainsParts) x.headers.bytes = Buffer.from(x.headers.bytes)
+  if (!x.context.retainsParts) x.headers.keep()
 }
 
 /** A piece of a body message; `last` = the message is complete with it, only then `ended` is known. */
@@ -184,9 +185,14 @@ export function commit(x: Exchange): void {
     if (!x.decider.followsResponse) finish(x)
     return
   }
-  if (readsInParts(x) && !x.requestEnded && decision.unretriedIndex >= 0)
-    decision.setValues[decision.unretriedIndex] = decision.unretriedValue
-  writeRequestHeaders(out, decision, newContentLength(x))
+  const unretried = !x.requestEnded && readsInParts(x)
+  if (decision.prepared !== undefined) {
+    flush(x)
+    x.stream.send(unretried ? decision.prepared.unretried : decision.prepared.bytes)
+  } else {
+    if (unretried && decision.unretriedIndex >= 0) decision.setValues[decision.unretriedIndex] = decision.unretriedValue
+    writeRequestHeaders(out, decision, newContentLength(x))
+  }
   x.headersAnswered = true
   if (x.requestMode === BodyMode.FULL_DUPLEX_STREAMED) return commitFullDuplex(x)
   if (x.look) {

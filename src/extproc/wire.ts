@@ -106,6 +106,7 @@ export class WireWriter {
   take(): Buffer {
     const taken = this.#slab.subarray(this.#from, this.#at)
     this.#from = this.#at
+    this.#depth = 0
     return taken
   }
 

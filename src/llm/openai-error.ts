@@ -68,6 +68,10 @@ export function bodyTooLarge(limit: number): OpenAiProblem {
   return invalid(413, 'request_too_large', `The request body is larger than ${limit} bytes.`)
 }
 
+export function badContentLength(): OpenAiProblem {
+  return invalid(400, 'invalid_content_length', 'The content-length header is not a number.')
+}
+
 export function uploadTimeout(): OpenAiProblem {
   return invalid(408, 'request_timeout', 'The request body did not arrive in time.')
 }

@@ -31,4 +31,5 @@ function forgetRequest(decision: Decision): void {
   decision.endpointHeader = false
   decision.clearRouteCache = false
   decision.unretriedIndex = -1
+  decision.prepared = undefined
 }

@@ -3,6 +3,7 @@ import { BodyKind } from './body-facts.ts'
 
 const CONTENT_TYPE = headerName('content-type')
 const CONTENT_ENCODING = headerName('content-encoding')
+const PLAIN_JSON = Buffer.from('application/json')
 /** `text/…` and forms: `curl -d` calls JSON a form. */
 const READ_AS_JSON = /^(?:application\/json|[^;]*\+json|text\/.*|application\/x-www-form-urlencoded)\s*(?:;|$)/
 
@@ -14,10 +15,8 @@ export function bodyKindOf(headers: HeaderView): BodyKind {
   const encoding = headers.joined(CONTENT_ENCODING)?.trim().toLowerCase() ?? ''
   if (encoding !== '' && encoding !== 'identity') return BodyKind.NONE
   const index = headers.find(CONTENT_TYPE)
-  if (index < 0) return BodyKind.JSON
-  const value = headers.value(index)
-  if (value === 'application/json') return BodyKind.JSON
-  const type = value.trim().toLowerCase()
+  if (index < 0 || headers.is(index, PLAIN_JSON)) return BodyKind.JSON
+  const type = headers.value(index).trim().toLowerCase()
   if (type === '' || READ_AS_JSON.test(type)) return BodyKind.JSON
   return /^multipart\/form-data\s*(?:;|$)/.test(type) ? BodyKind.MULTIPART : BodyKind.NONE
 }

@@ -12,6 +12,7 @@ export class Call implements RuleFacts {
   readonly picked = new PickResult()
 
   path = ''
+  pathEnd = 0
   method = ''
   headers = NO_HEADERS
   model: string | undefined
@@ -22,12 +23,18 @@ export class Call implements RuleFacts {
   responseSeen = false
   subset: string[] | undefined
 
+  /** Where it goes: the ordered endpoint list, '' = the data plane balances; the model put in the place of its own; and why. */
+  endpoints = ''
+  rewritten: string | undefined
+  reason = ''
+
   /** The pool whose in-flight count rose for this call, to fall when the response ends. */
   counted: Pool | undefined
 
   clear(): void {
     this.facts.clear()
     this.path = ''
+    this.pathEnd = 0
     this.method = ''
     this.headers = NO_HEADERS
     this.model = undefined
@@ -35,6 +42,9 @@ export class Call implements RuleFacts {
     this.unreadable = false
     this.responseSeen = false
     this.subset = undefined
+    this.endpoints = ''
+    this.rewritten = undefined
+    this.reason = ''
     this.counted = undefined
   }
 }

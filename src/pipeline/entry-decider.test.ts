@@ -144,6 +144,20 @@ describe('routing by the model in the body', () => {
     }
   })
 
+  it('marks its own answers, so that Envoy knows them from those that it makes', () => {
+    const play = new Play(TWO)
+    const replies = [
+      play.send({ body: '{"model":"a"}' }),
+      play.send({ body: '{"model":"unknown"}' }),
+      play.send({ method: 'GET', path: '/v1/models' }),
+    ]
+    expect(replies.map(({ to, answered }) => [to, answered])).toEqual([
+      ['to-pa', undefined],
+      [404, 'signalbox'],
+      [404, 'signalbox'],
+    ])
+  })
+
   it('answers 413 for what is too large, announced or not, and knows no model then', () => {
     const small = plan([{ ...TWO.entries[0]!, maxBodyBytes: 10 }], TWO.pools)
     const play = new Play(small)
@@ -154,7 +168,18 @@ describe('routing by the model in the body', () => {
       to: 413,
       error: { code: 'request_too_large' },
     })
+    for (const length of ['9007199254740993', '9'.repeat(400)]) {
+      expect(play.send({ body: '{"model":"a"}', headers: { 'content-length': length } }).to).toBe(413)
+    }
   })
+
+  it.each(['', 'abc', '-1', '1e3', '0x10', '13, 13', ' 13', '13.0'])(
+    'refuses a content-length that is no number: "%s"',
+    length => {
+      const reply = new Play(TWO).send({ body: '{"model":"a"}', headers: { 'content-length': length } })
+      expect(reply).toMatchObject({ to: 400, error: { code: 'invalid_content_length' }, endpoints: undefined })
+    },
+  )
 })
 
 describe('targets', () => {
@@ -224,14 +249,12 @@ describe('pools', () => {
     )
     expect(play.send({ body: '{"model":"x"}' }).to).toBe('to-p')
     const live = play.linked.pools.get('p')!
-    let asked = 0
-    live.onRelist = () => asked++
     live.listed(0, live.table.generation[0]!, [{ id: 'real' }])
     expect(play.send({ body: '{"model":"x"}' })).toMatchObject({
       to: 404,
       record: { model: 'x', route: 'r', pool: 'p', reason: 'model_not_found' },
     })
-    expect(asked).toBe(1)
+    expect([live.takeRelist(), live.takeRelist()]).toEqual([true, false])
     expect(play.send({ body: '{"model":"real"}' }).to).toBe('to-p')
     expect(play.send({ body: '{"model":"alias"}' }).to).toBe('to-p')
     expect(play.send({ body: '{}' }).to).toBe('to-p')

@@ -36,6 +36,9 @@ export const ENTRY_METADATA = 'x-signalbox-entry'
 /** Header set by our answer; target routes match it exactly, so that Envoy goes where the plan went. Clients' copies are removed. */
 export const TARGET_HEADER = 'x-signalbox-target'
 
+/** Key of the decision record by which Envoy knows an answer of ours from one of its own. */
+export const ANSWERED_RECORD = 'answered'
+
 /** A group of routes behind one entry route of ours: same virtual host, same path match. */
 export interface EntryPlan {
   /** `name@hash`: content-addressed, so that an Envoy with the previous configuration still finds the previous plan. */

@@ -26,7 +26,9 @@ function headersOf(pairs: readonly (readonly [string, string])[]): HeaderView {
 }
 
 function facts(changes: Partial<RuleFacts> = {}): RuleFacts {
-  return { path: '/', method: 'POST', headers: headersOf([]), model: undefined, baseModel: undefined, ...changes }
+  const { path = '/' } = changes
+  const pathEnd = pathLength(path)
+  return { path, pathEnd, method: 'POST', headers: headersOf([]), model: undefined, baseModel: undefined, ...changes }
 }
 
 function matches(changes: Partial<RulePlan>, request: Partial<RuleFacts>): boolean {

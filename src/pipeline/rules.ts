@@ -6,6 +6,8 @@ import type { RulePlan, TargetPlan, ValueMatch } from './plan.ts'
 export interface RuleFacts {
   /** `:path` with its query. */
   path: string
+  /** Length of the path without query and fragment. */
+  pathEnd: number
   method: string
   headers: HeaderView
   /** undefined: the body names no model (or there is none). */
@@ -18,7 +20,8 @@ export interface LinkedRule {
   readonly plan: RulePlan
   readonly targets: readonly LinkedTarget[]
   readonly totalWeight: number
-  readonly needsModel: boolean
+  /** The one model that the rule is for, where it is for one. */
+  readonly exactModel: string | undefined
   readonly conditions: readonly Condition[]
   readonly model: TextMatch | undefined
   readonly baseModel: TextMatch | undefined
@@ -46,7 +49,7 @@ export function linkRule<T extends LinkedTarget>(
     plan,
     targets,
     totalWeight: targets.reduce((sum, target) => sum + target.plan.weight, 0),
-    needsModel: plan.model !== undefined || plan.baseModel !== undefined,
+    exactModel: plan.model?.type === 'exact' ? plan.model.value : undefined,
     conditions,
     model: plan.model && textMatch(plan.model),
     baseModel: plan.baseModel && textMatch(plan.baseModel),
@@ -55,7 +58,8 @@ export function linkRule<T extends LinkedTarget>(
 
 /** All conditions but those on the model. */
 export function matchesRequest(rule: LinkedRule, facts: RuleFacts): boolean {
-  for (const condition of rule.conditions) if (!condition(facts)) return false
+  const { conditions } = rule
+  for (let i = 0; i < conditions.length; i++) if (!conditions[i]!(facts)) return false
   return true
 }
 
@@ -104,17 +108,15 @@ function queryCondition(match: ValueMatch): Condition {
 }
 
 function exactPath(value: string): Condition {
-  return ({ path }) => pathLength(path) === value.length && path.startsWith(value)
+  return ({ path, pathEnd }) => pathEnd === value.length && path.startsWith(value)
 }
 
 /** Gateway API PathPrefix: whole segments; a trailing slash of the prefix is ignored. */
 function pathPrefix(prefix: string): Condition {
   const value = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
-  return ({ path }) => {
-    if (!path.startsWith(value)) return false
-    const length = pathLength(path)
-    return length === value.length || (length > value.length && path.charCodeAt(value.length) === SLASH)
-  }
+  const { length } = value
+  return ({ path, pathEnd }) =>
+    (pathEnd === length || (pathEnd > length && path.charCodeAt(length) === SLASH)) && path.startsWith(value)
 }
 
 const SLASH = 0x2f

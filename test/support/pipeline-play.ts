@@ -1,5 +1,6 @@
 /** Plans and played requests for this folder's tests. */
 import type { JsonObject } from '@bufbuild/protobuf'
+import { LocalPlan } from './local-plan.ts'
 import { ScriptedEnvoy } from './ext-proc-script.ts'
 import { BodyMode } from '../../src/extproc/modes.ts'
 import { ExtProcService } from '../../src/extproc/service.ts'
@@ -7,13 +8,13 @@ import type { BodyResponse } from '../../src/gen/envoy/service/ext_proc/v3/exter
 import type { ReleaseBy } from '../../src/inference/endpoint-table.ts'
 import type { PoolPlan } from '../../src/inference/pool-plan.ts'
 import { poolPlan } from '../../src/inference/testing.ts'
-import { LinkedPlan } from '../../src/pipeline/linked-plan.ts'
-import { Outcomes } from '../../src/pipeline/outcomes.ts'
+import { Outcomes, OutcomeTotals } from '../../src/pipeline/outcomes.ts'
 import {
   ENTRY_METADATA,
   type EntryPlan,
   type Plan,
   type RulePlan,
+  ANSWERED_RECORD,
   TARGET_HEADER,
   type TargetPlan,
 } from '../../src/pipeline/plan.ts'
@@ -85,7 +86,10 @@ export interface Reply {
   readonly to: string | number
   readonly set: Readonly<Record<string, string>>
   readonly removed: readonly string[]
+  /** Without the mark of our own answers. */
   readonly record: Readonly<Record<string, string>>
+  /** What Envoy knows an answer of ours by. */
+  readonly answered: string | undefined
   readonly endpoints: string | undefined
   /** The body as the upstream gets it (mode `none` aside), or that of our own answer. */
   readonly body: string
@@ -97,15 +101,17 @@ const MODES = { look: BodyMode.STREAMED, duplex: BodyMode.FULL_DUPLEX_STREAMED, 
 
 /** A linked plan behind an ext_proc service, without a network. */
 export class Play {
-  readonly outcomes = new Outcomes()
-  readonly linked: LinkedPlan
+  readonly outcomes: OutcomeTotals
+  readonly linked: LocalPlan
   readonly service: ExtProcService
   random = 0
   now = 0
 
   constructor(first: Plan, releaseBy: ReleaseBy = 'response') {
-    this.linked = new LinkedPlan({
-      outcomes: this.outcomes,
+    const outcomes = new Outcomes()
+    this.outcomes = new OutcomeTotals([outcomes.memory])
+    this.linked = new LocalPlan({
+      outcomes,
       nowMs: () => 1000,
       random: () => this.random,
       pool: { releaseBy },
@@ -211,11 +217,13 @@ export function readReply(envoy: ScriptedEnvoy, chunks: readonly Buffer[] = []):
     if (response.case === 'requestBody') forwarded.push(changedBytes(response.value) ?? chunks[forwarded.length]!)
   }
   forwarded.push(...chunks.slice(forwarded.length))
+  const { [ANSWERED_RECORD]: answered, ...record } = (metadata['signalbox'] ?? {}) as Record<string, string>
   return {
     to: status ?? set[TARGET_HEADER] ?? '',
     set,
     removed,
-    record: (metadata['signalbox'] ?? {}) as Record<string, string>,
+    record,
+    answered,
     endpoints: ((metadata['envoy.lb'] ?? {}) as Record<string, string>)['x-gateway-destination-endpoint'],
     body: body ?? Buffer.concat(forwarded).toString(),
     error,

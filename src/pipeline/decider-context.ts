@@ -1,0 +1,17 @@
+import type { Call } from './call.ts'
+import type { Outcomes } from './outcomes.ts'
+import type { RoutingPlan } from './plan.ts'
+
+/** What a thread's deciders share. */
+export interface DeciderContext {
+  readonly routing: Pick<RoutingPlan, 'modelHeader' | 'baseModelHeader'>
+  /** `RoutingPlan.baseModels`: a map, because models are named by clients, who know `constructor` and `__proto__`. */
+  readonly baseModels: ReadonlyMap<string, string>
+  readonly outcomes: Outcomes
+  /** Wall clock, ms: the clock of scrapes. */
+  readonly nowMs: () => number
+  /** [0, 1) */
+  readonly random: () => number
+  /** Call records that are free. */
+  readonly calls: Call[]
+}

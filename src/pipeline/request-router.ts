@@ -1,0 +1,164 @@
+import { type Exchange } from '../extproc/exchange.ts'
+import { Verdict } from '../extproc/decider.ts'
+import { PickStatus } from '../inference/pool.ts'
+import {
+  missingModel,
+  modelNotFound,
+  noBackend,
+  noEndpoints,
+  type OpenAiProblem,
+  routeNotFound,
+  saturated,
+  unsupportedMediaType,
+} from '../llm/openai-error.ts'
+import { answerModels, answerProblem } from './answers.ts'
+import type { Call } from './call.ts'
+import type { DeciderContext } from './decider-context.ts'
+import type { LinkedPool } from './linked-pool.ts'
+import { ANSWERED_RECORD, type EntryPlan } from './plan.ts'
+import { PreparedAnswers } from './prepared-answers.ts'
+import { recordText } from './record-text.ts'
+import { canPutModel, putModel, rewriteModel } from './rewrite.ts'
+import { routeTo } from './routed-answer.ts'
+import { chooseTarget, type LinkedRule, linkRule, matchesModel, matchesRequest } from './rules.ts'
+import type { Target } from './target.ts'
+
+/** What becomes of a request whose facts are final: rule → target → endpoint, or a refusal. One per entry and thread. */
+export class RequestRouter {
+  /** Pools that a rule leads to. */
+  readonly pools: readonly LinkedPool[]
+  readonly #context: DeciderContext
+  readonly #rules: readonly (LinkedRule & { readonly targets: readonly Target[] })[]
+  readonly #usesPrefix: boolean
+  readonly #fleet: boolean
+
+  /** @throws Error when the plan names a pool that `pools` lacks, or has a pattern that is no regular expression */
+  constructor(plan: EntryPlan, pools: ReadonlyMap<string, LinkedPool>, context: DeciderContext) {
+    this.#context = context
+    this.#usesPrefix = plan.prefixBytes > 0
+    this.#fleet = plan.attach === 'fleet'
+    this.#rules = plan.rules.map(rule =>
+      linkRule<Target>(rule, target => {
+        const pool = target.pool === undefined ? undefined : pools.get(target.pool)
+        if (target.pool !== undefined && pool === undefined)
+          throw new Error(`entry ${plan.name}: no pool ${target.pool}`)
+        return { plan: target, rule: rule.name, pool, answers: new PreparedAnswers() }
+      }),
+    )
+    const used = new Set<LinkedPool>()
+    for (const rule of this.#rules)
+      for (const target of rule.targets) if (target.pool !== undefined) used.add(target.pool)
+    this.pools = [...used]
+  }
+
+  /** Decides by `call`, whose facts are final. */
+  route(x: Exchange, call: Call): Verdict {
+    const { facts } = call
+    if (facts.problem !== undefined) return this.refuse(x, facts.problem)
+    const { model } = facts
+    call.model = model
+    call.baseModel = model === undefined ? undefined : this.#context.baseModels.get(model)
+    const rules = this.#rules
+    let modelMissed = false
+    for (let i = 0; i < rules.length; i++) {
+      const rule = rules[i]!
+      // Once a model has missed, another one that misses tells nothing new.
+      if (modelMissed && rule.exactModel !== undefined && rule.exactModel !== model) continue
+      if (!matchesRequest(rule, call)) continue
+      if (matchesModel(rule, call)) return this.#follow(x, call, rule)
+      modelMissed = true
+    }
+    this.recordModel(x, model)
+    if (!modelMissed) return this.refuse(x, routeNotFound())
+    if (model !== undefined) return this.refuse(x, modelNotFound(model))
+    if (call.unreadable) return this.refuse(x, unsupportedMediaType())
+    // A POST of nothing lacks a model, however it is framed; what has no body by its nature is just nowhere at home.
+    return this.refuse(x, facts.hasBody || call.method === 'POST' ? missingModel() : routeNotFound())
+  }
+
+  listModels(x: Exchange): Verdict {
+    answerModels(x.decision, this.pools)
+    this.#record(x, 'reason', 'model_list')
+    this.#record(x, ANSWERED_RECORD, 'signalbox')
+    this.#context.outcomes.answered('model_list')
+    return Verdict.DECIDED
+  }
+
+  refuse(x: Exchange, problem: OpenAiProblem): Verdict {
+    answerProblem(x.decision, problem)
+    this.#record(x, 'reason', problem.code)
+    this.#record(x, ANSWERED_RECORD, 'signalbox')
+    this.#context.outcomes.refused(problem.code)
+    return Verdict.DECIDED
+  }
+
+  /** For the record of a refusal: what the client asked for. */
+  recordModel(x: Exchange, model: string | undefined): void {
+    if (model !== undefined) this.#record(x, 'model', recordText(model))
+  }
+
+  #follow(x: Exchange, call: Call, rule: LinkedRule & { readonly targets: readonly Target[] }): Verdict {
+    const { targets } = rule
+    const target = targets.length === 1 ? targets[0] : chooseTarget(rule, this.#context.random())
+    const problem = target === undefined ? noBackend() : this.#pick(x, call, target)
+    if (target === undefined || problem !== undefined) {
+      this.recordModel(x, call.model)
+      this.#record(x, 'route', rule.plan.name)
+      if (target?.pool !== undefined) this.#record(x, 'pool', target.pool.plan.name)
+      return this.refuse(x, problem!)
+    }
+    routeTo(x, call, target, this.#context.routing, this.#fleet)
+    this.#context.outcomes.routed(target.plan.cluster)
+    return Verdict.DECIDED
+  }
+
+  /** Chooses an endpoint of the target's pool, where it has one. Returns why the request must be refused. */
+  #pick(x: Exchange, call: Call, target: Target): OpenAiProblem | undefined {
+    if (target.pool === undefined) {
+      call.reason = 'route'
+      return undefined
+    }
+    const { pool, plan } = target.pool
+    const { model, pick, facts } = call
+    let rewritten: string | undefined
+    if (plan.rewrites.length > 0) {
+      // What cannot be read can neither be rewritten nor checked.
+      if (call.unreadable) return unsupportedMediaType()
+      if (canPutModel(facts)) rewritten = rewriteModel(plan.rewrites, model, this.#context.random())
+    }
+    if (plan.rejectUnknownModels && rewritten === undefined) {
+      if (call.unreadable) return unsupportedMediaType()
+      if (model !== undefined && pool.allListed && !pool.knows(model)) {
+        pool.relist()
+        return modelNotFound(model)
+      }
+    }
+    pick.model = rewritten ?? model ?? ''
+    pick.prefix = this.#usesPrefix && facts.hasBody ? facts.hasher : undefined
+    pick.promptBytes = facts.promptBytes
+    pick.subset = call.subset
+    pick.nowMs = this.#context.nowMs()
+    const status = pool.pick(pick, call.picked)
+    if (status === PickStatus.OK) {
+      call.counted = pool
+      call.endpoints = pool.addresses(call.picked)
+      call.reason = call.picked.reason
+    } else if (status === PickStatus.SATURATED) {
+      return saturated()
+    } else if (call.subset !== undefined || !plan.failOpen) {
+      return noEndpoints()
+    } else {
+      call.reason = 'fail-open'
+    }
+    if (rewritten !== undefined && rewritten !== model) {
+      call.rewritten = rewritten
+      x.decision.replacements.push(putModel(facts, rewritten))
+    }
+    return undefined
+  }
+
+  /** A line of the decision record: our own fleet's only, where the access log reads it. */
+  #record(x: Exchange, name: string, value: string): void {
+    if (this.#fleet) x.decision.record(name, value)
+  }
+}
