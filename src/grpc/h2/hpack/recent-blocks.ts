@@ -35,7 +35,8 @@ export class RecentBlocks {
       this.bytes.length = 0
       this.headers.length = 0
     }
-    this.bytes[this.oldest] = block.slice(start, end)
+    // Not `slice`, which for a Buffer is a view.
+    this.bytes[this.oldest] = new Uint8Array(block.subarray(start, end))
     this.headers[this.oldest] = headers
     this.oldest = (this.oldest + 1) % BLOCKS
   }
