@@ -97,6 +97,10 @@ export class Exchange {
   readonly held: Buffer[] = []
   heldBytes = 0
   readonly messageEnds: number[] = []
+  /** The piece of the body that decides, while its decision is written: `piece[pieceStart, pieceEnd)`. */
+  piece: Buffer | undefined
+  pieceStart = 0
+  pieceEnd = 0
   /** Absolute offset of the first held byte. */
   heldOffset = 0
   /** Bytes of window given to the peer beyond the initial one. */
@@ -155,6 +159,7 @@ export class Exchange {
     this.decision.clear()
     this.headers.clear()
     this.call = undefined
+    this.piece = undefined
   }
 
   /** Holds bytes of the body; false when the budget is used up. */

@@ -106,12 +106,21 @@ export function requestBody(
   if (last && ended) x.requestEnded = true
   if (x.requestState === RequestState.OPEN) return openBody(x, bytes, start, end, offset, last)
 
-  const fullDuplex = x.requestMode === BodyMode.FULL_DUPLEX_STREAMED
-  if ((fullDuplex || x.decider.mayRewrite) && !x.hold(bytes, start, end)) return refuse(x, Refusal.OVERLOADED)
   if (last) noteMessage(x)
-  if (x.deferred) return
-  let verdict: Verdict = x.verdictReady ? Verdict.DECIDED : x.decider.requestBody(x, bytes, start, end)
-  if (verdict === Verdict.MORE && bodyIsOver(x, last)) verdict = x.decider.requestEnd(x)
+  let verdict: Verdict = x.verdictReady ? Verdict.DECIDED : Verdict.MORE
+  if (verdict === Verdict.MORE && !x.deferred) verdict = x.decider.requestBody(x, bytes, start, end)
+  if (verdict === Verdict.MORE && !x.deferred && bodyIsOver(x, last)) verdict = x.decider.requestEnd(x)
+  const fullDuplex = x.requestMode === BodyMode.FULL_DUPLEX_STREAMED
+  if (fullDuplex && verdict === Verdict.DECIDED && !waitsForEnd(x)) {
+    // The piece that decides needs not be held: it is returned from where it lies.
+    x.piece = bytes
+    x.pieceStart = start
+    x.pieceEnd = end
+    commit(x)
+    x.piece = undefined
+    return
+  }
+  if ((fullDuplex || x.decider.mayRewrite) && !x.hold(bytes, start, end)) return refuse(x, Refusal.OVERLOADED)
   settle(x, verdict, last)
 }
 
@@ -205,20 +214,28 @@ export function commit(x: Exchange): void {
   }
 }
 
-/** Echoes what was held, edited, and ends the direction where Envoy ended it. */
+/** Echoes what was held and the piece under way, edited, and ends the direction where Envoy ended it. */
 function commitFullDuplex(x: Exchange): void {
-  const { held, decision } = x
+  const { held, decision, piece } = x
+  const ends = x.requestEnded && !x.trailersPending
+  const edits = decision.replacements.length > 0
   let offset = 0
   const count = held.length
   for (let i = 0; i < count; i++) {
-    const piece = held[i]!
-    const edited = decision.replacements.length === 0 ? piece : spliceChunk(piece, offset, decision.replacements)
-    offset += piece.length
-    const ends = i === count - 1 && x.requestEnded && !x.trailersPending
+    const whole = held[i]!
+    const edited = edits ? spliceChunk(whole, offset, decision.replacements) : whole
+    offset += whole.length
+    const last = ends && i === count - 1 && piece === undefined
     // Pieces that an edit emptied vanish; the end of the stream does not.
-    if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends)
+    if (edited.length > 0 || last) echo(x, Direction.REQUEST, edited, 0, edited.length, last)
   }
-  if (count === 0 && x.requestEnded && !x.endsWithHeaders) echo(x, Direction.REQUEST, EMPTY, 0, 0, true)
+  if (piece !== undefined) {
+    const { pieceStart: start, pieceEnd: end } = x
+    const edited = edits ? spliceAfter(x, piece, start, end, offset) : undefined
+    if (edited !== undefined) {
+      if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends)
+    } else if (end > start || ends) echo(x, Direction.REQUEST, piece, start, end, ends)
+  } else if (count === 0 && x.requestEnded && !x.endsWithHeaders) echo(x, Direction.REQUEST, EMPTY, 0, 0, true)
   x.dropHeld()
   if (x.trailersPending) writeTrailers(x.context.out, Direction.REQUEST)
   if (x.requestEnded || x.trailersPending) {
