@@ -7,22 +7,24 @@ import { STATIC_FIELDS } from './static-table.ts'
 
 export type Field = readonly [name: string, value: string]
 
-/** `bits:code` of each octet, and back. */
-const octetOfCode = new Map<string, number>()
+/** Octets by their code, with a one in front so that zeros at its start count. */
+const octetOfCode = new Map<number, number>()
+/** Codes by octet, as digits. */
 const codeOfOctet: string[] = []
 for (const { symbol, bits, code } of huffmanCodes()) {
   const digits = code.toString(2).padStart(bits, '0')
-  octetOfCode.set(digits, symbol)
+  octetOfCode.set(Number.parseInt(`1${digits}`, 2), symbol)
   codeOfOctet[symbol] = digits
 }
+
+const STATIC = STATIC_FIELDS.map(({ name, value }): Field => [name, value])
 
 class PlainTable {
   capacity = 4096
   readonly entries: Field[] = []
 
   at(index: number): Field | undefined {
-    const known = STATIC_FIELDS[index - 1]
-    return known === undefined ? this.entries[index - STATIC_FIELDS.length - 1] : [known.name, known.value]
+    return index <= STATIC.length ? STATIC[index - 1] : this.entries[index - STATIC.length - 1]
   }
 
   insert(field: Field): void {
@@ -115,17 +117,18 @@ export class PlainDecoder {
 /** Throws when the code is broken. */
 export function plainHuffmanDecode(bytes: Uint8Array): string {
   let text = ''
-  let code = ''
+  let code = 1
   for (const byte of bytes)
     for (let bit = 7; bit >= 0; bit--) {
-      code += (byte >> bit) & 1
+      code = code * 2 + ((byte >> bit) & 1)
       const octet = octetOfCode.get(code)
       if (octet === undefined) continue
       if (octet === EOS) throw new Error('EOS')
       text += String.fromCharCode(octet)
-      code = ''
+      code = 1
     }
-  if (code.length > 7 || code.includes('0')) throw new Error('padding')
+  // Up to seven ones behind the one in front.
+  if (code > 0xff || ((code + 1) & code) !== 0) throw new Error('padding')
   return text
 }
 
@@ -155,7 +158,7 @@ export class PlainEncoder {
 
   field([name, value]: Field, { as, nameByIndex, huffmanName, huffmanValue }: Representation): number[] {
     const indexOf = (matches: (entry: Field) => boolean) => {
-      const count = STATIC_FIELDS.length + this.table.entries.length
+      const count = STATIC.length + this.table.entries.length
       for (let index = 1; index <= count; index++) if (matches(this.table.at(index)!)) return index
       return 0
     }
