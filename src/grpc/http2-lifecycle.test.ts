@@ -9,7 +9,7 @@ import type { StatusObject } from '@grpc/grpc-js'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { frameMessage } from './framing.ts'
 import { listenHttp2 } from './http2-transport.ts'
-import type { Http2TransportOptions } from './http2-transport.ts'
+import type { TransportOptions } from './transport-options.ts'
 import { END_STREAM, FrameType, RawHttp2Client, frame, grpcRequest, headersFrame } from './suite/raw-http2-client.ts'
 import { RecordingService, eventually } from './suite/recording-service.ts'
 import { GrpcStatus, StreamEnd } from './transport.ts'
@@ -29,7 +29,7 @@ function newEcho(): RecordingService {
 
 async function serve(
   service: RecordingService,
-  options: Partial<Http2TransportOptions> = {},
+  options: Partial<TransportOptions> = {},
 ): Promise<TransportServer> {
   const server = await listenHttp2({ services: [service], listen: { host: '127.0.0.1', port: 0 }, ...options })
   cleanups.push(() => server.close())

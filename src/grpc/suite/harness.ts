@@ -3,13 +3,13 @@ import { Client, Metadata, credentials } from '@grpc/grpc-js'
 import type { ClientDuplexStream, StatusObject } from '@grpc/grpc-js'
 import { afterEach } from '@jest/globals'
 import { frameMessage } from '../framing.ts'
-import type { Http2TransportOptions } from '../http2-transport.ts'
+import type { TransportOptions } from '../transport-options.ts'
 import { GrpcStatus } from '../transport.ts'
 import type { TransportServer } from '../transport.ts'
 import { END_STREAM, FrameType, RawHttp2Client } from './raw-http2-client.ts'
 import { RecordingService } from './recording-service.ts'
 
-export type Listen = (options: Http2TransportOptions) => Promise<TransportServer>
+export type Listen = (options: TransportOptions) => Promise<TransportServer>
 
 export interface GrpcCall {
   readonly stream: ClientDuplexStream<Buffer, Buffer>
@@ -43,7 +43,7 @@ export class Harness {
 
   async serve(
     services: readonly RecordingService[],
-    options: Partial<Http2TransportOptions> = {},
+    options: Partial<TransportOptions> = {},
   ): Promise<TransportServer & { errors: unknown[] }> {
     const errors: unknown[] = []
     const server = await this.listen({

@@ -1,0 +1,154 @@
+import { ANSWER_HEAD, trailersBlock, trailersOnlyBlock } from './answer-blocks.ts'
+import { FrameType, Flag, INITIAL_WINDOW, MAX_WINDOW } from './frame.ts'
+import type { H2Stream } from './h2-stream.ts'
+import { Output } from './output.ts'
+import { PeerSettings } from './settings.ts'
+import type { Wire } from './wire.ts'
+
+/** Beyond so many bytes that the socket has not taken, streams wait. */
+const SOCKET_BYTES = 256 * 1024
+/** What one waiting stream sends before it is the next one's turn. */
+const QUANTUM = 64 * 1024
+/** Longest DATA frame that we send, whatever the peer would take: others want their turn. */
+const MAX_DATA_BYTES = 64 * 1024
+
+/** What a sender tells its connection. */
+export interface SenderOwner {
+  /** A DATA frame took so many bytes from a stream's queue. */
+  sent(bytes: number): void
+  /** A stream's END_STREAM was written. */
+  sentEnd(stream: H2Stream): void
+}
+
+/** The sending half of a connection: windows, turns, and what goes out in one write. */
+export class Sender {
+  readonly output: Output
+  readonly peer = new PeerSettings()
+  readonly #wire: Wire
+  readonly #owner: SenderOwner
+  /** The connection's window. */
+  #window = INITIAL_WINDOW
+  /** Streams that wait for the connection's window or the socket, in turn; those before `#next` have had theirs. */
+  #waiting: H2Stream[] = []
+  #next = 0
+  /** Streams whose service is to be told that everything is gone. */
+  #emptied: H2Stream[] = []
+  #batching = false
+  #scheduled = false
+  readonly #flushLater = (): void => {
+    this.#scheduled = false
+    if (!this.#batching) this.flush()
+  }
+
+  constructor(wire: Wire, owner: SenderOwner) {
+    this.#wire = wire
+    this.#owner = owner
+    this.output = new Output(wire)
+  }
+
+  /** Until `flush`, everything is kept together. */
+  begin(): void {
+    this.#batching = true
+  }
+
+  flush(): void {
+    this.#batching = false
+    this.output.flush()
+    if (this.#emptied.length > 0 && this.#wire.pendingBytes === 0) this.#tellEmptied()
+  }
+
+  /** Something was written outside a batch: it leaves at the end of the tick. */
+  schedule(): void {
+    if (this.#batching || this.#scheduled) return
+    this.#scheduled = true
+    process.nextTick(this.#flushLater)
+  }
+
+  /** Sends what the stream has to say, as far as it may, the end included. */
+  pump(stream: H2Stream, quantum = Number.POSITIVE_INFINITY): void {
+    const { queue } = stream
+    if (queue.bytes > 0) {
+      if (stream.waiting) return
+      if (this.#waiting.length > this.#next && quantum !== QUANTUM) return this.#wait(stream)
+      if (!stream.headSent) this.#head(stream)
+      let left = quantum
+      do {
+        if (stream.sendWindow <= 0) return this.schedule()
+        if (left <= 0 || this.#window <= 0 || this.#congested()) return this.#wait(stream)
+        const room = Math.min(queue.bytes, stream.sendWindow, this.#window, this.peer.maxFrameBytes, MAX_DATA_BYTES)
+        this.output.head(room, FrameType.DATA, 0, stream.id)
+        queue.take(room, this.output)
+        this.#owner.sent(room)
+        stream.sendWindow -= room
+        this.#window -= room
+        left -= room
+      } while (queue.bytes > 0)
+    }
+    if (stream.tells) {
+      stream.tells = false
+      if (!stream.ended) this.#emptied.push(stream)
+    }
+    if (stream.ended && !stream.finished) this.#end(stream)
+    this.schedule()
+  }
+
+  /** The connection's window grows. False: beyond what HTTP/2 allows. */
+  widen(bytes: number): boolean {
+    this.#window += bytes
+    if (this.#window > MAX_WINDOW) return false
+    this.resume()
+    return true
+  }
+
+  /** The socket has taken what was pending, or the window has grown: whoever waits goes on, in turn. */
+  resume(): void {
+    while (this.#waiting.length > this.#next && this.#window > 0 && !this.#congested()) {
+      const stream = this.#waiting[this.#next]!
+      this.#next++
+      stream.waiting = false
+      if (!stream.gone) this.pump(stream, QUANTUM)
+    }
+    if (this.#next > 0) {
+      this.#waiting.splice(0, this.#next)
+      this.#next = 0
+    }
+  }
+
+  #wait(stream: H2Stream): void {
+    stream.waiting = true
+    this.#waiting.push(stream)
+    this.schedule()
+  }
+
+  #congested(): boolean {
+    const { output } = this
+    if (output.bytes >= SOCKET_BYTES) output.flush()
+    return this.#wire.pendingBytes >= SOCKET_BYTES
+  }
+
+  #tellEmptied(): void {
+    const emptied = this.#emptied
+    this.#emptied = []
+    for (const stream of emptied) if (!stream.gone) stream.emptied()
+  }
+
+  #head(stream: H2Stream): void {
+    stream.headSent = true
+    this.output.frame(FrameType.HEADERS, Flag.END_HEADERS, stream.id, ANSWER_HEAD)
+  }
+
+  #end(stream: H2Stream): void {
+    const { endStatus, endMessage } = stream
+    const block = stream.headSent
+      ? trailersBlock(endStatus, endMessage)
+      : trailersOnlyBlock(endStatus, endMessage, stream.refusesEncoding)
+    this.answer(stream, block)
+  }
+
+  /** An end in one HEADERS frame. */
+  answer(stream: H2Stream, block: Uint8Array): void {
+    this.output.frame(FrameType.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, stream.id, block)
+    stream.finish()
+    this.#owner.sentEnd(stream)
+  }
+}
