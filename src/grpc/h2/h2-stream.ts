@@ -89,7 +89,7 @@ export class H2Stream implements ServerStream, MessageSink {
     } catch (error) {
       this.#handlerFailed(error, 0)
     }
-    this.#leave()
+    this.leave()
   }
 
   /** Instead of `start`: the connection answers by itself, and what comes is thrown away. */
@@ -105,16 +105,17 @@ export class H2Stream implements ServerStream, MessageSink {
   send(bytes: Uint8Array): void {
     if (this.ended || this.#silent || bytes.length === 0) return
     this.queue.add(bytes)
-    if (this.#owner.overPending(this, bytes.length)) {
-      // The service hears of it when this call returns, or now.
-      this.ended = true
-      this.#clearQueue()
-      if (this.#inCall) {
-        this.#owesReset = true
-        this.#silent = true
-      } else this.#tell(StreamEnd.RESET)
-      this.#owner.calm(this)
-    } else if (!this.#inCall) this.#pump()
+    if (this.#owner.overPending(this, bytes.length)) this.#calm()
+    else if (!this.#inCall) this.#pump()
+  }
+
+  /** The peer does not read. The service hears of it when its present call is over, or in a moment: never within its own `send`. */
+  #calm(): void {
+    this.ended = true
+    this.#owesReset = true
+    this.#silent = true
+    this.#owner.calm(this)
+    if (!this.#inCall) process.nextTick(leave, this)
   }
 
   end(status: GrpcStatus, message?: string): void {
@@ -151,7 +152,7 @@ export class H2Stream implements ServerStream, MessageSink {
     } catch (error) {
       this.#handlerFailed(error, kept)
     }
-    this.#leave()
+    this.leave()
   }
 
   /** Whole messages in one piece, the common case, go straight to the service. */
@@ -204,7 +205,7 @@ export class H2Stream implements ServerStream, MessageSink {
     } catch (error) {
       this.#handlerFailed(error, kept)
     }
-    this.#leave()
+    this.leave()
   }
 
   /** Ends the stream on the transport's own account. The service hears `RESET`. */
@@ -228,7 +229,7 @@ export class H2Stream implements ServerStream, MessageSink {
     this.ended = true
     this.#clearQueue()
     if (this.#inCall) {
-      this.#owesReset = !this.#silent
+      if (!this.#silent) this.#owesReset = true
       this.#silent = true
     } else this.#tell(how)
   }
@@ -249,11 +250,11 @@ export class H2Stream implements ServerStream, MessageSink {
     } catch (error) {
       this.#handlerFailed(error, kept)
     }
-    this.#leave()
+    this.leave()
   }
 
-  /** The end of every upward call: what the service said during it goes out. */
-  #leave(): void {
+  /** Called at the end of every upward call: what the service said during it goes out. */
+  leave(): void {
     this.#inCall = false
     if (this.#owesReset) {
       this.#owesReset = false
@@ -319,4 +320,8 @@ export class H2Stream implements ServerStream, MessageSink {
 
 function deadlinePassed(stream: H2Stream): void {
   stream.fail(GrpcStatus.DEADLINE_EXCEEDED, 'deadline exceeded')
+}
+
+function leave(stream: H2Stream): void {
+  stream.leave()
 }
