@@ -1,5 +1,7 @@
 /** What a `JsonScanner` has found so far: one record per node of its program, in flat arrays that a reset clears. */
+import { isUtf8 } from 'node:buffer'
 import type { ScanProgram } from './json-program.ts'
+import { TextCache } from './text-cache.ts'
 
 export const FieldType = {
   ABSENT: 0,
@@ -21,6 +23,7 @@ const LITERAL_TEXT: Partial<Record<FieldType, string>> = {
 
 const BACKSLASH = 0x5c
 const FIRST_PRINTABLE = 0x20
+const TEXTS = new TextCache()
 
 /** All but `count` describe the first occurrence of a node's value. Offsets are bytes from the start of the body. */
 export class FieldTable {
@@ -42,6 +45,7 @@ export class FieldTable {
   readonly #keptEnds: Int32Array
   #escaped = false
   #control = false
+  #ascii = true
 
   constructor(program: ScanProgram) {
     const size = program.nodes.length
@@ -79,6 +83,7 @@ export class FieldTable {
       this.#keptStarts[node] = this.#keptBytes
       this.#escaped = false
       this.#control = false
+      this.#ascii = true
     }
     return true
   }
@@ -99,6 +104,7 @@ export class FieldTable {
       const byte = chunk[from]!
       if (byte === BACKSLASH) this.#escaped = true
       else if (byte < FIRST_PRINTABLE) this.#control = true
+      else if (byte >= 0x80) this.#ascii = false
       kept[to++] = byte
     }
     this.#keptBytes = to
@@ -113,6 +119,7 @@ export class FieldTable {
     this.#keptEnds[node] = this.#keptBytes
     if (this.#tooLong[node] === 1) return true
     if (this.#control) return false
+    if (!this.#ascii && !isUtf8(this.#kept.subarray(this.#keptStarts[node], this.#keptBytes))) return false
     if (!this.#escaped) return true
     const text = unescape(this.#kept.toString('utf8', this.#keptStarts[node], this.#keptBytes))
     this.#texts[node] = text
@@ -136,7 +143,7 @@ export class FieldTable {
   #decode(node: number): string {
     const type = this.types[node] as FieldType
     if (type === FieldType.STRING || type === FieldType.NUMBER)
-      return this.#kept.toString('utf8', this.#keptStarts[node], this.#keptEnds[node])
+      return TEXTS.text(this.#kept, this.#keptStarts[node]!, this.#keptEnds[node]!)
     return LITERAL_TEXT[type] ?? ''
   }
 

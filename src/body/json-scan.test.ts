@@ -166,12 +166,28 @@ describe('fields', () => {
     expect([scanner.complete(model), scanner.text(model)]).toEqual([true, 'gpt'])
   })
 
-  it('read invalid UTF-8 as U+FFFD', () => {
-    const body = Buffer.concat([Buffer.from('{"model":"a'), Buffer.from([0xff, 0xc3]), Buffer.from('"}')])
-    for (const chunks of everySplit(body))
-      expect(outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks).fields[model]).toMatchObject({
-        text: 'a\uFFFD\uFFFD',
-      })
+  it.each([[[0xff]], [[0xc3]], [[0xed, 0xa0, 0x80]], [[0xc0, 0xaf]], [[0xf4, 0x90, 0x80, 0x80]], [[0x80]]])(
+    'are bad strings when they are no UTF-8: %j',
+    bytes => {
+      for (const [before, after] of [
+        ['a', ''],
+        ['', '\\n'],
+      ] as const) {
+        const body = Buffer.concat([Buffer.from(`{"model":"${before}`), Buffer.from(bytes), Buffer.from(`${after}"}`)])
+        for (const chunks of everySplit(body)) {
+          const { state, error } = outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks)
+          expect([state, error]).toEqual([ScanState.INVALID, { code: 'bad_string', offset: 9 }])
+        }
+      }
+    },
+  )
+
+  it('may be any UTF-8, in any split', () => {
+    for (const text of ['é', '模型', '🚂', '\uFFFD', '\uFEFF']) {
+      for (const chunks of everySplit(Buffer.from(`{"model":"${text}"}`))) {
+        expect(outcomeOf(new JsonScanner(compileScan(WANTED)), WANTED, chunks).fields[model]).toMatchObject({ text })
+      }
+    }
   })
 
   it('count a byte order mark in their offsets', () => {

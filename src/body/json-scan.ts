@@ -5,11 +5,11 @@
  * 300 B ≤ 1.1 (0.8 µs), 16 KB ≤ 0.2, 220 KB – 10 MB ≤ 0.1; text with an escape every six bytes ≤ 0.85; one long string of 1 MB or
  * more ≤ 1.5 × memchr. Nothing is allocated per chunk, except a view for a long string in a window far from its chunk's end.
  *
- * What is checked: structure, nesting, numbers, literals, white space, keys of objects on a wanted path, `text` values. What is
- * not: the inside of any other string (control characters, escapes, UTF-8), because memchr skips it. So every body that
- * `JSON.parse` takes is taken, caps aside, while a body taken here may still be refused by a strict parser.
- * A UTF-8 byte order mark at the start is skipped (Python takes it; offsets count it). Invalid UTF-8 in a `text` value reads as
- * U+FFFD. Keys are compared after unescaping, case-sensitively.
+ * What is checked: structure, nesting, numbers, literals, white space, keys of objects on a wanted path, `text` values (UTF-8 too).
+ * What is not: the inside of any other string (control characters, escapes, UTF-8), because memchr skips it. So every body in UTF-8
+ * that `JSON.parse` takes is taken, caps aside, while a body taken here may still be refused by a strict parser.
+ * A UTF-8 byte order mark at the start is skipped (Python takes it; offsets count it). Keys are compared after unescaping,
+ * case-sensitively.
  */
 import { FieldType } from './json-fields.ts'
 import { KEY_BAD, KEY_OPEN, KEY_TOO_LONG, KeyReader } from './json-key.ts'
@@ -22,7 +22,7 @@ import { WantedFields } from './wanted-fields.ts'
 
 /**
  * - `unexpected_byte`, `unexpected_end`, `trailing_data`: no JSON.
- * - `bad_string`: a control character or a wrong escape in a key or a `text` value.
+ * - `bad_string`: a control character or a wrong escape in a key or a `text` value, or invalid UTF-8 in the latter.
  * - `too_deep`, `key_too_long`: a limit of the program.
  */
 export type ScanErrorCode =

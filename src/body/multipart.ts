@@ -5,6 +5,7 @@
  * Strict where readers of a form disagree: lines end with CRLF, a delimiter is followed by CRLF or `--`, part headers are
  * unambiguous. Otherwise the body is INVALID. Text before the first and after the last delimiter is ignored.
  */
+import { isUtf8 } from 'node:buffer'
 import { multipartBoundary, parsePartHeaders } from './multipart-header.ts'
 import { ScanState } from './scan-state.ts'
 
@@ -140,6 +141,11 @@ export class MultipartField {
 
   get tooLong(): boolean {
     return this.#tooLong
+  }
+
+  /** Whether the complete value is UTF-8. */
+  get isUtf8(): boolean {
+    return isUtf8(this.#value.subarray(0, this.#valueBytes))
   }
 
   /** The complete value, invalid UTF-8 as U+FFFD; empty when too long. It may hold any character, line breaks and NUL too. */

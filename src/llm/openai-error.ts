@@ -53,7 +53,12 @@ export function duplicateKey(key: string): OpenAiProblem {
 }
 
 export function invalidModel(): OpenAiProblem {
-  return invalid(400, 'invalid_model', 'The `model` parameter is too long or has control characters.', 'model')
+  return invalid(
+    400,
+    'invalid_model',
+    'The `model` parameter is too long, or has control characters or broken ones.',
+    'model',
+  )
 }
 
 export function invalidMultipart(): OpenAiProblem {

@@ -195,7 +195,7 @@ export class BodyFacts {
     const field = this.#multipart
     if (this.#fact === 'whole' && field.count > 1) return void this.#fail(duplicateKey('model'))
     if (!field.complete) return
-    if (field.tooLong) return void this.#fail(invalidModel())
+    if (field.tooLong || !field.isUtf8) return void this.#fail(invalidModel())
     this.#setModel(field.text, field.start, field.end)
   }
 
@@ -203,8 +203,7 @@ export class BodyFacts {
     this.modelStart = start
     this.modelEnd = end
     if (text === '') return
-    // The value becomes a header: what no header may hold is no model name either.
-    if (CONTROL.test(text)) return void this.#fail(invalidModel())
+    if (!isModelName(text)) return void this.#fail(invalidModel())
     this.model = text
   }
 
@@ -215,5 +214,13 @@ export class BodyFacts {
   }
 }
 
-// oxlint-disable-next-line no-control-regex -- exactly those
-const CONTROL = /[\u0000-\u001f\u007f]/
+/** The value becomes a header: what no header may hold is no model name either, nor is half a character. */
+function isModelName(text: string): boolean {
+  let surrogates = false
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 0x20 || code === 0x7f) return false
+    if (code >= 0xd800 && code <= 0xdfff) surrogates = true
+  }
+  return !surrogates || text.isWellFormed()
+}

@@ -50,6 +50,8 @@ describe('routing by the model in the body', () => {
     ['no JSON', 'model=a', 400, 'invalid_json', undefined],
     ['an unfinished body', '{"model":"a', 400, 'invalid_json', undefined],
     ['a line break in the name', '{"model":"a\\nx: y"}', 400, 'invalid_model', undefined],
+    ['half a character in the name', '{"model":"a\\ud83d"}', 400, 'invalid_model', undefined],
+    ['a name that is no UTF-8', Buffer.from('{"model":"a\xff"}', 'latin1'), 400, 'invalid_json', undefined],
     ['a name of 4097 bytes', `{"model":"${'a'.repeat(4097)}"}`, 400, 'invalid_model', undefined],
     ['a name of 4096 bytes', `{"model":"${'a'.repeat(4096)}"}`, 404, 'model_not_found', `${'a'.repeat(256)}…`],
   ])('refuses %s', (_name, body, status, code, recorded) => {
@@ -123,6 +125,8 @@ describe('routing by the model in the body', () => {
       expect(new Play(TWO).send({ headers, body: part('model', 'b').slice(0, -1), chunk }).error?.code).toBe(
         'invalid_multipart',
       )
+      const broken = Buffer.from(`${part('model', 'b\xff')}--Xx--`, 'latin1')
+      expect(new Play(TWO).send({ headers, body: broken, chunk }).error?.code).toBe('invalid_model')
     }
   })
 
@@ -142,6 +146,26 @@ describe('routing by the model in the body', () => {
       expect(new Play(whole).send({ body: twice, chunk }).error?.code).toBe('duplicate_key')
       expect(new Play(whole).send({ body: '{"model":"a","x":1}', chunk }).to).toBe('to-pa')
     }
+  })
+
+  it('waits for the end of a short body that may be retried, and for the only model with it', () => {
+    const retried = plan([{ ...TWO.entries[0]!, retryBufferBytes: 1 << 20 }], TWO.pools)
+    const twice = '{"model":"a","x":1,"model":"b"}'
+    const send = (body: string, mode: 'look' | 'duplex', chunk = 0) =>
+      new Play(retried).send({ body, mode, chunk, headers: { 'content-length': String(body.length) } })
+    for (const mode of ['look', 'duplex'] as const) {
+      for (const chunk of [0, 1, 7]) {
+        expect(send(twice, mode, chunk).error?.code).toBe('duplicate_key')
+        expect(send('{"model":"a","x":1}', mode, chunk).to).toBe('to-pa')
+      }
+      expect(send(twice.padEnd(64 * 1024), mode).error?.code).toBe('duplicate_key')
+      expect(send(twice.padEnd(64 * 1024 + 1), mode).to).toBe('to-pa')
+      // Of a body of unknown length nobody knows whether it is short.
+      expect(new Play(retried).send({ body: twice, mode }).to).toBe('to-pa')
+    }
+    const followed = plan([{ ...retried.entries[0]!, followResponse: true }], TWO.pools)
+    const headers = { 'content-length': String(twice.length) }
+    expect(new Play(followed).send({ body: twice, headers }).to).toBe('to-pa')
   })
 
   it('marks its own answers, so that Envoy knows them from those that it makes', () => {

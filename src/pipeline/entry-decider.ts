@@ -10,7 +10,7 @@ import { Call } from './call.ts'
 import type { DeciderContext } from './decider-context.ts'
 import { giveBack, giveBackLogged, giveBackOnceSeen } from './in-flight.ts'
 import type { LinkedPool } from './linked-pool.ts'
-import type { EntryPlan } from './plan.ts'
+import type { EntryPlan, ModelFact } from './plan.ts'
 import { RequestRouter } from './request-router.ts'
 import { pathLength } from './rules.ts'
 
@@ -24,6 +24,8 @@ const LB_NAMESPACE = 'envoy.lb'
 const SERVED_KEY = 'x-gateway-destination-endpoint-served'
 const MODELS_PATH = '/v1/models'
 const MAX_POOLED_CALLS = 1024
+/** Waiting for more would cost time, wherever the end is waited for. */
+const SHORT_BODY_BYTES = 64 * 1024
 
 /**
  * Decides the requests of one entry: parse → resolve model → route → pick (the later stages of the corridor have their place
@@ -82,7 +84,7 @@ export class EntryDecider implements Decider {
     // A form has no prompt that we read.
     if (multipart && this.plan.model === 'none') return this.#router.route(x, call)
     const type = multipart ? contentType(headers) : ''
-    call.facts.begin(kind, this.plan.model, this.plan.prefixBytes, this.#prefixBlockBytes, type)
+    call.facts.begin(kind, this.#modelFact(x), this.plan.prefixBytes, this.#prefixBlockBytes, type)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)
   }
 
@@ -147,6 +149,13 @@ export class EntryDecider implements Decider {
     call.clear()
     const { calls } = this.#context
     if (calls.length < MAX_POOLED_CALLS) calls.push(call)
+  }
+
+  /** A short body is waited for to its end anyway, because Envoy may keep it for retries: then a second `model` key is seen too. */
+  #modelFact(x: Exchange): ModelFact {
+    const { model } = this.plan
+    if (model !== 'first' || this.followsResponse || x.contentLength < 0) return model
+    return x.contentLength <= Math.min(this.retryBufferBytes, SHORT_BODY_BYTES) ? 'whole' : model
   }
 
   #responseOver(call: Call): void {

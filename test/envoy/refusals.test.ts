@@ -30,7 +30,11 @@ type Refused = Omit<ClientRequest, 'port'>
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 
-function post(body: string, path = '/v1/chat/completions', headers: Record<string, string> = JSON_TYPE): Refused {
+function post(
+  body: string | Buffer,
+  path = '/v1/chat/completions',
+  headers: Record<string, string> = JSON_TYPE,
+): Refused {
   return { method: 'POST', path, headers, body }
 }
 
@@ -150,6 +154,9 @@ describeOnPlanes('what must not reach an upstream', plane => {
       post(`{"model":"m","p":"${'x'.repeat(300_000)}","model":"m"}`, '/whole'),
       duplicateKey('model'),
     ],
+    ['model twice in a short body', post('{"model":"m","model":"n"}'), duplicateKey('model')],
+    ['model twice in a short body, full duplex', post('{"model":"m","model":"n"}', '/duplex'), duplicateKey('model')],
+    ['half a character in the model', post(String.raw`{"model":"m\ud83d"}`), invalidModel()],
     ['an image', post(chat('m'), '/v1/x', { 'content-type': 'image/png' }), unsupportedMediaType()],
     ['bytes', post(chat('m'), '/v1/x', { 'content-type': 'application/octet-stream' }), unsupportedMediaType()],
     ['a body over the cap', post(`{"p":"${'x'.repeat(CAP)}","model":"m"}`), bodyTooLarge(CAP)],
@@ -172,6 +179,7 @@ describeOnPlanes('what must not reach an upstream', plane => {
     ['a body cut off', '{"messages":[{"role":"user"'],
     ['a string cut off in the model', '{"model":"m'],
     ['a line break in the model', '{"model":"m\n"}'],
+    ['a model that is no UTF-8', Buffer.from('{"model":"m\xff"}', 'latin1')],
     ['too deep', `{"a":${'['.repeat(100_000)}`],
   ])('invalid JSON: %s', async (_what, body) => {
     for (const send of [sendHttp1, sendHttp2]) {
