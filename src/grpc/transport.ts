@@ -83,6 +83,13 @@ export interface TransportServer {
   readonly retainsParts: boolean
   /** Open streams over all connections. */
   readonly streams: number
+  /** Open connections. */
+  readonly connections: number
+  /**
+   * Asks one of several clients to connect anew, elsewhere perhaps: its connection gets a GOAWAY and ends with its open streams. It is the
+   * median by load, so that what is moved matters and the rest stays. False: there were less than two to choose from.
+   */
+  shed(): boolean
   /**
    * Stops accepting, sends GOAWAY, lets open streams finish for up to `graceMs`, then ends the rest with UNAVAILABLE
    * (never OK: an OK close would let an undecided request pass a fail-closed filter).

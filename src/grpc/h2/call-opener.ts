@@ -31,7 +31,10 @@ export function openCall(headers: StreamHeaders, services: ReadonlyMap<string, S
   if (headers[':method'] !== 'POST') return { service: NO_SERVICE, refusal: NOT_POST }
   const service = services.get(path)
   if (service === undefined)
-    return { service: NO_SERVICE, refusal: trailersOnlyBlock(GrpcStatus.UNIMPLEMENTED, `unknown method ${path}`, false) }
+    return {
+      service: NO_SERVICE,
+      refusal: trailersOnlyBlock(GrpcStatus.UNIMPLEMENTED, `unknown method ${path}`, false),
+    }
   const timeout = headers['grpc-timeout']
   if (timeout === undefined) return callOf(service)
   const deadlineMs = parseGrpcTimeout(timeout as string)

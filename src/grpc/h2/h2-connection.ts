@@ -497,8 +497,7 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
   }
 
   failStreams(): void {
-    for (const stream of [...this.#streams.values()])
-      stream.fail(GrpcStatus.UNAVAILABLE, 'the server is shutting down')
+    for (const stream of [...this.#streams.values()]) stream.fail(GrpcStatus.UNAVAILABLE, 'the server is shutting down')
   }
 
   finish(): void {

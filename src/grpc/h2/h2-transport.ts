@@ -47,7 +47,8 @@ export async function listenH2(options: H2TransportOptions): Promise<H2Transport
     wire.serve(connection, failed)
   }
   const trustsAll = options.trust !== 'verified'
-  const server = credentials === undefined ? createNetServer({ pauseOnConnect: true, noDelay: true }) : tlsServer(credentials)
+  const server =
+    credentials === undefined ? createNetServer({ pauseOnConnect: true, noDelay: true }) : tlsServer(credentials)
   const listener = new Listener(server, options, credentials, false)
   if (credentials === undefined) {
     server.on('connection', (socket: Socket) => {

@@ -84,7 +84,8 @@ export class Output {
   #reserve(bytes: number): number {
     if (this.#slab === undefined || this.#slab.length - this.#at < bytes) {
       if (this.#slab !== undefined) this.#cut()
-      this.#slab = bytes > SLAB_BYTES ? Buffer.allocUnsafeSlow(bytes) : (spare.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES))
+      this.#slab =
+        bytes > SLAB_BYTES ? Buffer.allocUnsafeSlow(bytes) : (spare.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES))
       this.#from = 0
       this.#at = 0
     }

@@ -102,4 +102,7 @@ export class SocketWire implements Wire {
 }
 
 /** `handle` is what node's own server passes; its types leave it out. */
-type SocketOptions = Pick<TcpNetConnectOpts, 'onread'> & { readonly handle: object | null; readonly allowHalfOpen: boolean }
+type SocketOptions = Pick<TcpNetConnectOpts, 'onread'> & {
+  readonly handle: object | null
+  readonly allowHalfOpen: boolean
+}
