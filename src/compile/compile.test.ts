@@ -19,7 +19,7 @@ function compileText(text: string, options: CompileOptions = OPTIONS): Compiled 
 }
 
 /** What the first line of the file asks for: `# golden: routes plan`. */
-function render(text: string): string {
+function render(name: string, text: string): string {
   const result = compileText(text)
   expect(result.errors).toEqual([])
   const parts: Record<string, unknown> = {}
@@ -27,14 +27,18 @@ function render(text: string): string {
     if (name === 'warnings') parts[name] = result.warnings.map(formatProblem)
     else parts[name] = Reflect.get(result, name) ?? Reflect.get(result.envoy, name)
   }
-  return stringify(parts, { aliasDuplicateObjects: false, lineWidth: 0 })
+  const shown = JSON.parse(JSON.stringify(parts), (key, value: unknown) =>
+    // The same in every connection manager: one file shows it.
+    key === 'localReplyConfig' && name !== 'minimal.yaml' ? {} : value,
+  ) as unknown
+  return stringify(shown, { aliasDuplicateObjects: false, lineWidth: 0 })
 }
 
 describe('golden files', () => {
   // UPDATE_GOLDEN=1 writes them anew; read the difference before you commit it.
   const names = readdirSync(folder).filter(name => name.endsWith('.yaml') && !name.endsWith('.golden.yaml'))
   it.each(names)('%s', name => {
-    const text = render(readFileSync(folder + name, 'utf8'))
+    const text = render(name, readFileSync(folder + name, 'utf8'))
     const golden = folder + name.replace(/\.yaml$/, '.golden.yaml')
     if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(golden, text)
     expect(text).toBe(readFileSync(golden, 'utf8'))

@@ -225,3 +225,17 @@ describe('identity', () => {
     expect(entry).toMatchObject({ attach: 'gateway', body: 'full-duplex', listModels: true, messageTimeoutMs: 0 })
   })
 })
+
+describe('TRACE', () => {
+  const traced = (matches: string) =>
+    compileText(join(gateway('a', HTTP), route(`{parentRefs: [{name: a}], rules: [{matches: [${matches}]}]}`)))
+      .envoy.routes.flatMap(({ virtualHosts }) => JSON.stringify(virtualHosts))
+      .join('')
+      .includes('no-trace')
+
+  it('is refused, unless a rule asks for it', () => {
+    expect(traced('{path: {value: /a}}')).toBe(true)
+    expect(traced('{path: {value: /a}, method: GET}')).toBe(true)
+    expect(traced('{path: {value: /a}, method: TRACE}')).toBe(false)
+  })
+})

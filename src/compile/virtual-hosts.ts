@@ -2,7 +2,7 @@ import type { SignalboxParametersSpec } from '../config/kinds/signalbox-paramete
 import type { RouteJson, VirtualHostJson } from '../gen/envoy/config/route/v3/route_components_pb.ts'
 import type { EntryPlan } from '../pipeline/plan.ts'
 import { compileEntry, needsDecision } from './entries.ts'
-import { actionJson, NO_ROUTE } from './envoy/route-action.ts'
+import { actionJson, NO_ROUTE, NO_TRACE } from './envoy/route-action.ts'
 import { unitMatchJson } from './envoy/route-match.ts'
 import type { ListenerState } from './gateways.ts'
 import { compareHostnames, covers } from './hostnames.ts'
@@ -72,6 +72,8 @@ function compileHost(
     entries.push(entry.plan)
     return true
   }
+  const traced = groups.some(({ units }) => units.some(({ method }) => method === 'TRACE'))
+  if (!traced) routes.push(noTrace())
   if (!groups.some(({ path }) => path.type === 'exact' && path.value === MODELS_PATH.value)) addEntry(MODELS_PATH, true)
   for (const group of groups) {
     if (addEntry(group.path, false)) continue
@@ -89,4 +91,10 @@ function compileHost(
 
 function everythingElse(): RouteJson {
   return { name: 'no-route', match: { prefix: '/' }, ...NO_ROUTE }
+}
+
+/** First of all routes, unless a rule asks for TRACE. */
+function noTrace(): RouteJson {
+  const headers = [{ name: ':method', stringMatch: { exact: 'TRACE' } }]
+  return { name: 'no-trace', match: { prefix: '/', headers }, ...NO_TRACE }
 }

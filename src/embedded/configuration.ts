@@ -7,6 +7,7 @@ import type { HeaderEdits } from './header-edits.ts'
 import type { CodecOptions, ListenerAddress } from './downstream.ts'
 import { readClusters } from './read-cluster.ts'
 import { readListeners } from './read-listener.ts'
+import type { ReplyMapper } from './read-local-replies.ts'
 import { readRouteTables } from './read-routes.ts'
 import { Problems } from './resource-reader.ts'
 import type { RouteTable } from './route-table.ts'
@@ -40,6 +41,8 @@ export interface ChainSettings {
   readonly routes: RouteTable | undefined
   readonly extProc: ExtProcSettings | undefined
   readonly early: EarlyEdits
+  /** For replies that are made here; the first that matches applies. */
+  readonly localReplies: readonly ReplyMapper[]
   readonly codec: Omit<CodecOptions, 'drain'>
   readonly streamIdleTimeoutMs: number
   readonly generateRequestId: boolean

@@ -15,7 +15,7 @@ import type { HeaderList } from './header-list.ts'
 import { Flow, type MessageSink } from './message-sink.ts'
 import { prepareRequest } from './request-preparation.ts'
 import { openCall, type OpenedCall } from './open-call.ts'
-import { writeReply } from './local-reply.ts'
+import { mapReply, writeReply } from './local-reply.ts'
 import { ResponseWriter, type ResponseWriterHost } from './response-writer.ts'
 import { Router, type RouterHost } from './router.ts'
 import { type SelectedRoute, selectRoute } from './route-table.ts'
@@ -141,9 +141,8 @@ export class Exchange implements DownstreamEvents, FilterHost, ResponseWriterHos
         this.#details = details
         this.#flags = flags
         const bytes = typeof body === 'string' ? Buffer.from(body) : body
-        throughFilter(sink =>
-          writeReply(sink, { status, details, body: bytes, ...(headers === undefined ? {} : { headers }) }),
-        )
+        const reply = this.#mapped({ status, details, body: bytes, ...(headers === undefined ? {} : { headers }) })
+        throughFilter(sink => writeReply(sink, reply))
       },
       resetResponse: details => this.#resetClient(details),
       format: value => this.format(value),
@@ -210,7 +209,14 @@ export class Exchange implements DownstreamEvents, FilterHost, ResponseWriterHos
       return
     }
     this.#router.destroy()
-    writeReply(this.#writer, reply)
+    writeReply(this.#writer, this.#mapped(reply))
+  }
+
+  #mapped(reply: LocalReply): LocalReply {
+    const { localReplies } = this.#chain
+    return localReplies.length === 0
+      ? reply
+      : mapReply(localReplies, reply, { ...this.#record(), status: reply.status })
   }
 
   takeOver(): MessageSink {

@@ -27,6 +27,7 @@ import type { ChainSettings, EarlyEdits, GrpcLog, ListenerSettings, LogTarget } 
 import { type ExtProcSettings, readExtProc } from './ext-proc-settings.ts'
 import { readHeaderEdits } from './header-edits.ts'
 import { readData } from './read-cluster.ts'
+import { readLocalReplies } from './read-local-replies.ts'
 import { readRouteTable } from './read-routes.ts'
 import { readSecrets, readServerTls, type Secrets } from './read-tls.ts'
 import { milliseconds, pathOf, type Problems, readResource, unpackAs } from './resource-reader.ts'
@@ -59,6 +60,7 @@ const MANAGER = [
   'accessLog',
   'useRemoteAddress',
   'earlyHeaderMutationExtensions',
+  'localReplyConfig',
   'generateRequestId',
   'alwaysSetRequestIdInResponse',
   'normalizePath',
@@ -163,6 +165,7 @@ function readChain(
     routes: routes.case === 'routeConfig' ? readRouteTable(path, routes.value, problems) : undefined,
     extProc: readHttpFilters(path, manager, problems),
     early: readEarlyEdits(path, manager, problems),
+    localReplies: readLocalReplies(path, manager.localReplyConfig, problems),
     codec: {
       http1Trailers: manager.httpProtocolOptions?.enableTrailers === true,
       streamWindow: http2?.initialStreamWindowSize ?? STREAM_WINDOW,

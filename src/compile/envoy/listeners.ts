@@ -9,18 +9,15 @@ import { DownstreamTlsContextSchema } from '../../gen/envoy/extensions/transport
 import { accessLogsJson } from './access-log.ts'
 import { extProcFilterJson } from './ext-proc.ts'
 import { OVER_ADS, pack, seconds } from './json.ts'
+import { LOCAL_REPLIES } from './local-replies.ts'
 
+const OWN_PREFIXES = ['x-signalbox-', 'x-gateway-destination-endpoint']
+const ENVOY_PREFIXES = ['x-envoy-retry-', 'x-envoy-max-retries', 'x-envoy-hedge-']
 /**
  * Headers with these prefixes are never taken from clients; nor are the model headers. Those of Envoy's own are obeyed from private
  * addresses: retries that we don't know of would let an early closed look send bytes twice (`Decider.retryBufferBytes`).
  */
-export const CLIENT_HEADER_PREFIXES: readonly string[] = [
-  'x-signalbox-',
-  'x-gateway-destination-endpoint',
-  'x-envoy-retry-',
-  'x-envoy-max-retries',
-  'x-envoy-hedge-',
-]
+export const CLIENT_HEADER_PREFIXES: readonly string[] = [...OWN_PREFIXES, ...ENVOY_PREFIXES]
 
 /** One HTTP server of a port: all of it (HTTP), or what comes for one server name (HTTPS). */
 interface ChainSpec {
@@ -82,15 +79,27 @@ function chainJson(chain: ChainSpec, parameters: SignalboxParametersSpec, als: b
 /**
  * Headers that choose routes, endpoints or are ours: whatever a client sends under these names is dropped before a route is
  * looked at. Removing them later (`request_headers_to_remove`) would also remove what we set.
+ *
+ * With underscores, too: to CGI and WSGI servers `x_gateway_model_name` is the same as `x-gateway-model-name`. All other names
+ * with underscores pass (Envoy's default): they are legal, and some clients need them.
  */
 function clientHeaderRemovals(parameters: SignalboxParametersSpec) {
   const { modelHeader, baseModelHeader } = parameters.routing
+  // Envoy allows a program of 100 instructions for an expression: not all names in one.
+  const ours = [modelHeader, baseModelHeader]
+    .map(eitherDash)
+    .concat(OWN_PREFIXES.map(prefix => `${eitherDash(prefix)}.*`))
   return pack(HeaderMutationSchema, {
     mutations: [
-      ...[modelHeader, baseModelHeader].map(name => ({ remove: name })),
-      ...CLIENT_HEADER_PREFIXES.map(prefix => ({ removeOnMatch: { keyMatcher: { prefix } } })),
+      ...ours.map(regex => ({ removeOnMatch: { keyMatcher: { safeRegex: { regex } } } })),
+      ...ENVOY_PREFIXES.map(prefix => ({ removeOnMatch: { keyMatcher: { prefix } } })),
     ],
   })
+}
+
+/** The pattern of a header name in which dash and underscore are one. */
+function eitherDash(name: string): string {
+  return name.replaceAll(/[.*+^$|]/g, String.raw`\$&`).replaceAll(/[-_]/g, '[-_]')
 }
 
 function connectionManagerJson(name: string, parameters: SignalboxParametersSpec, als: boolean) {
@@ -115,6 +124,7 @@ function connectionManagerJson(name: string, parameters: SignalboxParametersSpec
     earlyHeaderMutationExtensions: [
       { name: 'envoy.http.early_header_mutation.header_mutation', typedConfig: clientHeaderRemovals(parameters) },
     ],
+    localReplyConfig: LOCAL_REPLIES,
     accessLog: accessLogsJson(parameters.accessLog, als),
     httpFilters: [
       extProcFilterJson(parameters),

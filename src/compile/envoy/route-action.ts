@@ -9,6 +9,8 @@ import type {
 } from '../../gen/envoy/config/route/v3/route_components_pb.ts'
 import type { RegexMatchAndSubstituteJson } from '../../gen/envoy/type/matcher/v3/regex_pb.ts'
 import { PreviousHostsPredicateSchema } from '../../gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
+import { methodNotAllowed } from '../../llm/gateway-problems.ts'
+import { noBackend, type OpenAiProblem, openAiErrorBody, routeNotFound } from '../../llm/openai-error.ts'
 import type { Backend } from '../backends.ts'
 import type { PathCondition, ResolvedRule } from '../rules.ts'
 import { addHeader, literal, pack, seconds, setHeader } from './json.ts'
@@ -24,31 +26,28 @@ type HeaderFilter = Extract<HttpRouteFilter, { type: 'RequestHeaderModifier' | '
 type PathModifier = NonNullable<Extract<HttpRouteFilter, { type: 'URLRewrite' }>['urlRewrite']['path']>
 
 /** An OpenAI error as a direct response. */
-function errorResponse(
-  status: number,
-  message: string,
-  type: string,
-  code: string | null,
-): Pick<RouteJson, 'directResponse'> {
-  const error = { message, type, param: null, code }
+function errorResponse(problem: OpenAiProblem): Pick<RouteJson, 'directResponse'> {
   return {
     directResponse: {
-      status,
+      status: problem.status,
       body: { inlineString: '' },
       bodyFormat: {
-        textFormatSource: { inlineString: literal(JSON.stringify({ error })) },
+        textFormatSource: { inlineString: literal(openAiErrorBody(problem).toString()) },
         contentType: 'application/json',
       },
     },
   }
 }
 
-export const NO_ROUTE = errorResponse(
-  404,
-  'There is no route for this request.',
-  'invalid_request_error',
-  'route_not_found',
-)
+export const NO_ROUTE = errorResponse(routeNotFound())
+/**
+ * TRACE answers with the request's headers, those included that gateways add. 405 needs `allow` (RFC 9110 §15.5.6): what routes
+ * can be made of.
+ */
+export const NO_TRACE: Pick<RouteJson, 'directResponse' | 'responseHeadersToAdd'> = {
+  ...errorResponse(methodNotAllowed()),
+  responseHeadersToAdd: [setHeader('allow', 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT')],
+}
 /**
  * Where a request stands while we look at its body; 503 if it ever stays here undecided. A route to a cluster (which is not there)
  * and no direct response: for those Envoy ignores the route's buffer limit, and a held body would stall at 1 MiB.
@@ -57,7 +56,7 @@ export const UNDECIDED: Pick<RouteJson, 'route'> = {
   route: { cluster: 'signalbox_undecided', clusterNotFoundResponseCode: 'SERVICE_UNAVAILABLE', timeout: '0s' },
 }
 
-const NO_BACKEND = errorResponse(500, 'The route has no valid backend.', 'server_error', 'no_backend')
+const NO_BACKEND = errorResponse(noBackend())
 
 /** What Envoy does with a request that this rule won, to all its backends (by weight) or to the one given. */
 export function actionJson(

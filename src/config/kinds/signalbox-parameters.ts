@@ -3,6 +3,8 @@ import type { KindObject } from '../object.ts'
 import { duration, headerName, kindSchema, object, positiveDuration } from './common.ts'
 
 const lowerHeader = headerName
+  // Envoy bounds the size of an expression, which the name becomes (`eitherDash`).
+  .refine(name => name.length <= 64, 'at most 64 characters')
   .transform(name => name.toLowerCase())
   .refine(name => !name.startsWith('x-envoy-') && name !== 'host', 'this header belongs to Envoy')
 
