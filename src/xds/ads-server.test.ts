@@ -68,6 +68,10 @@ class Connection {
     if (!('versionInfo' in item)) throw new Error(`the stream ended: ${item.details}`)
     return item
   }
+  /** Things that came and were not awaited. */
+  get waiting(): number {
+    return this.#seen.length
+  }
   ends(): void {
     this.#call.end()
   }
@@ -103,6 +107,56 @@ const node = {
 } as const
 
 describe('AdsServer', () => {
+  const clientOf = (target: string, id: string, minorNumber: number) => {
+    const client = new Connection(target)
+    const version = { majorNumber: 1, minorNumber, patch: 2 }
+    const userAgentVersionType = { case: 'userAgentBuildVersion', value: { version } } as const
+    client.asks({ typeUrl: TypeUrl.ROUTE, resourceNames: ['r'], node: { ...node, id, userAgentVersionType } })
+    return client
+  }
+
+  it('gives older clients what they know', async () => {
+    const { cache, target } = await start()
+    const directResponse = { status: 404, bodyFormat: { textFormatSource: { inlineString: 'no' } } }
+    const routes = [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, directResponse }] }]
+    cache.set({ ...resources, routes: [{ name: 'r', virtualHosts: routes }] })
+    const [old, current, sameAge] = [clientOf(target, 'a', 36), clientOf(target, 'b', 38), clientOf(target, 'c', 36)]
+    const answer = await old.response()
+    expect(Buffer.from(answer.resources[0]!.value).includes('content-type')).toBe(true)
+    expect(Buffer.from((await current.response()).resources[0]!.value).includes('content-type')).toBe(false)
+    expect((await sameAge.response()).versionInfo).toBe(answer.versionInfo)
+
+    // A change reaches each in its own form, and what is the same is not sent again.
+    old.asks({ typeUrl: TypeUrl.ROUTE, resourceNames: ['r'], responseNonce: answer.nonce })
+    cache.set({ ...resources, clusters: [{ name: 'b' }], routes: [{ name: 'r', virtualHosts: routes }] })
+    cache.set({ ...resources, routes: [{ name: 'r', virtualHosts: [{ ...routes[0]!, name: 'w' }] }] })
+    const next = await old.response()
+    expect(next.nonce).toBe('2')
+    expect(Buffer.from(next.resources[0]!.value).includes('content-type')).toBe(true)
+  })
+
+  it('sends nothing to a client that is too old, and says so once', async () => {
+    const events: unknown[] = []
+    const { server, cache, target } = await start({ onTooOld: event => events.push(event) })
+    const client = clientOf(target, 'old', 35)
+    client.asks({ typeUrl: TypeUrl.CLUSTER })
+    const other = new Connection(target)
+    other.asks({ typeUrl: TypeUrl.CLUSTER, node })
+    const { nonce } = await other.response()
+    other.asks({ typeUrl: TypeUrl.CLUSTER, responseNonce: nonce })
+    cache.set({ ...resources, clusters: [{ name: 'b' }] })
+    await other.response()
+    await until(() => server.status().length === 2)
+    const reason = expect.stringContaining('1.36.0 is the oldest') as unknown
+    expect(server.status().find(({ nodeId }) => nodeId === 'old')).toMatchObject({
+      userAgent: 'envoy 1.35.2',
+      tooOld: reason,
+      types: [],
+    })
+    expect(events).toEqual([{ nodeId: 'old', userAgent: 'envoy 1.35.2', reason }])
+    expect(client.waiting).toBe(0)
+  })
+
   it('serves a client, keeps its judgements and forgets it', async () => {
     const events: unknown[] = []
     const { server, cache, target } = await start({

@@ -2,6 +2,7 @@
  * xDS management server: the aggregated discovery service (state of the world) and the access log service on one gRPC port.
  */
 import { Server, ServerCredentials, type ServerDuplexStream, status } from '@grpc/grpc-js'
+import { ageOf, type EnvoyAge, OLDEST_ENVOY } from '../compile/envoy/older-envoys.ts'
 import type { Node } from '../gen/envoy/config/core/v3/base_pb.ts'
 import type { DiscoveryRequest } from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { removeStaleSocket } from '../grpc/unix-socket.ts'
@@ -23,6 +24,8 @@ export interface AdsServerOptions {
   /** The callbacks must not throw. */
   readonly onAck?: (event: AckEvent) => void
   readonly onNack?: (event: NackEvent) => void
+  /** A client is too old: it is sent nothing. Once a stream. */
+  readonly onTooOld?: (event: Pick<ClientStatus, 'nodeId' | 'userAgent'> & { readonly reason: string }) => void
   /** Each HTTP entry of Envoy's gRPC access log. */
   readonly onAccessLog?: (entry: AccessLogEntry) => void
 }
@@ -46,6 +49,9 @@ export interface ClientStatus {
   readonly userAgent: string
   readonly peer: string
   readonly connectedAt: Date
+  /** Why it is sent nothing. */
+  readonly tooOld?: string
+  /** Empty for a client that is too old. */
   readonly types: readonly TypeStatus[]
 }
 
@@ -72,7 +78,7 @@ interface Client {
   readonly stream: AdsStream
   readonly connectedAt: Date
   /** Set by the first request; later ones may leave it out. */
-  node?: { readonly id: string; readonly cluster: string; readonly userAgent: string }
+  node?: { readonly id: string; readonly cluster: string; readonly userAgent: string; readonly age: EnvoyAge }
 }
 
 export class AdsServer {
@@ -129,14 +135,16 @@ export class AdsServer {
     const clients: ClientStatus[] = []
     for (const { node, call, stream, connectedAt } of this.#clients) {
       if (node === undefined) continue
-      const { id: nodeId, cluster: nodeCluster, userAgent } = node
+      const { id: nodeId, cluster: nodeCluster, userAgent, age } = node
+      const tooOld = age === 'too-old'
       clients.push({
         nodeId,
         nodeCluster,
         userAgent,
         peer: call.getPeer(),
         connectedAt,
-        types: stream.subscriptions.map(subscription => typeStatus(stream, subscription)),
+        ...(tooOld ? { tooOld: TOO_OLD } : {}),
+        types: tooOld ? [] : stream.subscriptions.map(subscription => typeStatus(stream, subscription)),
       })
     }
     return clients
@@ -161,7 +169,7 @@ export class AdsServer {
   #accept(call: AdsCall): void {
     const { cache, ackTimeoutMs } = this.#options
     const stream = new AdsStream({
-      snapshot: () => cache.snapshot,
+      snapshot: () => (client.node === undefined ? undefined : cache.snapshotFor(client.node.age)),
       send: answer => call.write(encodeDiscoveryResponse(answer)),
       ...(ackTimeoutMs !== undefined && { ackTimeoutMs }),
     })
@@ -189,8 +197,14 @@ export class AdsServer {
       const { node } = request
       if (node === undefined || node.id === '')
         return this.#end(client, status.INVALID_ARGUMENT, 'the first request needs node.id')
-      client.node = { id: node.id, cluster: node.cluster, userAgent: userAgentOf(node) }
+      const { id, cluster } = node
+      const userAgent = userAgentOf(node)
+      const age = ageOf(releaseOf(node))
+      client.node = { id, cluster, userAgent, age }
+      // The stream stays: closed, it would come back again and again, and be seen by nobody in between.
+      if (age === 'too-old') this.#options.onTooOld?.({ nodeId: id, userAgent, reason: TOO_OLD })
     }
+    if (client.node.age === 'too-old') return
     const { typeUrl, resourceNames, responseNonce, errorDetail } = request
     if (typeUrl === '')
       return this.#end(client, status.INVALID_ARGUMENT, 'an aggregated stream needs type_url in every request')
@@ -215,6 +229,8 @@ export class AdsServer {
   }
 }
 
+const TOO_OLD = `sent nothing: Envoy ${OLDEST_ENVOY} is the oldest that can be kept from letting undecided requests pass`
+
 function typeStatus(stream: AdsStream, subscription: Subscription): TypeStatus {
   const { typeUrl, wanted, sent, sentVersion, ackedVersion, refusal } = subscription
   const synced = stream.isSynced(subscription)
@@ -233,8 +249,13 @@ function typeStatus(stream: AdsStream, subscription: Subscription): TypeStatus {
 function userAgentOf(node: Node): string {
   const version = node.userAgentVersionType
   if (version.case === 'userAgentVersion') return `${node.userAgentName} ${version.value}`
-  const build = version.value?.version
+  const build = releaseOf(node)
   return build === undefined
     ? node.userAgentName
     : `${node.userAgentName} ${build.majorNumber}.${build.minorNumber}.${build.patch}`
+}
+
+/** Undefined for clients that give no numbers. */
+function releaseOf({ userAgentVersionType: version }: Node) {
+  return version.case === 'userAgentBuildVersion' ? version.value.version : undefined
 }

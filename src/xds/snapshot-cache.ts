@@ -1,5 +1,6 @@
 /** The configuration that all clients are to have. Encodes each resource once; streams share the bytes. */
 import type { JsonObject } from '@bufbuild/protobuf'
+import { type EnvoyAge, resourcesFor } from '../compile/envoy/older-envoys.ts'
 import type { EnvoyResources } from '../config/envoy-resources.ts'
 import { compareText, type Problem } from '../config/problem.ts'
 import { InvalidResourcesError } from './invalid-resources-error.ts'
@@ -21,7 +22,10 @@ export class SnapshotCache {
   readonly #listeners = new Set<() => void>()
   /** Lists of the compiler share unchanged objects between versions. */
   readonly #encoded = new WeakMap<JsonObject, EncodedResource>()
+  #resources: EnvoyResources | undefined
   #snapshot: Snapshot | undefined
+  /** Made when the first client of that age asks. */
+  readonly #older = new Map<EnvoyAge, Snapshot>()
 
   constructor(registry = new ResourceRegistry()) {
     this.#registry = registry
@@ -30,6 +34,16 @@ export class SnapshotCache {
   /** Undefined before the first `set`: then clients get no answer rather than an empty configuration. */
   get snapshot(): Snapshot | undefined {
     return this.#snapshot
+  }
+
+  /** What clients of this age are to have; undefined for those too old, and before the first `set`. */
+  snapshotFor(age: EnvoyAge): Snapshot | undefined {
+    if (age === 'too-old' || this.#resources === undefined) return undefined
+    if (age === 'current') return this.#snapshot
+    let snapshot = this.#older.get(age)
+    if (snapshot === undefined)
+      this.#older.set(age, (snapshot = toSnapshot(this.#read(resourcesFor(age, this.#resources)))))
+    return snapshot
   }
 
   /** Throws `InvalidResourcesError` with all problems where `set` would; changes nothing. */
@@ -44,9 +58,10 @@ export class SnapshotCache {
   set(resources: EnvoyResources): boolean {
     const types = this.#read(resources)
     const before = this.#snapshot
-    const next = new Map<string, TypeSnapshot>()
-    for (const [typeUrl, map] of types) next.set(typeUrl, { version: versionOf(map.values()), resources: map })
+    const next = toSnapshot(types)
+    this.#resources = resources
     this.#snapshot = next
+    this.#older.clear()
     const changed =
       before === undefined ||
       before.size !== next.size ||
@@ -100,6 +115,12 @@ export class SnapshotCache {
     }
     return resource
   }
+}
+
+function toSnapshot(types: ReadonlyMap<string, ReadonlyMap<string, EncodedResource>>): Snapshot {
+  return new Map(
+    Array.from(types, ([typeUrl, resources]) => [typeUrl, { version: versionOf(resources.values()), resources }]),
+  )
 }
 
 /** Version of a set of resources, independent of their order. */

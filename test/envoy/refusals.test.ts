@@ -366,7 +366,8 @@ describeOnPlanes('what must not reach an upstream', plane => {
       { model: 'm', pool: 'default/gone', reason: 'no_endpoints', status: 503 },
       { pool: 'default/full', reason: 'saturated', status: 429 },
     ])
-    for (const entry of entries.slice(1)) expect(entry['upstream']).toBeUndefined()
+    // Before 1.40 Envoy writes null for what it has been told to omit.
+    for (const entry of entries.slice(1)) expect(entry['upstream'] ?? undefined).toBeUndefined()
     expect(JSON.stringify(entries)).not.toContain('secret')
   })
 })

@@ -4,6 +4,7 @@ import * as http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { isAtLeast } from '../../src/cli/envoy/envoy-version.ts'
 import { describeOnPlanes } from '../support/envoy-suite.ts'
 import { CutOffResponse, sendHttp1, sendHttp2 } from '../support/http-client.ts'
 import { type ModelServer, modelsAreListed, startModelServer } from '../support/model-server.ts'
@@ -28,6 +29,8 @@ const PATHS = ['/h1/look', '/h1/duplex', '/h2c/look', '/h2c/duplex'] as const
 const isBig = (path: string) => path === '/h1/look' || path === '/h2c/duplex'
 
 describeOnPlanes('a response reaches the client as it is', plane => {
+  // Before 1.37 Envoy resets streams with NO_ERROR, which Node's client takes for their end.
+  const resetsWithError = plane === 'embedded' || isAtLeast(plane.version, '1.37.0')
   let h1: ModelServer
   let h2c: ModelServer
   let live: LiveServer
@@ -174,6 +177,10 @@ describeOnPlanes('a response reaches the client as it is', plane => {
       answers({ chunks: ['data: 1\n\n'], headers: { 'content-type': 'text/event-stream' }, after: 'destroy' })
       for (const [, send] of CLIENTS) {
         const sent = send({ port: rig.port, path, body: BODY })
+        if (send === sendHttp2 && !resetsWithError) {
+          expect((await sent).body.toString()).toBe('data: 1\n\n')
+          continue
+        }
         await expect(sent).rejects.toThrow()
         await sent.catch((error: unknown) => {
           if (error instanceof CutOffResponse) expect(error.partial.body.toString()).toBe('data: 1\n\n')

@@ -244,6 +244,8 @@ export class Signalbox {
       listen: { address: joinHostPort(host, port) },
       onNack: ({ nodeId, typeUrl, message }) =>
         this.#log.error({ node: nodeId, type: typeUrl, message }, 'Envoy refused a configuration'),
+      onTooOld: ({ nodeId, userAgent, reason }) =>
+        this.#log.error({ node: nodeId, userAgent, reason }, 'an Envoy is too old'),
       onAck: ({ nodeId, typeUrl, version }) =>
         this.#log.debug({ node: nodeId, type: typeUrl, version }, 'Envoy took a configuration'),
       ...(this.#options.accessLogService
