@@ -153,6 +153,11 @@ function decodeHeaders(bytes: Buffer, at: number, end: number, out: IncomingMess
 
 function decodeHeaderMap(bytes: Buffer, at: number, end: number, headers: HeaderView): boolean {
   while (at < end) {
+    const after = shortHeader(bytes, at, end, headers)
+    if (after > 0) {
+      at = after
+      continue
+    }
     at = reader.varint(bytes, at, end)
     if (at < 0) return false
     const tag = reader.value
@@ -168,6 +173,37 @@ function decodeHeaderMap(bytes: Buffer, at: number, end: number, headers: Header
     at = next
   }
   return true
+}
+
+const KEY_TAG = (1 << 3) | WireType.LEN
+const VALUE_TAG = (2 << 3) | WireType.LEN
+const RAW_VALUE_TAG = (3 << 3) | WireType.LEN
+
+/**
+ * A `HeaderValue` field of the form that nearly all have: key and one value, each shorter than 128 bytes. Returns the position after
+ * it, or 0 for any other.
+ */
+function shortHeader(bytes: Buffer, at: number, end: number, headers: HeaderView): number {
+  // Tag, length, tag, length, key, tag, length, value. Beyond the buffer every comparison with undefined fails.
+  const next = at + 2 + bytes[at + 1]!
+  const keyStart = at + 4
+  const keyEnd = keyStart + bytes[at + 3]!
+  const tag = bytes[keyEnd]
+  const valueStart = keyEnd + 2
+  if (
+    next <= end &&
+    bytes[at] === KEY_TAG &&
+    bytes[at + 1]! < 0x80 &&
+    bytes[at + 2] === KEY_TAG &&
+    bytes[at + 3]! < 0x80 &&
+    (tag === RAW_VALUE_TAG || tag === VALUE_TAG) &&
+    bytes[keyEnd + 1]! < 0x80 &&
+    valueStart + bytes[keyEnd + 1]! === next
+  ) {
+    headers.add(keyStart, keyEnd, valueStart, next)
+    return next
+  }
+  return 0
 }
 
 /** `HeaderValue{key 1, value 2, raw_value 3}`: Envoy fills `raw_value`, agentgateway `value` for pseudo headers. */

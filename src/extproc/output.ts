@@ -27,7 +27,9 @@ export function fail(x: Exchange, status: GrpcStatus, message: string): void {
   x.stream.end(status, message)
 }
 
-/** Returns bytes of a body as `streamed_response` chunks without copying them (where the transport lets us keep them). */
+/**
+ * Returns bytes of a body as `streamed_response` chunks. Large ones that are `owned` (nobody will write to them again) are not copied.
+ */
 export function echo(
   x: Exchange,
   direction: Direction,
@@ -35,13 +37,14 @@ export function echo(
   start: number,
   end: number,
   last: boolean,
+  owned: boolean,
 ): void {
-  const { out, maxChunkBytes, retainsParts } = x.context
+  const { out, maxChunkBytes } = x.context
   do {
     const until = Math.min(end, start + maxChunkBytes)
     const size = until - start
     writeStreamedHead(out, direction, size, last && until === end)
-    if (size <= COPY_BYTES || !retainsParts) {
+    if (size <= COPY_BYTES || !owned) {
       // Small bodies go into the slab: one buffer for the transport instead of three.
       out.raw(bytes.subarray(start, until))
     } else {

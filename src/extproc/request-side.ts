@@ -227,15 +227,10 @@ function commitFullDuplex(x: Exchange): void {
     offset += whole.length
     const last = ends && i === count - 1 && piece === undefined
     // Pieces that an edit emptied vanish; the end of the stream does not.
-    if (edited.length > 0 || last) echo(x, Direction.REQUEST, edited, 0, edited.length, last)
+    if (edited.length > 0 || last) echo(x, Direction.REQUEST, edited, 0, edited.length, last, true)
   }
-  if (piece !== undefined) {
-    const { pieceStart: start, pieceEnd: end } = x
-    const edited = edits ? spliceAfter(x, piece, start, end, offset) : undefined
-    if (edited !== undefined) {
-      if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends)
-    } else if (end > start || ends) echo(x, Direction.REQUEST, piece, start, end, ends)
-  } else if (count === 0 && x.requestEnded && !x.endsWithHeaders) echo(x, Direction.REQUEST, EMPTY, 0, 0, true)
+  if (piece !== undefined) echoLent(x, piece, x.pieceStart, x.pieceEnd, offset, ends)
+  else if (count === 0 && x.requestEnded && !x.endsWithHeaders) echo(x, Direction.REQUEST, EMPTY, 0, 0, true, true)
   x.dropHeld()
   if (x.trailersPending) writeTrailers(x.context.out, Direction.REQUEST)
   if (x.requestEnded || x.trailersPending) {
@@ -244,14 +239,20 @@ function commitFullDuplex(x: Exchange): void {
   }
 }
 
+/** Returns a piece that the transport has lent us, edited; `offset` of its first byte in the body. */
+function echoLent(x: Exchange, bytes: Buffer, start: number, end: number, offset: number, ends: boolean): void {
+  const { retainsParts } = x.context
+  const edited = spliceAfter(x, bytes, start, end, offset)
+  if (edited === undefined) {
+    if (end > start || ends) echo(x, Direction.REQUEST, bytes, start, end, ends, retainsParts)
+  } else if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends, retainsParts)
+}
+
 /** Body that comes after the decision. */
 function openBody(x: Exchange, bytes: Buffer, start: number, end: number, offset: number, last: boolean): void {
   if (x.requestMode === BodyMode.FULL_DUPLEX_STREAMED) {
-    const edited = spliceAfter(x, bytes, start, end, offset)
     const ends = last && x.requestEnded
-    if (edited === undefined) {
-      if (end > start || ends) echo(x, Direction.REQUEST, bytes, start, end, ends)
-    } else if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends)
+    echoLent(x, bytes, start, end, offset, ends)
     if (ends) {
       x.requestState = RequestState.ENDED
       if (!x.decider.followsResponse) finish(x)
