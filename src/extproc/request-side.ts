@@ -154,7 +154,7 @@ function settle(x: Exchange, verdict: Verdict, last: boolean): void {
 function waitsForEnd(x: Exchange): boolean {
   const { retryBufferBytes, followsResponse } = x.decider
   if (x.requestEnded || x.trailersPending || followsResponse || x.decision.immediateStatus > 0) return false
-  return (x.look && x.contentLength < 0) || x.announcedBytes <= retryBufferBytes
+  return (x.look && x.contentLength < 0) || Math.max(x.announcedBytes, x.contentLength) <= retryBufferBytes
 }
 
 /** Look mode and FULL_DUPLEX_STREAMED: the body comes while the header answer is held. */
