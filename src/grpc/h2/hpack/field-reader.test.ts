@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { APPENDIX_C } from './appendix-c.testing.ts'
+import { FieldKind } from './field-kind.ts'
 import { FieldReader, ReadStep } from './field-reader.ts'
 import { type Field, PlainEncoder, plainHuffmanEncode } from './plain-hpack.testing.ts'
 
@@ -166,8 +167,8 @@ describe('the dynamic table', () => {
     const reader = new FieldReader(4096)
     const encoder = new PlainEncoder()
     const how = { as: 'incremental', nameByIndex: false, huffmanName: false, huffmanValue: true } as const
-    for (let n = 0; n < 1000; n++) {
-      const field: Field = [`n${n}`, 'v'.repeat(n % 97)]
+    for (let n = 0; n < 300; n++) {
+      const field: Field = [`n${n}`, 'v'.repeat(n % 47)]
       expect(read(reader, Uint8Array.from(encoder.field(field, how)))).toEqual([field])
       expect(entries(reader)).toEqual(encoder.table.entries)
     }
@@ -216,5 +217,43 @@ describe('strings', () => {
     bytes[0] = 0x40
     read(reader, bytes, 0)
     expect(entries(reader)).toEqual([['name', 'v'.repeat(100)]])
+  })
+
+  it('that came before with the same name are recognised by their bytes, and by nothing less', () => {
+    const reader = new FieldReader(4096)
+    const path = (value: string) => `04${value.length.toString(16).padStart(2, '0')}${hex(value)}`
+    const huffman = (value: string) => {
+      const bytes = plainHuffmanEncode(value)
+      return `04${(0x80 | bytes.length).toString(16)}${Buffer.from(bytes).toString('hex')}`
+    }
+    const asRaw = Buffer.from(plainHuffmanEncode('/aaaaaaa')).toString('latin1')
+    for (const [block, value] of [
+      [path('/a'), '/a'],
+      [path('/a'), '/a'],
+      [path('/b'), '/b'],
+      [path('/ba'), '/ba'],
+      [path(''), ''],
+      [path(''), ''],
+      [huffman('/aaaaaaa'), '/aaaaaaa'],
+      [huffman('/aaaaaaa'), '/aaaaaaa'],
+      // The same octets, not as a Huffman code.
+      [path(asRaw), asRaw],
+      [huffman('/aaaaaaa'), '/aaaaaaa'],
+      [path('/'.repeat(120)), '/'.repeat(120)],
+      [path('/'.repeat(120)), '/'.repeat(120)],
+    ] as const)
+      expect(read(reader, block)).toEqual([[':path', value]])
+    // Index 5 is a :path too, index 7 a :scheme; 62 was not there.
+    expect(read(reader, `05${path('/a').slice(2)}`)).toEqual([[':path', '/a']])
+    expect(read(reader, `07${path('/a').slice(2)}`)).toEqual([[':scheme', '/a']])
+    expect(reader.kind).toBe(FieldKind.MALFORMED)
+    expect(read(reader, path('/a'))).toEqual([[':path', '/a']])
+    expect(reader.kind).toBe(FieldKind.PATH)
+    // What was left out because of its length is not remembered as empty.
+    const long = path('/'.repeat(100))
+    const bytes = Buffer.from(long, 'hex')
+    reader.start(bytes, 0, bytes.length)
+    reader.next(10)
+    expect(read(reader, long)).toEqual([[':path', '/'.repeat(100)]])
   })
 })

@@ -1,7 +1,8 @@
 /** Reads the fields of header blocks one by one, and keeps the dynamic table (RFC 7541). */
 import { FieldKind, kindOfField, kindOfName } from './field-kind.ts'
-import { FIELD_OVERHEAD, FieldTable } from './field-table.ts'
+import { FIELD_OVERHEAD, FieldTable, STATIC_ENTRIES } from './field-table.ts'
 import { decodeHuffman } from './huffman-decode.ts'
+import { RememberedBytes } from './remembered-bytes.ts'
 
 export const ReadStep = {
   /** The reader's properties hold a field. */
@@ -24,11 +25,18 @@ const MAX_SIZE_UPDATES = 2
 /** Where strings are decoded, for all connections of the thread. Grows to what a reader's caller allows for one string. */
 let scratch = Buffer.allocUnsafeSlow(1024)
 
+interface RecentLiteral {
+  readonly bytes: RememberedBytes
+  huffman: boolean
+  value: string
+  kind: FieldKind
+}
+
 export class FieldReader {
   readonly table = new FieldTable(INITIAL_TABLE_BYTES)
   private readonly maxTableBytes: number
 
-  /** The field read last. Empty strings when the field was over the budget. */
+  /** The field read last. A name or value that was over the budget may be empty. */
   name = ''
   value = ''
   kind: FieldKind = FieldKind.MALFORMED
@@ -39,9 +47,17 @@ export class FieldReader {
   private at = 0
   private end = 0
 
-  /** The string read last, its octets (also when it was not wanted). */
+  /** The string read last: whether it is Huffman-coded, where it starts, its octets (also when they were not wanted). */
+  private huffman = false
+  private stringAt = 0
   private text = ''
   private length = 0
+
+  /**
+   * The literals that came last with the static table's names. Envoy (nghttp2) never indexes `:path`, the bulk of its requests and
+   * nearly always the same.
+   */
+  private readonly recent: (RecentLiteral | undefined)[] = Array.from({ length: STATIC_ENTRIES + 1 })
 
   /** `maxTableBytes` as advertised by SETTINGS_HEADER_TABLE_SIZE. */
   constructor(maxTableBytes: number) {
@@ -69,10 +85,11 @@ export class FieldReader {
     if (this.at === this.end) return ReadStep.END
     const first = this.block[this.at]!
     if ((first & 0x80) !== 0) return this.indexed()
-    if ((first & 0x40) !== 0) return this.literal(0x3f, Math.max(budget, this.table.capacity), true)
-    // A size update behind a field. What is left are literals that are not to be indexed, or never.
+    if ((first & 0x40) !== 0) return this.literal(0x3f, Math.max(budget, this.table.capacity), true, false)
+    // A size update behind a field.
     if ((first & 0x20) !== 0) return ReadStep.ERROR
-    return this.literal(0x0f, budget, false)
+    // Not to be indexed; or never, which is said of secrets: nothing of them is kept.
+    return this.literal(0x0f, budget, false, (first & 0x10) === 0)
   }
 
   private indexed(): ReadStep {
@@ -86,14 +103,15 @@ export class FieldReader {
     return ReadStep.FIELD
   }
 
-  private literal(prefix: number, budget: number, insert: boolean): ReadStep {
+  private literal(prefix: number, budget: number, insert: boolean, mayRepeat: boolean): ReadStep {
     const index = this.integer(prefix)
     if (index < 0) return ReadStep.ERROR
     let name: string
     let nameKind: FieldKind
     let nameLength: number
+    let repeats = false
     if (index === 0) {
-      if (!this.string(budget)) return ReadStep.ERROR
+      if (!this.stringHead() || !this.stringText(budget)) return ReadStep.ERROR
       name = this.text
       nameLength = this.length
       nameKind = kindOfName(name)
@@ -103,14 +121,33 @@ export class FieldReader {
       name = entry.name
       nameLength = name.length
       nameKind = entry.nameKind
+      repeats = mayRepeat && index <= STATIC_ENTRIES
     }
-    if (!this.string(budget - nameLength)) return ReadStep.ERROR
-    this.size = nameLength + this.length + FIELD_OVERHEAD
+    if (!this.stringHead()) return ReadStep.ERROR
+    const recent = repeats ? this.recent[index] : undefined
+    if (recent?.huffman === this.huffman && recent.bytes.equal(this.block, this.stringAt, this.at)) {
+      this.value = recent.value
+      this.kind = recent.kind
+      this.length = recent.value.length
+    } else {
+      if (!this.stringText(budget - nameLength)) return ReadStep.ERROR
+      this.value = this.text
+      this.kind = kindOfField(nameKind, this.text)
+      if (repeats && this.length === this.text.length) this.remember(index)
+    }
     this.name = name
-    this.value = this.text
-    this.kind = kindOfField(nameKind, this.text)
-    if (insert) this.table.insert(name, nameKind, this.text, this.kind, this.size)
+    this.size = nameLength + this.length + FIELD_OVERHEAD
+    if (insert) this.table.insert(name, nameKind, this.value, this.kind, this.size)
     return ReadStep.FIELD
+  }
+
+  private remember(index: number): void {
+    const { huffman, value, kind } = this
+    const recent = (this.recent[index] ??= { bytes: new RememberedBytes(), huffman, value, kind })
+    recent.bytes.remember(this.block, this.stringAt, this.at)
+    recent.huffman = huffman
+    recent.value = value
+    recent.kind = kind
   }
 
   /** An integer (§5.1) whose first octet has `prefix` for it, a mask. -1: cut off, or longer than any that makes sense. */
@@ -125,25 +162,30 @@ export class FieldReader {
     return -1
   }
 
-  /** Reads a string (§5.2) of which up to `wanted` octets are of use. False: cut off, or a broken Huffman code. */
-  private string(wanted: number): boolean {
+  /** Reads a string's flag and length (§5.2), and steps over its octets, [stringAt, at). False: it is cut off. */
+  private stringHead(): boolean {
     if (this.at === this.end) return false
-    const huffman = (this.block[this.at]! & 0x80) !== 0
+    this.huffman = (this.block[this.at]! & 0x80) !== 0
     const encoded = this.integer(0x7f)
-    const start = this.at
-    const end = start + encoded
-    if (encoded < 0 || end > this.end) return false
-    this.at = end
+    if (encoded < 0 || encoded > this.end - this.at) return false
+    this.stringAt = this.at
+    this.at += encoded
+    return true
+  }
+
+  /** The string stepped over, of which up to `wanted` octets are of use. False: a broken Huffman code. */
+  private stringText(wanted: number): boolean {
     this.text = ''
-    if (!huffman) {
+    const encoded = this.at - this.stringAt
+    if (!this.huffman) {
       this.length = encoded
-      if (encoded > 0 && encoded <= wanted) this.text = this.block.toString('latin1', start, end)
+      if (encoded > 0 && encoded <= wanted) this.text = this.block.toString('latin1', this.stringAt, this.at)
       return true
     }
     // The shortest codes have five bits.
     const longest = Math.min(wanted, Math.floor((encoded * 8) / 5))
     if (scratch.length < longest) scratch = Buffer.allocUnsafeSlow(longest)
-    this.length = decodeHuffman(this.block, start, end, scratch)
+    this.length = decodeHuffman(this.block, this.stringAt, this.at, scratch)
     if (this.length > 0 && this.length <= wanted) this.text = scratch.toString('latin1', 0, this.length)
     return this.length >= 0
   }

@@ -3,7 +3,7 @@ import { type FieldKind, kindOfField, kindOfName } from './field-kind.ts'
 import { STATIC_FIELDS } from './static-table.ts'
 
 /** The last index of the static table; the dynamic one's first is the next. */
-const STATIC_ENTRIES = STATIC_FIELDS.length
+export const STATIC_ENTRIES = STATIC_FIELDS.length
 
 /** Counted for every entry beside its octets (RFC 7541 §4.1), and for every field of a list (RFC 9113 §10.5.1). */
 export const FIELD_OVERHEAD = 32

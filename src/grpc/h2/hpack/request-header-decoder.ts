@@ -32,8 +32,9 @@ export interface HeaderLimits {
 const NONE = Object.freeze(Object.create(null) as StreamHeaders)
 
 /**
- * One for each connection, fed with its header blocks in their order. Memory: the dynamic table, and what `maxListBytes` allows
- * while a block is decoded. Once a section is over its limits or malformed, the rest is only read for the table's sake.
+ * One for each connection, fed with its header blocks in their order. Memory: the dynamic table, up to 17 KiB of what came lately, and
+ * what `maxListBytes` allows while a block is decoded. Once a section is over its limits or malformed, the rest is only read for the
+ * table's sake.
  */
 export class RequestHeaderDecoder {
   /** The request decoded last, when its result was OK. Frozen; the same bytes again may give the same object. */
