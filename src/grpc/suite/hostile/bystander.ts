@@ -29,24 +29,25 @@ export function callBlock(path: string, more: Readonly<Record<string, string>> =
  */
 export async function besides(harness: Harness, server: TransportServer, attack: () => Promise<void>): Promise<void> {
   const client = await harness.raw(server)
-  let calls = 0
-  let stopped = false
+  const seen = { calls: 0, stop: false }
   const calling = (async () => {
-    for (; !stopped; calls++) {
-      await exchange(client, 2 * calls + 1, harness.echo.path)
+    while (!seen.stop) {
+      await exchange(client, 2 * seen.calls + 1, harness.echo.path)
+      seen.calls++
       client.frames.length = 0
       await sleep(1)
     }
   })()
   const more = async (count: number): Promise<void> => {
-    for (const from = calls; calls < from + count; ) await Promise.race([sleep(2), calling])
+    const enough = seen.calls + count
+    while (seen.calls < enough) await Promise.race([sleep(2), calling])
   }
   try {
     await more(1)
     await attack()
     await more(2)
   } finally {
-    stopped = true
+    seen.stop = true
     await calling
   }
 }
