@@ -28,7 +28,8 @@ export function fail(x: Exchange, status: GrpcStatus, message: string): void {
 }
 
 /**
- * Returns bytes of a body as `streamed_response` chunks. Large ones that are `owned` (nobody will write to them again) are not copied.
+ * Returns bytes of a body as `streamed_response` chunks: what was held (and is ours), or what this very call of the transport brought. Large
+ * ones are not copied.
  */
 export function echo(
   x: Exchange,
@@ -37,14 +38,13 @@ export function echo(
   start: number,
   end: number,
   last: boolean,
-  owned: boolean,
 ): void {
   const { out, maxChunkBytes } = x.context
   do {
     const until = Math.min(end, start + maxChunkBytes)
     const size = until - start
     writeStreamedHead(out, direction, size, last && until === end)
-    if (size <= COPY_BYTES || !owned) {
+    if (size <= COPY_BYTES) {
       // Small bodies go into the slab: one buffer for the transport instead of three.
       out.raw(bytes.subarray(start, until))
     } else {

@@ -227,10 +227,10 @@ function commitFullDuplex(x: Exchange): void {
     offset += whole.length
     const last = ends && i === count - 1 && piece === undefined
     // Pieces that an edit emptied vanish; the end of the stream does not.
-    if (edited.length > 0 || last) echo(x, Direction.REQUEST, edited, 0, edited.length, last, true)
+    if (edited.length > 0 || last) echo(x, Direction.REQUEST, edited, 0, edited.length, last)
   }
   if (piece !== undefined) echoLent(x, piece, x.pieceStart, x.pieceEnd, offset, ends)
-  else if (count === 0 && x.requestEnded && !x.endsWithHeaders) echo(x, Direction.REQUEST, EMPTY, 0, 0, true, true)
+  else if (count === 0 && x.requestEnded && !x.endsWithHeaders) echo(x, Direction.REQUEST, EMPTY, 0, 0, true)
   x.dropHeld()
   if (x.trailersPending) writeTrailers(x.context.out, Direction.REQUEST)
   if (x.requestEnded || x.trailersPending) {
@@ -244,8 +244,8 @@ function echoLent(x: Exchange, bytes: Buffer, start: number, end: number, offset
   const { retainsParts } = x.context
   const edited = spliceAfter(x, bytes, start, end, offset)
   if (edited === undefined) {
-    if (end > start || ends) echo(x, Direction.REQUEST, bytes, start, end, ends, retainsParts)
-  } else if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends, retainsParts)
+    if (end > start || ends) echo(x, Direction.REQUEST, bytes, start, end, ends)
+  } else if (edited.length > 0 || ends) echo(x, Direction.REQUEST, edited, 0, edited.length, ends)
 }
 
 /** Body that comes after the decision. */

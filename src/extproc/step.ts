@@ -120,7 +120,7 @@ function responseBody(x: Exchange, bytes: Buffer, start: number, end: number, la
   if (x.responseEnded) return
   const ends = last && ended
   if (x.responseMode === BodyMode.FULL_DUPLEX_STREAMED) {
-    if (end > start || ends) echo(x, Direction.RESPONSE, bytes, start, end, ends, x.context.retainsParts)
+    if (end > start || ends) echo(x, Direction.RESPONSE, bytes, start, end, ends)
   } else if (last) {
     writeEmptyBody(x.context.out, Direction.RESPONSE)
   }

@@ -2,7 +2,7 @@
  * The transport seam: what a gRPC service of the data path and an HTTP/2 implementation know of each other.
  *
  * Verbs upwards (`StreamHandler`) are called by the transport, verbs downwards (`ServerStream`) by the service. Nothing here
- * knows a protobuf type. Implementations: `http2-transport.ts` (`node:http2`); our own HTTP/2 will stand beside it.
+ * knows a protobuf type. Implementations: `h2/h2-transport.ts` (our own HTTP/2) and `http2-transport.ts` (`node:http2`).
  */
 
 /** gRPC status codes (https://grpc.io/docs/guides/status-codes/). */
@@ -53,7 +53,7 @@ export interface StreamHandler {
   /**
    * A part of the current message. `remaining` = bytes of this message still to come; 0 completes it (an empty message is
    * one call with an empty part and `remaining` 0). `part` is valid only during the call unless the transport says
-   * `retainsParts`.
+   * `retainsParts`; to `send` it, or pieces of it, during the call is fine in either case.
    */
   data(part: Uint8Array, remaining: number): void
   /** After HALF_CLOSED another call with RESET or LOST may follow; after those two nothing follows. */

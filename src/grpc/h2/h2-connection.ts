@@ -102,7 +102,7 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
     if (this.#over) return
     this.#sender.begin()
     this.#reader.read(chunk)
-    this.#sender.flush()
+    this.#sender.flush(chunk.buffer)
     if (this.#wire.pendingBytes > MAX_UNREAD_BYTES) this.#giveUp('the peer does not read')
   }
 
@@ -121,7 +121,7 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
     this.#reader.stop()
     clearTimeout(this.#lingerTimer)
     this.#life.over()
-    for (const stream of [...this.#streams.values()]) this.#forget(stream, StreamEnd.LOST)
+    for (const stream of this.#streams.values()) this.#forget(stream, StreamEnd.LOST)
     this.#context.connectionEnded(this)
   }
 
@@ -336,7 +336,7 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
       if (each.sendWindow > MAX_WINDOW) return this.broken(ErrorCode.FLOW_CONTROL_ERROR, 'window too large')
     }
     if (change < 0) return
-    for (const each of [...this.#streams.values()]) if (each.queue.bytes > 0) this.#sender.pump(each)
+    for (const each of this.#streams.values()) if (each.queue.bytes > 0) this.#sender.pump(each)
   }
 
   #ping(flags: number, stream: number, bytes: Buffer, start: number, end: number): void {
@@ -418,7 +418,7 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
     this.#lingerTimer = undefined
     this.#tick++
     let left = false
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.values()) {
       if (!stream.finished) continue
       if (this.#tick - stream.finishedTick >= 2) this.#reset(stream.id, ErrorCode.NO_ERROR)
       else left = true
@@ -497,7 +497,7 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
   }
 
   failStreams(): void {
-    for (const stream of [...this.#streams.values()]) stream.fail(GrpcStatus.UNAVAILABLE, 'the server is shutting down')
+    for (const stream of this.#streams.values()) stream.fail(GrpcStatus.UNAVAILABLE, 'the server is shutting down')
   }
 
   finish(): void {

@@ -31,6 +31,14 @@ export class SendQueue {
     if (this.bytes === 0) this.clear()
   }
 
+  /** Copies what lies in `lent`, which will be written to again. */
+  own(lent: ArrayBufferLike): void {
+    for (let i = this.#first; i < this.#pieces.length; i++) {
+      const piece = this.#pieces[i]!
+      if (piece.buffer === lent) this.#pieces[i] = Uint8Array.prototype.slice.call(piece)
+    }
+  }
+
   /** Forgets the bytes behind the first `kept`. */
   truncate(kept: number): void {
     while (this.bytes > kept) {

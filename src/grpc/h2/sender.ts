@@ -33,6 +33,8 @@ export class Sender {
   #next = 0
   /** Streams whose service is to be told that everything is gone. */
   #emptied: H2Stream[] = []
+  /** Streams that could not send all that they said in this batch: it may lie in what the socket lent us. */
+  #unsent: H2Stream[] = []
   #batching = false
   #scheduled = false
   readonly #flushLater = (): void => {
@@ -51,9 +53,14 @@ export class Sender {
     this.#batching = true
   }
 
-  flush(): void {
+  /** The end of a batch. `lent`: memory that is written to again after it, and nothing said in it may refer to then. */
+  flush(lent?: ArrayBufferLike): void {
     this.#batching = false
     this.output.flush()
+    if (this.#unsent.length > 0) {
+      if (lent !== undefined) for (const stream of this.#unsent) stream.queue.own(lent)
+      this.#unsent = []
+    }
     if (this.#emptied.length > 0 && this.#wire.pendingBytes === 0) this.#tellEmptied()
   }
 
@@ -68,12 +75,12 @@ export class Sender {
   pump(stream: H2Stream, quantum = Number.POSITIVE_INFINITY): void {
     const { queue } = stream
     if (queue.bytes > 0) {
-      if (stream.waiting) return
+      if (stream.waiting) return this.#defer(stream)
       if (this.#waiting.length > this.#next && quantum !== QUANTUM) return this.#wait(stream)
       if (!stream.headSent) this.#head(stream)
       let left = quantum
       do {
-        if (stream.sendWindow <= 0) return this.schedule()
+        if (stream.sendWindow <= 0) return this.#defer(stream)
         if (left <= 0 || this.#window <= 0 || this.#congested()) return this.#wait(stream)
         const room = Math.min(queue.bytes, stream.sendWindow, this.#window, this.peer.maxFrameBytes, MAX_DATA_BYTES)
         this.output.head(room, FrameType.DATA, 0, stream.id)
@@ -117,7 +124,12 @@ export class Sender {
   #wait(stream: H2Stream): void {
     stream.waiting = true
     this.#waiting.push(stream)
-    this.schedule()
+    this.#defer(stream)
+  }
+
+  #defer(stream: H2Stream): void {
+    if (this.#batching) this.#unsent.push(stream)
+    else this.schedule()
   }
 
   #congested(): boolean {

@@ -6,13 +6,9 @@ import type { Wire } from './wire.ts'
 
 /** How long a peer may leave its side open after we have closed ours. */
 const CUT_OFF_MS = 500
-/** What one read takes at most. */
-const READ_BYTES = 128 * 1024
-/**
- * All plain sockets of a thread read into this: whatever came is worked through before the next read. node's own way makes a buffer of 64 KiB for
- * every read, which costs more than the rest of a small exchange.
- */
-const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
+/** What one read takes at first and at most: a socket that fills its buffer gets one four times as large. */
+const FIRST_READ_BYTES = 4 * 1024
+const MAX_READ_BYTES = 64 * 1024
 const NOTHING = new Uint8Array(0)
 
 /** System calls of a server's sockets, for its benchmarks. */
@@ -26,6 +22,10 @@ export class SocketWire implements Wire {
   readonly #socket: Socket
   readonly #counts: WireCounts
   #connection: H2Connection | undefined
+  /** Bytes of the last read. */
+  #read = 0
+  /** What was written since then is not all with the kernel. */
+  #lends = false
   readonly #drained = (): void => this.#connection?.writable()
 
   constructor(socket: Socket | TLSSocket, counts: WireCounts) {
@@ -33,17 +33,29 @@ export class SocketWire implements Wire {
     this.#counts = counts
   }
 
-  /** Takes over a socket that was accepted and not read from: `onread` can only be had at a socket's birth. */
+  /**
+   * Takes over a socket that was accepted and not read from, and reads into a buffer of ours again and again, which can only be had at a socket's
+   * birth: node's own way makes a new buffer of 64 KiB for every read.
+   */
   static adopt(accepted: Socket, counts: WireCounts): SocketWire {
     let wire: SocketWire | undefined
+    let buffer = Buffer.allocUnsafeSlow(FIRST_READ_BYTES)
     const withHandle = accepted as Socket & { _handle: object | null }
     const options: SocketOptions = {
       handle: withHandle._handle,
       allowHalfOpen: false,
       onread: {
-        buffer: readBuffer,
+        // Asked before the first read and after each one.
+        buffer: () => {
+          if (wire === undefined) return buffer
+          const filled = wire.#read === buffer.length && buffer.length < MAX_READ_BYTES
+          // The kernel has not taken all that was said, and some of it may lie in the buffer.
+          if (filled || wire.#lends) buffer = Buffer.allocUnsafeSlow(filled ? buffer.length * 4 : buffer.length)
+          wire.#lends = false
+          return buffer
+        },
         callback(bytes) {
-          wire!.#receive(readBuffer.subarray(0, bytes))
+          wire!.#receive(bytes === buffer.length ? buffer : buffer.subarray(0, bytes))
           return true
         },
       },
@@ -81,6 +93,7 @@ export class SocketWire implements Wire {
       socket.uncork()
     }
     if (socket.writableLength === 0) return true
+    this.#lends = true
     // Below its own mark node says nothing when the rest has gone.
     if (!socket.writableNeedDrain) socket.write(NOTHING, this.#drained)
     return false
@@ -97,6 +110,7 @@ export class SocketWire implements Wire {
 
   #receive(chunk: Buffer): void {
     this.#counts.reads++
+    this.#read = chunk.length
     this.#connection!.receive(chunk)
   }
 }
