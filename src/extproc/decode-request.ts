@@ -198,7 +198,7 @@ function shortHeader(bytes: Buffer, at: number, end: number, headers: HeaderView
     bytes[at + 3]! < 0x80 &&
     (tag === RAW_VALUE_TAG || tag === VALUE_TAG) &&
     bytes[keyEnd + 1]! < 0x80 &&
-    valueStart + bytes[keyEnd + 1]! === next
+    next === valueStart + bytes[keyEnd + 1]!
   ) {
     headers.add(keyStart, keyEnd, valueStart, next)
     return next
