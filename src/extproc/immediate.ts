@@ -4,8 +4,8 @@ import { type Exchange, RequestState } from './exchange.ts'
 import { BodyMode } from './modes.ts'
 import { finish, flush } from './output.ts'
 
-/** An immediate body above this is streamed where the protocol lets it. */
-const MAX_IMMEDIATE_BYTES = 64 * 1024
+/** An immediate body above this is streamed where the protocol lets it: Envoy before 1.37 doesn't know that and answers 5xx. */
+const MAX_IMMEDIATE_BYTES = 1024 * 1024
 
 /** The exchange's own refusal, worded by the decider. */
 export function refuse(x: Exchange, refusal: Refusal): void {
