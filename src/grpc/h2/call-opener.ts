@@ -10,6 +10,8 @@ export interface Call {
   readonly deadlineMs?: number | undefined
   /** Header block of an answer that is an end. */
   readonly refusal?: Uint8Array
+  /** Behind the refusal, for people who meet this port with a browser or curl. Without one the refusal is an end. */
+  readonly text?: Uint8Array
 }
 
 /** The service of streams that were refused: it is never opened. */
@@ -21,13 +23,20 @@ const NO_SERVICE: StreamService = {
   },
 }
 
-const NOT_GRPC = encodeHeaders([':status', '415'])
+const TEXT = Buffer.from('This port speaks gRPC.\n')
+const NOT_GRPC = encodeHeaders([
+  ...[':status', '415', 'content-type', 'text/plain'],
+  ...['content-length', String(TEXT.length)],
+])
 const NOT_POST = encodeHeaders([':status', '405', 'allow', 'POST'])
 
 /** The answers that gRPC asks for when a request is none of ours, or the call that it is. */
 export function openCall(headers: StreamHeaders, services: ReadonlyMap<string, StreamService>): Call {
   const path = headers[':path'] as string
-  if (!isGrpc(headers['content-type'])) return { service: NO_SERVICE, refusal: NOT_GRPC }
+  if (!isGrpc(headers['content-type'])) {
+    const call = { service: NO_SERVICE, refusal: NOT_GRPC }
+    return headers[':method'] === 'HEAD' ? call : { ...call, text: TEXT }
+  }
   if (headers[':method'] !== 'POST') return { service: NO_SERVICE, refusal: NOT_POST }
   const service = services.get(path)
   if (service === undefined)

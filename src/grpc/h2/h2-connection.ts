@@ -265,8 +265,8 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
     const { endStream } = this.#block
     if (call.refusal === undefined) stream.start(headers, call.deadlineMs)
     else {
-      stream.refuse()
-      this.#sender.answer(stream, call.refusal)
+      stream.refuse(call.text)
+      this.#sender.refuse(stream, call.refusal)
     }
     if (endStream && !stream.gone) this.#peerFinished(stream)
   }

@@ -49,6 +49,8 @@ export class H2Stream implements ServerStream, MessageSink {
   endStatus: GrpcStatus = GrpcStatus.OK
   endMessage: string | undefined
   refusesEncoding = false
+  /** It is no call: its answer has no trailers. */
+  endsWithData = false
   /** When its end was written, in ticks of the connection that waits for the peer's. */
   finishedTick = 0
   /** Bytes of DATA that the peer's content-length still announces; −1: it announced none. */
@@ -93,9 +95,13 @@ export class H2Stream implements ServerStream, MessageSink {
   }
 
   /** Instead of `start`: the connection answers by itself, and what comes is thrown away. */
-  refuse(): void {
+  refuse(text: Uint8Array | undefined): void {
     this.ended = true
     this.#silent = true
+    if (text === undefined) return
+    this.endsWithData = true
+    this.queue.add(text)
+    this.#owner.overPending(this, text.length)
   }
 
   get pendingBytes(): number {

@@ -150,16 +150,32 @@ export class Sender {
   }
 
   #end(stream: H2Stream): void {
+    if (stream.endsWithData) {
+      this.output.head(0, FrameType.DATA, Flag.END_STREAM, stream.id)
+      return this.#finish(stream)
+    }
     const { endStatus, endMessage } = stream
     const block = stream.headSent
       ? trailersBlock(endStatus, endMessage)
       : trailersOnlyBlock(endStatus, endMessage, stream.refusesEncoding)
-    this.answer(stream, block)
+    this.#endWith(stream, block)
+  }
+
+  /** The answer to a request that is no call of a service: `head`, and what the stream has as a text. */
+  refuse(stream: H2Stream, head: Uint8Array): void {
+    if (!stream.endsWithData) return this.#endWith(stream, head)
+    this.output.frame(FrameType.HEADERS, Flag.END_HEADERS, stream.id, head)
+    stream.headSent = true
+    this.pump(stream)
   }
 
   /** An end in one HEADERS frame. */
-  answer(stream: H2Stream, block: Uint8Array): void {
+  #endWith(stream: H2Stream, block: Uint8Array): void {
     this.output.frame(FrameType.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, stream.id, block)
+    this.#finish(stream)
+  }
+
+  #finish(stream: H2Stream): void {
     stream.finish()
     this.#owner.sentEnd(stream)
   }
