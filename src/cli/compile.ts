@@ -4,21 +4,27 @@ import { loadFiles } from '../config/load-files.ts'
 import { formatProblem } from '../config/problem.ts'
 import { type Command, UsageError } from './command.ts'
 import { parseOptions, parseReachable } from './options.ts'
+import { withoutSecrets } from './without-secrets.ts'
 
 export const compileCommand: Command = {
   summary: 'prints what configuration files become: Envoy resources, data-path plan, statuses',
-  help: `Usage: signalbox compile [--part envoy|plan|statuses] [--ext-proc HOST:PORT] FILE|FOLDER ...
+  help: `Usage: signalbox compile [--part envoy|plan|statuses] [--ext-proc HOST:PORT] [--secrets] FILE|FOLDER ...
 
 Prints the result of compiling the files as YAML: the resources that Envoy gets, the plan that the data path runs, and the
-statuses of the objects.
+statuses of the objects. Private keys are left out.
 
   --part PART            only this part
   --ext-proc HOST:PORT   where Envoy would reach the ext_proc service [127.0.0.1:9002]
+  --secrets              print private keys, too
 `,
   async run(argv, { stdout, stderr }) {
     const { values, positionals } = parseOptions(
       argv,
-      { part: { type: 'string' }, 'ext-proc': { type: 'string', default: '127.0.0.1:9002' } },
+      {
+        part: { type: 'string' },
+        secrets: { type: 'boolean', default: false },
+        'ext-proc': { type: 'string', default: '127.0.0.1:9002' },
+      },
       true,
     )
     const { part } = values
@@ -33,7 +39,7 @@ statuses of the objects.
     const { envoy, plan, statuses, errors, warnings } = compile(set.items, { extProc })
     for (const problem of [...errors, ...set.warnings, ...warnings]) stderr.write(`${formatProblem(problem)}\n`)
     if (errors.length > 0) return 1
-    const parts = { envoy, plan, statuses }
+    const parts = { envoy: values.secrets ? envoy : withoutSecrets(envoy), plan, statuses }
     const shown = part === undefined ? parts : parts[part]
     stdout.write(stringify(shown, { aliasDuplicateObjects: false, lineWidth: 140 }))
     return 0

@@ -170,6 +170,39 @@ describe('wrong usage', () => {
   })
 })
 
+describe('bootstrap', () => {
+  it('speaks TLS, verified by the authority that it carries', async () => {
+    const { cert } = selfSigned(['signalbox.test'])
+    const ca = join(folder.path, 'ca.crt')
+    await writeFile(ca, cert)
+    const { status, out } = await run('bootstrap', '--xds', 'signalbox.test:1', '--tls-ca', ca, '--tls-client', '/c,/k')
+    expect(status).toBe(0)
+    const { typedConfig } = (
+      JSON.parse(out) as { staticResources: { clusters: { transportSocket: { typedConfig: unknown } }[] } }
+    ).staticResources.clusters[0]!.transportSocket
+    expect(typedConfig).toMatchObject({
+      sni: 'signalbox.test',
+      commonTlsContext: {
+        validationContext: {
+          trustedCa: { inlineString: cert },
+          matchTypedSubjectAltNames: [{ sanType: 'DNS', matcher: { exact: 'signalbox.test' } }],
+        },
+        tlsCertificates: [{ certificateChain: { filename: '/c' }, privateKey: { filename: '/k' } }],
+      },
+    })
+  })
+
+  it.each([
+    [['--tls-client', 'a,b'], '--tls-client needs --tls-ca'],
+    [['--tls-client', 'a'], "--tls-client: 'a'"],
+    [['--tls-ca', '/nowhere'], '--tls-ca: ENOENT'],
+    [['--tls-ca', PROGRAM], '--tls-ca:'],
+  ])('%j is refused', async (args, message) => {
+    const { status, err } = await run('bootstrap', ...args)
+    expect([status, err]).toEqual([2, expect.stringContaining(message)])
+  })
+})
+
 describe('validate', () => {
   it('says that a good configuration is one', async () => {
     const { status, out } = await run('validate', good)
@@ -196,6 +229,33 @@ describe('validate', () => {
 })
 
 describe('compile', () => {
+  it('prints no private key unless it is told to', async () => {
+    const { cert, key } = selfSigned(['a.test'])
+    const secret = {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      type: 'kubernetes.io/tls',
+      metadata: { name: 'tls' },
+      stringData: { 'tls.crt': cert, 'tls.key': key },
+    }
+    const gateway = {
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'Gateway',
+      metadata: { name: 'g' },
+      spec: {
+        gatewayClassName: 'signalbox',
+        listeners: [{ name: 'https', port: 443, protocol: 'HTTPS', tls: { certificateRefs: [{ name: 'tls' }] } }],
+      },
+    }
+    const file = join(folder.path, 'tls.yaml')
+    await writeFile(file, [secret, gateway].map(object => JSON.stringify(object)).join('\n---\n'))
+    const shown = await run('compile', file)
+    expect([shown.status, shown.err]).toEqual([0, ''])
+    expect(shown.out).toContain('BEGIN CERTIFICATE')
+    expect(shown.out).not.toContain('PRIVATE KEY')
+    expect((await run('compile', '--secrets', file)).out).toContain('PRIVATE KEY')
+  })
+
   it('prints what Envoy gets, the plan and the statuses, or one of them', async () => {
     const { status, out } = await run('compile', '--ext-proc', '[::1]:9', good)
     expect(status).toBe(0)

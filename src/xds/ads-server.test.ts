@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,6 +21,7 @@ import {
 import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3/als_pb.ts'
 import type { AccessLogEntry } from './access-log-service.ts'
 import { selfSigned } from '../grpc/self-signed.ts'
+import type { TlsOptions } from '../grpc/tls.ts'
 import { AdsServer, type AdsServerOptions } from './ads-server.ts'
 import { accessLogService, aggregatedDiscoveryService } from './services.ts'
 import { SnapshotCache } from './snapshot-cache.ts'
@@ -93,6 +94,17 @@ async function start(
   const server = new AdsServer({ cache, listen: { address: '127.0.0.1:0' }, ...options })
   closers.push(() => server.close())
   return { server, cache, target: `127.0.0.1:${await server.listen()}` }
+}
+
+/** A certificate for the loopback, in files that go with the test. */
+async function certificateFiles(): Promise<{ certFile: string; keyFile: string }> {
+  const folder = mkdtempSync(join(tmpdir(), 'signalbox-ads-'))
+  closers.push(async () => rmSync(folder, { recursive: true }))
+  const [certFile, keyFile] = [join(folder, 'tls.crt'), join(folder, 'tls.key')]
+  const { cert, key } = selfSigned(['localhost', '127.0.0.1'])
+  writeFileSync(certFile, cert)
+  writeFileSync(keyFile, key)
+  return { certFile, keyFile }
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -248,18 +260,45 @@ describe('AdsServer', () => {
   })
 
   it('speaks TLS, and wants a certificate where it has an authority for them', async () => {
-    const pair = selfSigned(['localhost', '127.0.0.1'])
-    const channel = credentials.createSsl(Buffer.from(pair.cert))
-    const open = await start({ tls: pair })
-    const client = new Connection(open.target, channel)
+    const files = await certificateFiles()
+    const tls: TlsOptions = { certificate: { kind: 'files', ...files }, reloadMs: 20 }
+    const channel = () => credentials.createSsl(readFileSync(files.certFile))
+    const open = await start({ tls })
+    const client = new Connection(open.target, channel())
     client.asks({ typeUrl: TypeUrl.CLUSTER, node })
     expect((await client.response()).resources).toHaveLength(1)
 
-    const mutual = await start({ tls: { ...pair, clientCa: pair.cert } })
-    const stranger = new Connection(mutual.target, channel)
+    const mutual = await start({ tls: { ...tls, clientCaFile: files.certFile } })
+    const stranger = new Connection(mutual.target, channel())
     stranger.asks({ typeUrl: TypeUrl.CLUSTER, node })
     expect(await stranger.next()).toMatchObject({ code: status.UNAVAILABLE })
     expect(mutual.server.status()).toEqual([])
+    await mutual.server.close()
+  })
+
+  it('takes a changed certificate, and keeps the last one that can be used', async () => {
+    const files = await certificateFiles()
+    const errors: unknown[] = []
+    const { target } = await start({
+      tls: { certificate: { kind: 'files', ...files }, reloadMs: 10 },
+      onTlsError: error => errors.push(error),
+    })
+    const speaks = async (ca: string) => {
+      const client = new Connection(target, credentials.createSsl(Buffer.from(ca)))
+      client.asks({ typeUrl: TypeUrl.CLUSTER, node })
+      const answer = await client.next()
+      client.ends()
+      return 'versionInfo' in answer
+    }
+    const first = readFileSync(files.certFile, 'utf8')
+    expect(await speaks(first)).toBe(true)
+    const next = selfSigned(['localhost', '127.0.0.1'])
+    writeFileSync(files.keyFile, next.key)
+    writeFileSync(files.certFile, next.cert)
+    while (!(await speaks(next.cert))) await new Promise(resolve => setTimeout(resolve, 20))
+    writeFileSync(files.certFile, 'nonsense')
+    await until(() => errors.length > 0 && String(errors.at(-1)) !== '')
+    expect(await speaks(next.cert)).toBe(true)
   })
 
   it('rejects an address that is taken', async () => {

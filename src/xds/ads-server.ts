@@ -5,6 +5,7 @@ import { Server, ServerCredentials, type ServerDuplexStream, status } from '@grp
 import { ageOf, type EnvoyAge, OLDEST_ENVOY } from '../compile/envoy/older-envoys.ts'
 import type { Node } from '../gen/envoy/config/core/v3/base_pb.ts'
 import type { DiscoveryRequest } from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
+import type { TlsOptions } from '../grpc/tls.ts'
 import { removeStaleSocket } from '../grpc/unix-socket.ts'
 import { type AccessLogCall, type AccessLogDone, type AccessLogEntry, acceptAccessLogs } from './access-log-service.ts'
 import { AdsStream } from './ads-stream.ts'
@@ -12,13 +13,16 @@ import { encodeDiscoveryResponse } from './discovery-response.ts'
 import { accessLogService, aggregatedDiscoveryService } from './services.ts'
 import type { SnapshotCache } from './snapshot-cache.ts'
 import type { Refusal, Subscription } from './subscription.ts'
+import { WatchedCredentials } from './watched-credentials.ts'
 
 export interface AdsServerOptions {
   readonly cache: SnapshotCache
   /** `host:port` (port 0 chooses one), or a Unix domain socket; a socket file left by a dead process is replaced. */
   readonly listen: { readonly address: string } | { readonly pipe: string }
-  /** PEM. Plaintext without. With `clientCa`, clients must present a certificate that it signed. */
-  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa?: string }
+  /** Plaintext without. */
+  readonly tls?: TlsOptions
+  /** Changed certificate files cannot be used; the earlier ones stay. */
+  readonly onTlsError?: (error: unknown) => void
   /** How long a client's judgement is waited for before the next step goes on without it. Default 5,000. */
   readonly ackTimeoutMs?: number
   /** The callbacks must not throw. */
@@ -87,6 +91,7 @@ export class AdsServer {
   readonly #clients = new Set<Client>()
   readonly #unsubscribe: () => void
   #closing = false
+  #credentials: WatchedCredentials | undefined
 
   constructor(options: AdsServerOptions) {
     this.#options = options
@@ -115,14 +120,9 @@ export class AdsServer {
     const { listen, tls } = this.#options
     if ('pipe' in listen) await removeStaleSocket(listen.pipe)
     const target = 'pipe' in listen ? `unix:${listen.pipe}` : listen.address
-    const credentials =
-      tls === undefined
-        ? ServerCredentials.createInsecure()
-        : ServerCredentials.createSsl(
-            tls.clientCa === undefined ? null : Buffer.from(tls.clientCa),
-            [{ private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) }],
-            tls.clientCa !== undefined,
-          )
+    if (tls !== undefined)
+      this.#credentials = await WatchedCredentials.load(tls, error => this.#options.onTlsError?.(error))
+    const credentials = this.#credentials ?? ServerCredentials.createInsecure()
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(target, credentials, (error, port) =>
         error === null ? resolve('pipe' in listen ? 0 : port) : reject(error),
@@ -155,6 +155,7 @@ export class AdsServer {
     if (this.#closing) return
     this.#closing = true
     this.#unsubscribe()
+    this.#credentials?.close()
     for (const client of this.#clients) this.#end(client, status.UNAVAILABLE, 'the server is shutting down')
     await new Promise<void>(resolve => {
       // Access log streams never end by themselves.

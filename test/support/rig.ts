@@ -1,10 +1,12 @@
 import { appendFile, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import type { JsonObject } from '@bufbuild/protobuf'
+import { bootstrapCommand } from '../../src/cli/bootstrap.ts'
 import type { EnvoyBinary } from '../../src/cli/envoy/resolve-envoy.ts'
 import { type EnvoyProcess, startEnvoy } from '../../src/cli/envoy/envoy-process.ts'
 import { parseServeOptions } from '../../src/cli/serve/options.ts'
 import { Signalbox } from '../../src/cli/serve/signalbox.ts'
-import { compileBootstrap } from '../../src/compile/bootstrap.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { freePort } from './free-ports.ts'
 import { makeTempFolder, type TempFolder } from './temp-folder.ts'
@@ -19,6 +21,10 @@ export interface RigOptions {
   readonly config: string
   /** Further options of `signalbox serve`. */
   readonly args?: readonly string[]
+  /** False: `start` does not wait for the data plane to be configured, which it never may be. */
+  readonly waits?: boolean
+  /** Further options of `signalbox bootstrap`. */
+  readonly bootstrapArgs?: readonly string[]
   /** Envoy's worker threads. Default 1. */
   readonly concurrency?: number
 }
@@ -50,7 +56,7 @@ export class Rig {
     await rig.configure(options.config)
     await rig.startSignalbox()
     if (options.plane !== 'embedded') await rig.startEnvoy()
-    await rig.listens()
+    if (options.waits !== false) await rig.listens()
     return rig
   }
 
@@ -101,20 +107,31 @@ export class Rig {
   async startEnvoy(): Promise<void> {
     const { plane, concurrency = 1 } = this.options
     if (plane === 'embedded') return
-    const bootstrap = compileBootstrap({
-      nodeId: 'rig',
-      cluster: 'rig',
-      xds: { addresses: [`127.0.0.1:${this.#xdsPort}`] },
-    })
+    const bootstrap = await this.#bootstrap()
     this.envoy = await startEnvoy({
       binary: plane.path,
-      bootstrap: JSON.parse(JSON.stringify(bootstrap)),
+      bootstrap,
       concurrency,
       logPath: join(this.#folder.path, 'envoy.log'),
       // The default is 10 s.
       extraArgs: ['--file-flush-interval-msec', '50'],
     })
-    await this.envoy.ready()
+    if (this.options.waits !== false) await this.envoy.ready()
+  }
+
+  async #bootstrap(): Promise<JsonObject> {
+    let text = ''
+    const stdout = new Writable({
+      write: (chunk: Buffer, _encoding, done) => {
+        text += chunk.toString()
+        done()
+      },
+    })
+    const xds = `127.0.0.1:${this.#xdsPort}`
+    const args = ['--node', 'rig', '--cluster', 'rig', '--xds', xds, ...(this.options.bootstrapArgs ?? [])]
+    await bootstrapCommand.run(args, { stdout, stderr: process.stderr, signal: AbortSignal.abort() })
+    const { admin: _fixedPort, ...bootstrap } = JSON.parse(text) as JsonObject
+    return bootstrap
   }
 
   /** Resolves when the gateway's port answers. */

@@ -61,7 +61,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('Unknown option')
       }
     }
-    expect(named).toHaveLength(18)
+    expect(named).toHaveLength(20)
     expect(parse()).toEqual({
       config: ['c'],
       extProc: { host: '127.0.0.1', port: 9002 },
@@ -70,6 +70,7 @@ describe('the options of serve', () => {
       advertise: undefined,
       tls: 'off',
       clientCaFile: undefined,
+      xdsTls: undefined,
       tlsCaFile: undefined,
       tlsClient: undefined,
       pool: undefined,
@@ -122,6 +123,8 @@ describe('the options of serve', () => {
       tlsCaFile: 'own',
       tlsClient: { certFile: 'x', keyFile: 'y' },
     })
+    const xds = parse('--xds-tls', 'c,k', '--xds-client-ca', 'ca', '--tls-ca', 'own', '--tls-client', 'x,y')
+    expect(xds.xdsTls).toEqual({ certificate: { kind: 'files', certFile: 'c', keyFile: 'k' }, clientCaFile: 'ca' })
   })
 
   it.each([
@@ -139,6 +142,10 @@ describe('the options of serve', () => {
     [['--tls-client', 'a,b', '--tls', 'self-signed'], '--tls-client needs --client-ca'],
     [['--tls-client', 'a'], '--tls-client'],
     [['--tls-ca', 'ca', '--tls', 'self-signed'], '--tls-ca needs --tls CERTFILE'],
+    [['--xds-tls', 'self-signed'], '--xds-tls'],
+    [['--xds-tls', 'a,b', '--xds', 'off'], '--xds-tls has nothing to encrypt'],
+    [['--xds-client-ca', 'ca'], '--xds-client-ca needs --xds-tls'],
+    [['--xds-client-ca', 'ca', '--xds-tls', 'a,b'], '--xds-client-ca needs --tls-client'],
     [['--tls-ca', 'ca', '--tls', 'a,b', '--xds', 'off'], 'not with --xds off'],
     [['--pool', 'name'], '--pool'],
     [['--mode-override', 'streamed'], '--mode-override'],

@@ -1,4 +1,5 @@
 import type { ModeOverride } from '../../extproc/exchange.ts'
+import type { TlsOptions } from '../../grpc/tls.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
 import { UsageError } from '../command.ts'
 import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair } from '../options.ts'
@@ -13,7 +14,9 @@ export interface ServeOptions {
   readonly advertise: string | undefined
   readonly tls: 'off' | 'self-signed' | { readonly certFile: string; readonly keyFile: string }
   readonly clientCaFile: string | undefined
-  /** Authority by which Envoys of our fleet verify ext_proc's certificate. */
+  /** xDS and access log service over TLS. */
+  readonly xdsTls: TlsOptions | undefined
+  /** Authority by which Envoys of our fleet verify our certificates (ext_proc's, and the access log service's). */
   readonly tlsCaFile: string | undefined
   /** Files on Envoys' machines with the certificate that they show. */
   readonly tlsClient: { readonly certFile: string; readonly keyFile: string } | undefined
@@ -47,9 +50,11 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
                            filter has allow_mode_override: elsewhere it takes our question for a go-ahead [none]
   --tls MODE               ext_proc over TLS: off, self-signed, or CERTFILE,KEYFILE (read again when they change) [off]
   --client-ca FILE         require client certificates signed by this authority (with --tls)
-  --tls-ca FILE            authority by which Envoys of our fleet verify ext_proc's certificate and its name (with --tls
-                           CERTFILE,KEYFILE; read at the start) [they do not verify it]
-  --tls-client CERT,KEY    files on Envoys' machines with the certificate that they show (with --client-ca)
+  --xds-tls CERT,KEY       xDS and access logs over TLS: files with the certificate and its key (read again when they change) [plaintext]
+  --xds-client-ca FILE     require client certificates there, signed by this authority (with --xds-tls)
+  --tls-ca FILE            authority by which Envoys of our fleet verify our certificates and their names (with --tls CERTFILE,KEYFILE or
+                           --xds-tls; read at the start) [they do not verify them]
+  --tls-client CERT,KEY    files on Envoys' machines with the certificate that they show (with --client-ca or --xds-client-ca)
 
   --access-log-service on|off   in-flight counts fall by Envoy's gRPC access log; off: by the next metrics scrape [on]
   --descriptors FILE       a FileDescriptorSet, for raw Envoy resources with types or fields that Signalbox does not know
@@ -71,6 +76,8 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     'mode-override': { type: 'string', default: 'none' },
     tls: { type: 'string', default: 'off' },
     'client-ca': { type: 'string' },
+    'xds-tls': { type: 'string' },
+    'xds-client-ca': { type: 'string' },
     'tls-ca': { type: 'string' },
     'tls-client': { type: 'string' },
     'access-log-service': { type: 'string', default: 'on' },
@@ -93,6 +100,7 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     advertise: values.advertise === undefined ? undefined : parseHost(values.advertise, '--advertise'),
     tls: parseTls(values.tls),
     clientCaFile: values['client-ca'],
+    xdsTls: parseXdsTls(values['xds-tls'], values['xds-client-ca']),
     tlsCaFile: values['tls-ca'],
     tlsClient: parseTlsClient(values['tls-client']),
     pool: parsePool(values.pool),
@@ -111,18 +119,24 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
 
 /** Options that would have no effect, or one that nobody can want. @throws UsageError */
 function refuseContradictions(options: ServeOptions): void {
-  const { tls, clientCaFile, tlsCaFile, tlsClient, pool, modeOverride, advertise } = options
+  const { tls, clientCaFile, xdsTls, tlsCaFile, tlsClient, pool, modeOverride, advertise } = options
   const fleet = options.xds !== undefined || options.embedded
   const require = (option: string, given: boolean, holds: boolean, what: string) => {
     if (given && !holds) throw new UsageError(`${option} ${what}`)
   }
   const ours = 'is for Envoys that we configure: not with --xds off'
   require('--client-ca', clientCaFile !== undefined, tls !== 'off', 'needs --tls')
-  require('--tls-ca', tlsCaFile !== undefined, typeof tls === 'object', 'needs --tls CERTFILE,KEYFILE')
-  require('--tls-client', tlsClient !== undefined, clientCaFile !== undefined, 'needs --client-ca')
+  const verifiable = typeof tls === 'object' || xdsTls !== undefined
+  const asked = clientCaFile !== undefined || xdsTls?.clientCaFile !== undefined
+  require('--tls-ca', tlsCaFile !== undefined, verifiable, 'needs --tls CERTFILE,KEYFILE or --xds-tls')
+  require('--tls-client', tlsClient !== undefined, asked, 'needs --client-ca or --xds-client-ca')
   require('--tls-ca', tlsCaFile !== undefined, fleet, ours)
   require('--tls-client', tlsClient !== undefined, fleet, ours)
   require('--advertise', advertise !== undefined, fleet, ours)
+  require('--xds-tls', xdsTls !== undefined, options.xds !== undefined, 'has nothing to encrypt with --xds off')
+  const logs = xdsTls?.clientCaFile !== undefined && options.accessLogService
+  require('--xds-client-ca', logs, tlsClient !==
+    undefined, 'needs --tls-client: without a certificate Envoys could not send their access logs (or --access-log-service off)')
   const dumb = 'needs --tls-client: without a certificate the Envoys that we configure could not reach ext_proc'
   require('--client-ca', clientCaFile !== undefined && fleet, tlsClient !== undefined, dumb)
   require('--mode-override', modeOverride !== 'none', pool !==
@@ -152,6 +166,16 @@ function parseTls(text: string): ServeOptions['tls'] {
   const files = parsePair(text)
   if (files === undefined) throw new UsageError(`--tls: '${text}' is neither off, self-signed nor CERTFILE,KEYFILE`)
   return files
+}
+
+function parseXdsTls(pair: string | undefined, clientCaFile: string | undefined): TlsOptions | undefined {
+  if (pair === undefined) {
+    if (clientCaFile !== undefined) throw new UsageError('--xds-client-ca needs --xds-tls')
+    return undefined
+  }
+  const files = parsePair(pair)
+  if (files === undefined) throw new UsageError(`--xds-tls: '${pair}' is not CERTFILE,KEYFILE`)
+  return { certificate: { kind: 'files', ...files }, ...(clientCaFile === undefined ? {} : { clientCaFile }) }
 }
 
 function parseTlsClient(text: string | undefined): ServeOptions['tlsClient'] {

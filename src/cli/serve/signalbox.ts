@@ -96,15 +96,22 @@ export class Signalbox {
     const { descriptors, xds, admin } = options
     if (descriptors !== undefined)
       await startsWith('--descriptors', async () => this.#registry.loadDescriptors(await readFile(descriptors)))
-    const tls = await this.#upstreamTls()
+    const tls = await this.#upstreamTls(options.tls !== 'off', typeof options.tls === 'object')
+    const logsTls = await this.#upstreamTls(options.xdsTls !== undefined)
     await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#startExtProc())
-    if (xds !== undefined) await startsWith('--xds', () => this.#startXds(xds))
+    if (xds !== undefined)
+      await startsWith(options.xdsTls === undefined ? '--xds' : '--xds with --xds-tls', () => this.#startXds(xds))
     this.#warnOfAddresses()
     this.#configuration = new Configuration({
       compile: {
         extProc: { ...this.#extProcUpstream(), ...(tls === undefined ? {} : { tls }) },
         ...(options.xds !== undefined && options.accessLogService
-          ? { accessLogService: { addresses: [reachableAt(options, options.xds.host, this.#xdsPort)] } }
+          ? {
+              accessLogService: {
+                addresses: [reachableAt(options, options.xds.host, this.#xdsPort)],
+                ...(logsTls === undefined ? {} : { tls: logsTls }),
+              },
+            }
           : {}),
         ...(options.pool === undefined ? {} : { defaultPool: options.pool }),
       },
@@ -206,12 +213,12 @@ export class Signalbox {
     }
   }
 
-  /** How the Envoys of our fleet speak to ext_proc; undefined: plaintext. */
-  async #upstreamTls(): Promise<UpstreamTls | undefined> {
-    const { tls, tlsCaFile, tlsClient, xds, embedded } = this.#options
-    if (tls === 'off') return undefined
-    if (tlsCaFile === undefined) {
-      if (xds !== undefined || embedded) this.#log.warn('Envoys do not verify the certificate of ext_proc: no --tls-ca')
+  /** How the Envoys of our fleet speak to a service of ours; undefined: plaintext. `verified`: its certificate has an authority. */
+  async #upstreamTls(on: boolean, verified = true): Promise<UpstreamTls | undefined> {
+    const { tlsCaFile, tlsClient, xds, embedded } = this.#options
+    if (!on) return undefined
+    if (tlsCaFile === undefined || !verified) {
+      if (xds !== undefined || embedded) this.#log.warn('Envoys do not verify our certificate: no --tls-ca')
       return tlsClient === undefined ? {} : { clientCertificate: tlsClient }
     }
     const ca = await startsWith('--tls-ca', async () => {
@@ -242,6 +249,8 @@ export class Signalbox {
     this.#ads = new AdsServer({
       cache: this.#cache,
       listen: { address: joinHostPort(host, port) },
+      ...(this.#options.xdsTls === undefined ? {} : { tls: this.#options.xdsTls }),
+      onTlsError: error => this.#log.error({ err: error }, 'xDS: the certificate files cannot be used'),
       onNack: ({ nodeId, typeUrl, message }) =>
         this.#log.error({ node: nodeId, type: typeUrl, message }, 'Envoy refused a configuration'),
       onTooOld: ({ nodeId, userAgent, reason }) =>
