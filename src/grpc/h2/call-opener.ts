@@ -24,10 +24,8 @@ const NO_SERVICE: StreamService = {
 }
 
 const TEXT = Buffer.from('This port speaks gRPC.\n')
-const NOT_GRPC = encodeHeaders([
-  ...[':status', '415', 'content-type', 'text/plain'],
-  ...['content-length', String(TEXT.length)],
-])
+const TEXT_FIELDS = ['content-type', 'text/plain', 'content-length', String(TEXT.length)] as const
+const NOT_GRPC = encodeHeaders([':status', '415', ...TEXT_FIELDS])
 const NOT_POST = encodeHeaders([':status', '405', 'allow', 'POST'])
 
 /** The answers that gRPC asks for when a request is none of ours, or the call that it is. */
