@@ -32,8 +32,12 @@ const PROGRAM = compileScan([
   { path: ['input'], kind: 'stream' },
   { path: [], kind: 'span' },
 ])
-/** A chunk is scanned in slices of this size until the facts are final, so that a large chunk costs no more than it must. */
-const SLICE_BYTES = 4096
+/**
+ * A chunk is scanned in slices until the facts are final, so that a large chunk costs no more than it must: small ones while the
+ * prompt is hashed, larger ones when only the scanner is at work, which is ten times as fast.
+ */
+const HASHED_SLICE_BYTES = 4 * 1024
+const SLICE_BYTES = 32 * 1024
 
 export class BodyFacts {
   /** The model as text; undefined when the body has none, an empty one, or one that is no scalar. */
@@ -128,7 +132,7 @@ export class BodyFacts {
   #feedJson(bytes: Uint8Array, start: number, end: number): boolean {
     const json = this.#json
     while (start < end) {
-      const until = Math.min(end, start + SLICE_BYTES)
+      const until = Math.min(end, start + (this.#promptIsFinal() ? SLICE_BYTES : HASHED_SLICE_BYTES))
       const state = json.feed(bytes, start, until)
       start = until
       if (state === ScanState.INVALID) return this.#fail(invalidJson(json.error?.offset ?? json.offset))
