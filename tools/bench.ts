@@ -28,7 +28,7 @@ import {
   reportRows,
   type ScrapeReport,
 } from '../test/bench/report.ts'
-import { type Measured, ROWS, selectRows, type Selection } from '../test/bench/rows.ts'
+import { ROWS, selectRows, type Selection } from '../test/bench/rows.ts'
 import { runMatrix } from '../test/bench/run-matrix.ts'
 import { measureThreads } from '../test/bench/threads.ts'
 import { buildYardsticks, type Yardsticks } from '../test/bench/yardsticks.ts'
@@ -122,12 +122,11 @@ async function measure(): Promise<BenchReport> {
   }
 
   const yardsticks = await yardsticksOrWhyNot(leftOut)
-  let rows = selectRows(
+  const rows = selectRows(
     selection,
     only,
     peers.map(({ name }) => name),
   )
-  if (yardsticks === undefined) rows = leaveOutLargeLook(rows, leftOut)
   const endpoints = await startEndpoints(8, yardsticks)
   const shared = { rounds, seconds, endpoints, progress, selection, peers }
 
@@ -223,13 +222,6 @@ async function yardsticksOrWhyNot(leftOut: string[]): Promise<Yardsticks | undef
   if (typeof built !== 'string') return built
   leftOut.push(`the Go yardsticks, because ${built}: no ratio to refserver, load from our own generator in TypeScript`)
   return undefined
-}
-
-/** node's HTTP/2 client drops answers that came when a stream ends while its own upload waits: a large body is not for our generator. */
-function leaveOutLargeLook(rows: readonly Measured[], leftOut: string[]): Measured[] {
-  const kept = rows.filter(({ row }) => row.duplex || row.id.startsWith('look-300'))
-  if (kept.length < rows.length) leftOut.push('look at large bodies (needs extprocload)')
-  return kept
 }
 
 async function measureScraping(yardsticks: Yardsticks | undefined, seconds: number): Promise<ScrapeReport> {

@@ -38,7 +38,11 @@ export class ExtProcConnection {
   constructor(address: string, expect: Expectations) {
     this.#authority = address
     this.#expect = expect
-    this.#session = connect(`http://${address}`, { settings: { initialWindowSize: 1 << 24, enablePush: false } })
+    this.#session = connect(`http://${address}`, {
+      settings: { initialWindowSize: 1 << 24, enablePush: false },
+      // MB. Node 24 goes on counting what a stream that the server ends early had still to send, and at the limit refuses all streams.
+      maxSessionMemory: 1_000_000,
+    })
     this.#session.on('error', () => {})
   }
 
@@ -122,6 +126,7 @@ export class ExtProcConnection {
     stream.write(responses[0])
     if (!lockstep) for (const message of responses.slice(1)) stream.write(message)
     await answers.expect('responseHeaders')
+    if (chunks === 0) return 0
     const steps = lockstep ? chunks : 0
     for (let i = 1; i <= steps; i++) {
       stream.write(responses[i])

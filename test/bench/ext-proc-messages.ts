@@ -13,7 +13,7 @@ export interface ExchangeOptions {
   readonly modelLast: boolean
   /** `fds` or `look`. */
   readonly request: string
-  /** `fds` or `none`. */
+  /** `fds`, `headers` or `none`. */
   readonly response: string
   /** An event stream, one chunk after the answer to the one before. */
   readonly stream: boolean
@@ -24,6 +24,7 @@ const MODES: Readonly<Record<string, Mode>> = {
   fds: Mode.FULL_DUPLEX_STREAMED,
   look: Mode.STREAMED,
   none: Mode.NONE,
+  headers: Mode.NONE,
 }
 
 const WORDS = ['the ', 'model ', 'routes ', 'tokens ', 'over ', 'many ', 'endpoints ', 'and ', 'keeps ', 'a ', 'cache ']
@@ -79,7 +80,7 @@ function mode(name: string): Mode {
   return value
 }
 
-function responseMessages({ stream, responseChunks }: ExchangeOptions): Uint8Array[] {
+function responseMessages({ response, stream, responseChunks }: ExchangeOptions): Uint8Array[] {
   const headers = headerMap({
     ':status': '200',
     'content-type': stream ? 'text/event-stream; charset=utf-8' : 'application/json',
@@ -88,6 +89,7 @@ function responseMessages({ stream, responseChunks }: ExchangeOptions): Uint8Arr
     'x-envoy-upstream-service-time': '3',
   })
   const messages = [encode({ request: { case: 'responseHeaders', value: { headers, endOfStream: false } } })]
+  if (response === 'headers') return messages
   for (let i = 0; i < responseChunks; i++) {
     const last = i === responseChunks - 1
     const content = `{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"m","choices":[{"index":0,"delta":{"content":"tok${i} "},"finish_reason":null}]}`

@@ -7,7 +7,7 @@ import type { BenchReport, RowReport } from './report.ts'
 
 const WIDTH = 960
 const LEFT = 330
-const RIGHT = 110
+const RIGHT = 140
 const ROW = 26
 const PLOT = WIDTH - LEFT - RIGHT
 
@@ -74,7 +74,7 @@ function costPanel({ rows, goals }: BenchReport): Panel {
   const x = logScale(Math.min(0.03, ...ratios), Math.max(2, ...ratios))
   const names = new Set(shown.flatMap(({ costs }) => costs.map(({ contender }) => contender)))
   const legend = legendLine([...names].toSorted((a, b) => seriesOf(a) - seriesOf(b)))
-  const top = 104
+  const top = 122
   const bottom = top + shown.length * ROW
   const parts = [
     text(20, 32, 'Server CPU per exchange, as a multiple of the Go server', 'title'),
@@ -102,7 +102,7 @@ function costRow(row: RowReport, y: number, x: (ratio: number) => number, goal: 
   const ours = row.costs.find(({ contender }) => contender === 'own')
   if (ours?.ratio !== undefined) {
     parts.push(`<line class="stem" x1="${x(ours.ratio)}" x2="${x(1)}" y1="${y}" y2="${y}"/>`)
-    parts.push(text(WIDTH - 16, y + 4, `${ours.ratio.toFixed(2)} × · ${micros(ours.micros)}`, 'strong', 'end'))
+    parts.push(text(WIDTH - 16, y + 4, `${times(ours.ratio)} · ${micros(ours.micros)}`, 'strong', 'end'))
   }
   if (goal !== undefined) parts.push(goalMark(x(goal), y))
   // Ours on top.
@@ -115,7 +115,7 @@ function costRow(row: RowReport, y: number, x: (ratio: number) => number, goal: 
 function latencyPanel(latencies: readonly Latency[]): Panel {
   const ratios = latencies.flatMap(({ ratio }) => [ratio.p50, ratio.p99])
   const x = logScale(Math.min(0.8, ...ratios), Math.max(2.5, ...ratios))
-  const top = 84
+  const top = 96
   const bottom = top + latencies.length * ROW
   const parts = [
     text(20, 32, 'Latency behind Envoy, as a multiple of the same request without ext_proc', 'title'),
@@ -129,7 +129,7 @@ function latencyPanel(latencies: readonly Latency[]): Panel {
         limit === undefined ? '' : goalMark(x.of(limit), y),
         dot(x.of(ratio.p99), y, 0, 4.5, 'hollow'),
         dot(x.of(ratio.p50), y, 0, 6),
-        text(WIDTH - 16, y + 4, `${ratio.p50.toFixed(2)} × · ${ratio.p99.toFixed(2)} ×`, 'strong', 'end'),
+        text(WIDTH - 16, y + 4, `${times(ratio.p50)} · ${times(ratio.p99)}`, 'strong', 'end'),
       ].join('')
     }),
   ]
@@ -192,6 +192,10 @@ function text(
   const escaped = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
   const attributes = `${classes === '' ? '' : ` class="${classes}"`}${anchor === 'start' ? '' : ` text-anchor="${anchor}"`}`
   return `<text x="${x}" y="${y}"${attributes}>${escaped}</text>`
+}
+
+function times(ratio: number): string {
+  return `${ratio.toFixed(ratio < 0.1 ? 3 : 2)} ×`
 }
 
 function micros(value: number): string {

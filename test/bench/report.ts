@@ -78,7 +78,9 @@ export function printRows(rows: readonly RowReport[]): string {
     ...names.map(name => {
       const cost = costs.find(({ contender }) => contender === name)
       if (cost === undefined) return ''
-      return cost.ratio === undefined ? `(${number(cost.micros)})` : `${cost.ratio.toFixed(2)} (${number(cost.micros)})`
+      return cost.ratio === undefined
+        ? `(${number(cost.micros)})`
+        : `${cost.ratio.toFixed(cost.ratio < 0.1 ? 3 : 2)} (${number(cost.micros)})`
     }),
     base.row === id ? base.contender : `${base.contender}, ${base.row}`,
   ])
