@@ -241,7 +241,6 @@ function commitFullDuplex(x: Exchange): void {
 
 /** Returns a piece that the transport has lent us, edited; `offset` of its first byte in the body. */
 function echoLent(x: Exchange, bytes: Buffer, start: number, end: number, offset: number, ends: boolean): void {
-  const { retainsParts } = x.context
   const edited = spliceAfter(x, bytes, start, end, offset)
   if (edited === undefined) {
     if (end > start || ends) echo(x, Direction.REQUEST, bytes, start, end, ends)
