@@ -2,11 +2,13 @@
  * Our ext_proc server as a process of its own, so that its CPU can be read from outside: transport, service and a linked plan that
  * really routes by model and picks among scraped endpoints, without xDS, admin port and configuration files.
  *
- *     node test/bench/ext-proc-server.ts --transport own|node --endpoints 127.0.0.1:8000,… [--scrape-ms N]
+ *     node test/bench/ext-proc-server.ts --transport own|node --endpoints 127.0.0.1:8000,… [--scrape-ms N] [--profile FILE]
  *
  * Load generators send no metadata that names an entry, so each entry has a port. Prints one JSON line, `{"ports": {ENTRY: PORT}}`, when every
  * endpoint has been scraped; ends on SIGTERM or when its standard input closes.
  */
+import { writeFile } from 'node:fs/promises'
+import { Session } from 'node:inspector/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { ExtProcService } from '../../src/extproc/service.ts'
@@ -22,6 +24,7 @@ const { values } = parseArgs({
     transport: { type: 'string', default: 'own' },
     endpoints: { type: 'string', default: '' },
     'scrape-ms': { type: 'string', default: '50' },
+    profile: { type: 'string' },
   },
 })
 const addresses = values.endpoints.split(',').filter(address => address !== '')
@@ -60,16 +63,32 @@ const servers = await Promise.all(
   services.map(service => listen({ services: [service], listen: { host: '127.0.0.1', port: 0 }, onError })),
 )
 
+/** Not `--cpu-prof`: that would count the start of the process, which reads and strips all of the sources. */
+let profiler: Session | undefined
+async function startProfile(): Promise<void> {
+  profiler = new Session()
+  profiler.connect()
+  await profiler.post('Profiler.enable')
+  await profiler.post('Profiler.setSamplingInterval', { interval: 250 })
+  await profiler.post('Profiler.start')
+}
+
 const stopping = new AbortController()
-const stop = (): void => {
+async function stop(): Promise<void> {
   if (stopping.signal.aborted) return
   stopping.abort()
+  if (profiler !== undefined) {
+    const { profile } = await profiler.post('Profiler.stop')
+    await writeFile(values.profile!, JSON.stringify(profile))
+  }
   scraper.stop()
   for (const service of services) service.close()
-  void Promise.all(servers.map(server => server.close())).then(() => process.exit(0))
+  await Promise.all(servers.map(server => server.close()))
+  process.exit(0)
 }
-process.on('SIGTERM', stop)
-process.stdin.on('end', stop).resume()
+process.on('SIGTERM', () => void stop())
+process.stdin.on('end', () => void stop()).resume()
 
 while (scraper.stats.good < addresses.length && !stopping.signal.aborted) await delay(20)
+if (values.profile !== undefined) await startProfile()
 console.log(JSON.stringify({ ports: Object.fromEntries(names.map((name, i) => [name, servers[i]!.port])) }))
