@@ -12,6 +12,9 @@ const QUANTUM = 64 * 1024
 /** Longest DATA frame that we send, whatever the peer would take: others want their turn. */
 const MAX_DATA_BYTES = 64 * 1024
 
+/** HPACK: a dynamic table size update. After it, no change of the peer's limit needs another one. */
+const TABLE_OF_SIZE_0 = Uint8Array.of(0x20)
+
 /** What a sender tells its connection. */
 export interface SenderOwner {
   /** A DATA frame took so many bytes from a stream's queue. */
@@ -36,6 +39,7 @@ export class Sender {
   /** Streams that could not send all that they said in this batch: it may lie in what the socket lent us. */
   #unsent: H2Stream[] = []
   #batching = false
+  #toldTable = false
   #scheduled = false
   readonly #flushLater = (): void => {
     this.#scheduled = false
@@ -146,7 +150,18 @@ export class Sender {
 
   #head(stream: H2Stream): void {
     stream.headSent = true
-    this.output.frame(FrameType.HEADERS, Flag.END_HEADERS, stream.id, ANSWER_HEAD)
+    this.#headers(Flag.END_HEADERS, stream.id, ANSWER_HEAD)
+  }
+
+  #headers(flags: number, id: number, block: Uint8Array): void {
+    if (!this.peer.shrankTable || this.#toldTable) {
+      this.output.frame(FrameType.HEADERS, flags, id, block)
+      return
+    }
+    this.#toldTable = true
+    this.output.head(TABLE_OF_SIZE_0.length + block.length, FrameType.HEADERS, flags, id)
+    this.output.raw(TABLE_OF_SIZE_0)
+    this.output.raw(block)
   }
 
   #end(stream: H2Stream): void {
@@ -171,7 +186,7 @@ export class Sender {
 
   /** An end in one HEADERS frame. */
   #endWith(stream: H2Stream, block: Uint8Array): void {
-    this.output.frame(FrameType.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, stream.id, block)
+    this.#headers(Flag.END_HEADERS | Flag.END_STREAM, stream.id, block)
     this.#finish(stream)
   }
 

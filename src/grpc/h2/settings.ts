@@ -16,8 +16,13 @@ const Setting = {
 const ENTRY_BYTES = 6
 const MAX_ENTRIES = 64
 
-/** What a client allows us. Its header table is of no concern: our blocks never use it. */
+/** HTTP/2's own size of header tables. */
+const HEADER_TABLE_BYTES = 4096
+
+/** What a client allows us. */
 export class PeerSettings {
+  /** The peer's header table became smaller: our blocks never use it, but the next one has to say so (RFC 7541 §4.2). */
+  shrankTable = false
   initialWindow = 65_535
   maxFrameBytes = MAX_FRAME_BYTES
 
@@ -33,6 +38,8 @@ export class PeerSettings {
       } else if (id === Setting.MAX_FRAME_SIZE) {
         if (value < MAX_FRAME_BYTES || value > 0xffffff) return ErrorCode.PROTOCOL_ERROR
         this.maxFrameBytes = value
+      } else if (id === Setting.HEADER_TABLE_SIZE) {
+        this.shrankTable ||= value < HEADER_TABLE_BYTES
       } else if ((id === Setting.ENABLE_PUSH || id === Setting.ENABLE_CONNECT_PROTOCOL) && value > 1) {
         return ErrorCode.PROTOCOL_ERROR
       }
