@@ -16,6 +16,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['pipeline'],
   ['compile'],
   ['xds', 'kubernetes', 'admin'],
+  ['threads'],
   ['cli'],
 ]
 /** The ground floor's folders may import each other. */

@@ -7,7 +7,7 @@ import type { Plan } from '../pipeline/plan.ts'
 import { Backends } from './backends.ts'
 import { readBaseModels } from './base-models.ts'
 import { defaultEntry } from './default-entry.ts'
-import { extProcClusterJson, grpcCluster, type Upstream } from './envoy/clusters.ts'
+import { extProcAssignmentJson, extProcClusterJson, grpcCluster, type Upstream } from './envoy/clusters.ts'
 import { readListeners } from './gateways.ts'
 import { ALS_CLUSTER, contentHash } from './names.ts'
 import { ObjectIndex } from './object-index.ts'
@@ -62,9 +62,10 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
 
   const clusters: ClusterJson[] = [extProcClusterJson(options.extProc), ...backends.clusters.values()]
   if (options.accessLogService !== undefined) clusters.push(grpcCluster(ALS_CLUSTER, options.accessLogService))
+  const threads = extProcAssignmentJson(options.extProc)
   const generated = {
     clusters,
-    endpoints: [...backends.endpoints.values()],
+    endpoints: [...(threads === undefined ? [] : [threads]), ...backends.endpoints.values()],
     listeners: servers.listeners,
     routes: servers.routes,
     secrets: secretsJson(objects, listeners),

@@ -27,8 +27,8 @@ export const EXT_PROC_SERVICE = 'envoy.service.ext_proc.v3.ExternalProcessor'
 export interface ExtProcOptions {
   /** Chooses the decider of a stream by its gRPC initial metadata; undefined ends the stream with NOT_FOUND. */
   readonly decider: (headers: StreamHeaders) => Decider | undefined
-  /** Bytes of bodies held by all streams together; beyond it 503. Default 512 MiB. */
-  readonly maxHeldBytes?: number
+  /** Of the bytes of bodies held by all streams together; beyond it 503. Default: one of its own of 512 MiB. */
+  readonly budget?: HeldBudget
   /** Largest message taken, bytes. Default 256 MiB + 64 KiB: a BUFFERED body of the largest cap comes in one. */
   readonly maxMessageBytes?: number
   /** Largest `streamed_response` chunk sent, bytes. Default 62 KiB. */
@@ -73,7 +73,7 @@ export class ExtProcService implements StreamService {
     this.#now = options.now ?? (() => performance.now())
     this.#context = {
       out: new WireWriter(),
-      budget: new HeldBudget(options.maxHeldBytes ?? 512 * 1024 * 1024),
+      budget: options.budget ?? new HeldBudget(512 * 1024 * 1024),
       maxChunkBytes: options.maxChunkBytes ?? 62 * 1024,
       retainsParts: options.retainsParts,
       modeOverride: options.modeOverride ?? 'none',
@@ -87,7 +87,7 @@ export class ExtProcService implements StreamService {
     return this.#open.length
   }
 
-  /** Bytes of bodies held now. */
+  /** Bytes of bodies held now by this thread. */
   get heldBytes(): number {
     return this.#context.budget.held
   }

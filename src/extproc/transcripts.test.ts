@@ -4,6 +4,7 @@ import { ScriptedDecider, ScriptedEnvoy, scriptedService } from '../../test/supp
 import type { ProcessingRequestSchema } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { GrpcStatus } from '../grpc/transport.ts'
 import { Verdict } from './decider.ts'
+import { HeldBudget } from './held-budget.ts'
 import type { ExtProcOptions } from './service.ts'
 import { BodyMode } from './modes.ts'
 
@@ -368,7 +369,7 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
 
   it('held bytes of all streams are bounded: 503, and the others go on', () => {
     const decider = new ScriptedDecider()
-    const service = scriptedService(decider, { maxHeldBytes: 8 })
+    const service = scriptedService(decider, { budget: new HeldBudget(8) })
     const one = new ScriptedEnvoy(service, split)
     const two = new ScriptedEnvoy(service, split)
     one.sends(headers(FDS))

@@ -4,10 +4,10 @@
  * prompt at a time; the picker sees its numbers at scrapes only.
  */
 import { describe, expect, it } from '@jest/globals'
-import { PickResult, Pool } from './pool.ts'
+import { PickResult } from './pool.ts'
 import { PrefixHasher } from './prefix-hasher.ts'
 import { Random } from './scheduling/random.ts'
-import { addresses, poolPlan, request, scrape } from './testing.ts'
+import { addresses, LocalPool, poolPlan, request, scrape } from './testing.ts'
 
 const REPLICAS = 6
 const BATCH = 8
@@ -62,7 +62,7 @@ interface Outcome {
 /** Runs a workload; `choose` overrides the pool's choice. */
 function run(workload: readonly Arrival[], choose?: (replicas: readonly Replica[], at: number) => number): Outcome {
   const plan = poolPlan(addresses(REPLICAS), { scheduling: { prefixBlockBytes: BLOCK } })
-  const pool = new Pool(plan, { releaseBy: 'scrape' })
+  const pool = new LocalPool(plan, { releaseBy: 'scrape' })
   const replicas = Array.from({ length: REPLICAS }, () => new Replica())
   const result = new PickResult()
   const hasher = new PrefixHasher()

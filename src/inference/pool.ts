@@ -1,18 +1,18 @@
 /**
- * One InferencePool on one thread: endpoint table, prefix index and scheduling profile. `pick` is synchronous and allocates nothing
- * in the steady state; what a scraper learns comes in by the `scrape…` methods and `listed`.
+ * One InferencePool on a thread that decides: endpoint table, prefix index and scheduling profile. `pick` is synchronous and allocates
+ * nothing in the steady state. Endpoints and models come from the main thread (./pool-keeper.ts) by `adopt` and `adoptModels`, what
+ * scrapers learn by shared memory.
  *
  * Budget of a pick, default scorers, 64 prefix blocks (`test/bench/pick.bench.ts`): 8 endpoints in 5 µs, 100 in 15 µs.
  */
 import { adapterId } from './adapter-id.ts'
 import { AddressLists } from './address-lists.ts'
 import { EndpointState, EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
-import type { VllmMetrics } from './metrics-parser.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
+import type { PoolModels, PoolShare } from './pool-share.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 import { PrefixIndex, prefixSeed } from './prefix-index.ts'
-import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
 import { Candidates } from './scheduling/candidates.ts'
 import { pickMaxScores } from './scheduling/pickers/max-score-picker.ts'
 import { Profile } from './scheduling/profile.ts'
@@ -63,19 +63,6 @@ export interface PoolOptions extends EndpointTableOptions {
   readonly seed?: number
 }
 
-/** An endpoint for people and for metrics. */
-export interface EndpointSnapshot {
-  readonly address: string
-  readonly state: 'ready' | 'unreachable'
-  /** Unix ms of the last good scrape, 0 = never. */
-  readonly scrapedAt: number
-  readonly waiting: number
-  readonly running: number
-  readonly kvUsage: number
-  readonly inFlight: number
-  readonly models: readonly ServedModel[]
-}
-
 export class Pool {
   readonly table: EndpointTable
   #plan!: PoolPlan
@@ -90,31 +77,28 @@ export class Pool {
   readonly #picked = new Int32Array(MAX_ENDPOINTS)
   readonly #lists = new AddressLists()
   #allListed = false
-  /** Called by `relist`; set by the scraper. */
-  onRelist: (() => void) | undefined
 
   /** @throws UnknownScorerError, RangeError */
-  constructor(plan: PoolPlan, options: PoolOptions) {
-    this.table = new EndpointTable(options)
+  constructor(share: PoolShare, options: PoolOptions) {
+    this.table = new EndpointTable(options, memory(share.table), share.slots)
     this.#random = new Random(options.seed ?? 1)
-    this.update(plan)
+    this.adopt(share)
   }
 
   get plan(): PoolPlan {
     return this.#plan
   }
 
-  /** Every reachable endpoint has listed its models, and there is one: only then can a model be called unknown. */
+  /** See `PoolModels.allListed`. */
   get allListed(): boolean {
     return this.#allListed
   }
 
-  /** Takes over a plan; endpoints that stay keep all that is known of them. Nothing changes when it throws. */
-  update(plan: PoolPlan): void {
+  /** Goes over to a share of the same keeper. Nothing changes when it throws. */
+  adopt({ plan, slots, table: state, index, models }: PoolShare): void {
     const profile = new Profile(plan.scheduling.scorers)
     const { table } = this
-    const { prefixBlocksPerEndpoint } = plan.scheduling
-    const freed = table.update(plan.endpoints)
+    table.adopt(state === 'known' ? table.state : state, slots)
     const { capacity } = table
     this.#plan = plan
     this.#profile = profile
@@ -124,16 +108,26 @@ export class Pool {
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
     this.#subset.update(table)
     this.#lists.clear()
-    if (freed.length > 0) this.#index?.forget(freed)
-    if (profile.usesPrefix && prefixBlocksPerEndpoint > 0 && plan.scheduling.prefixBlockBytes > 0) {
-      const size = { slots: capacity, endpoints: table.liveCount, blocksPerEndpoint: prefixBlocksPerEndpoint }
-      if (this.#index === undefined) this.#index = new PrefixIndex(size)
-      else this.#index.reserve(size)
-    } else {
-      this.#index = undefined
-    }
-    this.#served.remove(freed, capacity)
-    this.#checkListed()
+    if (index === undefined) this.#index = undefined
+    else if (index !== 'known') this.#index = new PrefixIndex(index)
+    this.adoptModels(models)
+  }
+
+  adoptModels({ lists, allListed }: PoolModels): void {
+    this.#served.replace(lists, this.table.capacity)
+    this.#allListed = allListed
+  }
+
+  /** The pool has gone; entries of earlier plans that still name it find no endpoints. */
+  close(): void {
+    const { plan, table } = this
+    this.adopt({
+      plan: { ...plan, endpoints: [] },
+      slots: [],
+      table: table.state,
+      index: undefined,
+      models: { lists: [], allListed: false },
+    })
   }
 
   /**
@@ -221,16 +215,6 @@ export class Pool {
     this.table.releaseOnceSeen(slot, generation)
   }
 
-  /**
-   * An access log entry says that a request is over. `address` is the endpoint that was *picked* (a retry may have been served by
-   * another). Counts only where `releaseBy` is `access-log`.
-   */
-  releaseAddress(address: string): void {
-    const slot = this.table.slotOf(address)
-    if (slot === undefined || this.table.releaseBy !== 'access-log') return
-    this.table.release(slot, this.table.generation[slot]!)
-  }
-
   /** Every model that some endpoint lists, sorted by id. */
   models(): readonly ServedModel[] {
     return this.#served.all
@@ -242,49 +226,7 @@ export class Pool {
 
   /** Asks for the endpoints' models to be read soon; the scraper limits how often it does. */
   relist(): void {
-    this.onRelist?.()
-  }
-
-  /** A scrape's request is about to be sent. */
-  scrapeBegan(slot: number): void {
-    this.table.scrapeBegan(slot)
-  }
-
-  scrapeSucceeded(slot: number, generation: number, metrics: VllmMetrics, beganAt: number): void {
-    const { table } = this
-    if (table.generation[slot] !== generation) return
-    const returned = table.endpointState[slot] === EndpointState.UNREACHABLE
-    table.scraped(slot, metrics, beganAt)
-    if (returned) this.#returned(slot)
-  }
-
-  /** A scrape failed; what that means says ./reachability.ts. */
-  scrapeFailed(slot: number, generation: number, how: ScrapeFailureKind): void {
-    if (this.table.generation[slot] !== generation) return
-    const change = noteScrapeFailure(this.table, slot, how)
-    if (change === 'returned') this.#returned(slot)
-    else if (change === 'lost') this.#checkListed()
-  }
-
-  /** An endpoint answered `/v1/models`. */
-  listed(slot: number, generation: number, models: readonly ServedModel[]): void {
-    if (this.table.generation[slot] !== generation) return
-    this.#served.set(slot, models, this.table.capacity)
-    this.#checkListed()
-  }
-
-  snapshot(): EndpointSnapshot[] {
-    const { table } = this
-    return Array.from(table.live.subarray(0, table.liveCount), slot => ({
-      address: this.addressOf(slot),
-      state: table.endpointState[slot] === EndpointState.READY ? ('ready' as const) : ('unreachable' as const),
-      scrapedAt: table.scrapedAt[slot]!,
-      waiting: table.waiting[slot]!,
-      running: table.running[slot]!,
-      kvUsage: table.kvUsage[slot]!,
-      inFlight: table.inFlight(slot),
-      models: this.#served.of(slot),
-    }))
+    Atomics.store(this.table.relist, 0, 1)
   }
 
   #gather(request: PickRequest): void {
@@ -329,24 +271,9 @@ export class Pool {
     }
     return saturated === count
   }
+}
 
-  /** An endpoint is back: what it was is gone with its cache. */
-  #returned(slot: number): void {
-    this.#index?.forget([slot])
-    this.#checkListed()
-  }
-
-  #checkListed(): void {
-    const { table } = this
-    let listed = 0
-    for (let i = 0; i < table.liveCount; i++) {
-      const slot = table.live[i]!
-      if (this.#served.listed(slot)) listed++
-      else if (table.endpointState[slot] !== EndpointState.UNREACHABLE) {
-        this.#allListed = false
-        return
-      }
-    }
-    this.#allListed = listed > 0
-  }
+function memory<T extends object>(given: T | 'known'): T {
+  if (given === 'known') throw new RangeError('the first share of a pool needs its memory')
+  return given
 }

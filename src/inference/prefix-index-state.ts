@@ -37,7 +37,7 @@ export interface PrefixIndexState {
 
 /** The header's parts, as ranges of 32-bit words; buckets follow at `buckets`. */
 export interface PrefixIndexLayout {
-  /** One word: where the sweep is, −1 = no sweep under way. */
+  /** One word: the bucket where the sweep is, −1 = no sweep under way, −2 = one is being started. */
   readonly hand: number
   /** The set of slots that the sweep ages. */
   readonly aging: number

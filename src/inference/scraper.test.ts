@@ -2,9 +2,8 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import type { ScrapePlan } from './pool-plan.ts'
-import { Pool } from './pool.ts'
 import { Scraper } from './scraper.ts'
-import { poolPlan } from './testing.ts'
+import { LocalPool, poolPlan } from './testing.ts'
 
 const PAGE = 'vllm:num_requests_waiting 2\nvllm:num_requests_running 3\n'
 const MODELS = JSON.stringify({ data: [{ id: 'base' }, { id: 'sql', parent: 'base' }] })
@@ -87,7 +86,7 @@ function start(targets: readonly FakeReplica[], scrape: Partial<ScrapePlan> = {}
     targets.map(({ address }) => address),
     { scrape: changes },
   )
-  const pool = new Pool(plan, { releaseBy: 'scrape' })
+  const pool = new LocalPool(plan, { releaseBy: 'scrape' })
   const log: string[] = []
   const scraper = new Scraper(pool, { onChange: (_address, error) => log.push(error ?? 'back') })
   scrapers.push(scraper)
@@ -269,14 +268,13 @@ describe('Scraper', () => {
 
   it('leaves nothing behind when it stops', async () => {
     const fake = await replica()
-    const { scraper, pool } = start([fake])
+    const { scraper } = start([fake])
     await until(() => scraper.stats.good >= 1)
     scraper.stop()
     await until(() => fake.sockets.size === 0)
     const seen = fake.requests.length
     await delay(80)
     expect(fake.requests).toHaveLength(seen)
-    expect(pool.onRelist).toBeUndefined()
     scraper.update()
     scraper.start()
     await until(() => fake.requests.length > seen)

@@ -7,7 +7,7 @@
 import type { VllmMetrics } from './metrics-parser.ts'
 import { createVllmMetrics, parseVllmMetrics } from './metrics-parser.ts'
 import { parseModelList } from './model-list.ts'
-import type { Pool } from './pool.ts'
+import type { PoolKeeper } from './pool-keeper.ts'
 import type { ScrapeFailureKind } from './reachability.ts'
 import { Random } from './scheduling/random.ts'
 import { ScrapeConnection, type ScrapeEvents, type ScrapeFailure } from './scrape-connection.ts'
@@ -26,7 +26,7 @@ const LOST: ReadonlySet<ScrapeFailure> = new Set(['connect', 'closed'])
 const RETRY = 100
 /** A picked request needs about this long to reach its replica, ms: what was decided later a scrape may not have seen. */
 const ARRIVAL = 10
-/** `relist` asks each endpoint at most this often, ms. */
+/** `Pool.relist` makes each endpoint be asked at most this often, ms. */
 const RELIST_INTERVAL = 1000
 
 export interface ScraperStats {
@@ -36,6 +36,12 @@ export interface ScraperStats {
   /** The last failure's `address: message`. */
   readonly lastError: string
 }
+
+/** The pool that is read. */
+export type ScrapedPool = Pick<
+  PoolKeeper,
+  'plan' | 'table' | 'scrapeBegan' | 'scrapeSucceeded' | 'scrapeFailed' | 'listed' | 'takeRelist'
+>
 
 export interface ScraperOptions {
   /** Told of an endpoint's first failure after a good scrape, and of its return. For the log. */
@@ -57,7 +63,7 @@ class Target implements ScrapeEvents {
   deadline = 0
   modelsDueAt = 0
   modelsAskedAt = Number.NEGATIVE_INFINITY
-  /** Decisions up to the next scrape's view have been marked (`Pool.scrapeBegan`). */
+  /** Decisions up to the next scrape's view have been marked (`PoolKeeper.scrapeBegan`). */
   marked = false
   /** What the request under way is for. */
   asks: 'metrics' | 'models' = 'metrics'
@@ -85,7 +91,7 @@ class Target implements ScrapeEvents {
 }
 
 export class Scraper {
-  readonly #pool: Pool
+  readonly #pool: ScrapedPool
   readonly #options: ScraperOptions
   readonly #random: Random
   readonly #targets = new Map<string, Target>()
@@ -96,7 +102,7 @@ export class Scraper {
   #failed = 0
   #lastError = ''
 
-  constructor(pool: Pool, options: ScraperOptions = {}) {
+  constructor(pool: ScrapedPool, options: ScraperOptions = {}) {
     this.#pool = pool
     this.#options = options
     this.#random = new Random(options.seed ?? 1)
@@ -109,21 +115,19 @@ export class Scraper {
   start(): void {
     if (this.#running) return
     this.#running = true
-    this.#pool.onRelist = () => this.relist()
     this.update()
   }
 
   /** Closes every connection and leaves no timer. */
   stop(): void {
     this.#running = false
-    this.#pool.onRelist = undefined
     clearTimeout(this.#timer)
     this.#timer = undefined
     for (const target of this.#targets.values()) target.connection.destroy()
     this.#targets.clear()
   }
 
-  /** Follows the pool's endpoints and plan; call after each `Pool.update`. */
+  /** Follows the pool's endpoints and plan; call after each `PoolKeeper.update`. */
   update(): void {
     if (!this.#running) return
     const { table } = this.#pool
@@ -154,8 +158,7 @@ export class Scraper {
   }
 
   /** Reads the models of all endpoints soon, but not more often than once a second. */
-  relist(): void {
-    const now = performance.now()
+  #relist(now: number): void {
     for (const target of this.#targets.values()) {
       if (now - target.modelsAskedAt >= RELIST_INTERVAL) target.modelsDueAt = now
     }
@@ -216,6 +219,7 @@ export class Scraper {
 
   #tick(): void {
     const now = performance.now()
+    if (this.#pool.takeRelist()) this.#relist(now)
     for (const target of this.#targets.values()) {
       if (target.connection.busy) {
         if (now >= target.deadline) target.connection.timeOut()

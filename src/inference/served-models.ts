@@ -3,6 +3,7 @@
  * are built anew when a list changes, which is rare.
  */
 import type { ServedModel } from './model-list.ts'
+import type { PoolModels } from './pool-share.ts'
 
 export class ServedModels {
   readonly #lists = new Map<number, readonly ServedModel[]>()
@@ -13,6 +14,10 @@ export class ServedModels {
   /** Every model that some endpoint lists, each once, sorted by id. */
   get all(): readonly ServedModel[] {
     return this.#all
+  }
+
+  get lists(): PoolModels['lists'] {
+    return [...this.#lists]
   }
 
   listed(slot: number): boolean {
@@ -37,11 +42,20 @@ export class ServedModels {
     return this.#slotsOf.get(model)
   }
 
-  /** Replaces the list of one endpoint. `capacity`: slots of the table. */
-  set(slot: number, models: readonly ServedModel[], capacity: number): void {
+  /** Replaces the list of one endpoint; tells whether anything changed. `capacity`: slots of the table. */
+  set(slot: number, models: readonly ServedModel[], capacity: number): boolean {
     const before = this.#lists.get(slot)
     this.#lists.set(slot, models)
-    if (before === undefined || !sameModels(before, models)) this.#build(capacity)
+    if (before !== undefined && sameModels(before, models)) return false
+    this.#build(capacity)
+    return true
+  }
+
+  /** Replaces everything. */
+  replace(lists: PoolModels['lists'], capacity: number): void {
+    this.#lists.clear()
+    for (const [slot, models] of lists) this.#lists.set(slot, models)
+    this.#build(capacity)
   }
 
   remove(slots: readonly number[], capacity: number): void {

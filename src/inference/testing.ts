@@ -1,7 +1,11 @@
 /** Plans, pages and hashers for this folder's tests and benchmarks. */
 import { createVllmMetrics, type VllmMetrics } from './metrics-parser.ts'
 import type { EndpointPlan, PoolPlan, SchedulingPlan, ScrapePlan } from './pool-plan.ts'
-import type { PickRequest, Pool } from './pool.ts'
+import { ALONE } from './endpoint-slots.ts'
+import type { ReleaseBy } from './endpoint-table.ts'
+import { type EndpointSnapshot, PoolKeeper } from './pool-keeper.ts'
+import { Pool, type PickRequest } from './pool.ts'
+import type { ScrapedPool } from './scraper.ts'
 import { PrefixHasher } from './prefix-hasher.ts'
 import { DEFAULT_SCORERS } from './scheduling/scorers/registry.ts'
 
@@ -50,8 +54,56 @@ export function metrics(changes: Partial<VllmMetrics>): VllmMetrics {
   return { ...createVllmMetrics(), ...changes }
 }
 
+/** Both sides of a pool, on one thread. */
+export class LocalPool extends Pool implements ScrapedPool {
+  readonly keeper: PoolKeeper
+
+  constructor(plan: PoolPlan, { releaseBy }: { readonly releaseBy: ReleaseBy }) {
+    const keeper: PoolKeeper = new PoolKeeper(plan, { releaseBy, threads: 2, onModels: () => this.adopted() }, ALONE)
+    super(keeper.share(), { releaseBy, thread: 1 })
+    this.keeper = keeper
+  }
+
+  update(plan: PoolPlan): void {
+    this.keeper.update(plan, ALONE)
+    this.adopt(this.keeper.share())
+  }
+
+  adopted(): void {
+    this.adoptModels(this.keeper.models())
+  }
+
+  releaseAddress(address: string): void {
+    this.keeper.releaseAddress(address)
+  }
+
+  takeRelist(): boolean {
+    return this.keeper.takeRelist()
+  }
+
+  scrapeBegan(slot: number): void {
+    this.keeper.scrapeBegan(slot)
+  }
+
+  scrapeSucceeded(slot: number, generation: number, page: VllmMetrics, beganAt: number): void {
+    this.keeper.scrapeSucceeded(slot, generation, page, beganAt)
+  }
+
+  scrapeFailed(...failure: Parameters<PoolKeeper['scrapeFailed']>): void {
+    this.keeper.scrapeFailed(...failure)
+  }
+
+  listed(...list: Parameters<PoolKeeper['listed']>): void {
+    this.keeper.listed(...list)
+  }
+
+  snapshot(): EndpointSnapshot[] {
+    return this.keeper.snapshot()
+  }
+}
+
 /** A whole good scrape of one endpoint at `at` (Unix ms). */
-export function scrape(pool: Pool, slot: number, changes: Partial<VllmMetrics>, at: number): void {
+export function scrape(pool: ScrapedPool, slot: number, changes: Partial<VllmMetrics>, at: number): void {
   pool.scrapeBegan(slot)
   pool.scrapeSucceeded(slot, pool.table.generation[slot]!, metrics(changes), at)
 }

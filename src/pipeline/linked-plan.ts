@@ -1,12 +1,12 @@
+import type { PoolModels } from '../inference/pool-share.ts'
 import { Pool, type PoolOptions } from '../inference/pool.ts'
-import { Profile } from '../inference/scheduling/profile.ts'
 import type { Call } from './call.ts'
 import { type DeciderContext, EntryDecider } from './entry-decider.ts'
 import type { LinkedPool } from './linked-pool.ts'
-import type { Plan } from './plan.ts'
+import type { PlanShare } from './plan-share.ts'
 
 /** Earlier generations of plans whose entries are still answered. */
-const KEPT_GENERATIONS = 16
+export const KEPT_GENERATIONS = 16
 
 export interface LinkedPlanOptions extends Pick<DeciderContext, 'outcomes' | 'nowMs' | 'random'> {
   readonly pool: PoolOptions
@@ -34,25 +34,25 @@ export class LinkedPlan {
     return id === undefined ? this.#default : this.#entries.get(id)?.decider
   }
 
-  /** Takes over a plan. Nothing changes when it throws. @throws Error for a plan that does not fit together */
-  update(plan: Plan): void {
+  /** Takes over a plan that `PlanKeeper` has accepted. */
+  update({ plan, pools }: PlanShare): void {
     const linked = new Map<string, LinkedPool>()
-    for (const poolPlan of plan.pools) {
-      const pool = this.pools.get(poolPlan.name)
-      // `Pool.update` throws for scorers only: they are tried before anything changes.
-      if (pool !== undefined) void new Profile(poolPlan.scheduling.scorers)
-      linked.set(poolPlan.name, { pool: pool ?? new Pool(poolPlan, this.#options.pool), plan: poolPlan })
+    for (const share of pools) {
+      const { name } = share.plan
+      const pool = this.pools.get(name)
+      if (pool === undefined) linked.set(name, { pool: new Pool(share, this.#options.pool), plan: share.plan })
+      else {
+        pool.adopt(share)
+        linked.set(name, { pool, plan: share.plan })
+      }
     }
     const { outcomes, nowMs, random } = this.#options
     const { routing } = plan
     const baseModels = new Map(Object.entries(routing.baseModels))
     const context: DeciderContext = { outcomes, nowMs, random, routing, baseModels, calls: this.#calls }
     const deciders = plan.entries.map(entry => new EntryDecider(entry, linked, context))
-    for (const { pool, plan } of linked.values()) if (pool.plan !== plan) pool.update(plan)
     // Entries of earlier plans keep the pools that they were linked to; a pool that has gone has no endpoints any more.
-    for (const [name, pool] of this.pools) {
-      if (!linked.has(name)) pool.update({ ...pool.plan, endpoints: [] })
-    }
+    for (const [name, pool] of this.pools) if (!linked.has(name)) pool.close()
     this.pools.clear()
     for (const [name, { pool }] of linked) this.pools.set(name, pool)
     // A change of endpoints alone is no generation.
@@ -62,5 +62,10 @@ export class LinkedPlan {
       if (generation <= this.#generation - KEPT_GENERATIONS) this.#entries.delete(id)
     }
     this.#default = deciders.find(decider => decider.plan.id === plan.defaultEntry)
+  }
+
+  /** The endpoints of a pool have listed other models. */
+  adoptModels(name: string, models: PoolModels): void {
+    this.pools.get(name)?.adoptModels(models)
   }
 }

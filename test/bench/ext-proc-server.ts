@@ -15,8 +15,8 @@ import { ExtProcService } from '../../src/extproc/service.ts'
 import { listenH2 } from '../../src/grpc/h2/h2-transport.ts'
 import { listenHttp2 } from '../../src/grpc/http2-transport.ts'
 import { Scraper } from '../../src/inference/scraper.ts'
-import { LinkedPlan } from '../../src/pipeline/linked-plan.ts'
 import { Outcomes } from '../../src/pipeline/outcomes.ts'
+import { LocalPlan } from '../support/local-plan.ts'
 import { benchPlan, ENTRIES, entryId, type EntryName, POOL } from './bench-plan.ts'
 
 const { values } = parseArgs({
@@ -38,7 +38,7 @@ const TRANSPORTS = {
 if (!Object.hasOwn(TRANSPORTS, values.transport)) throw new Error(`--transport must be own or node`)
 const { listen, retainsParts } = TRANSPORTS[values.transport as keyof typeof TRANSPORTS]
 
-const linked = new LinkedPlan({
+const linked = new LocalPlan({
   outcomes: new Outcomes(),
   nowMs: Date.now,
   random: Math.random,

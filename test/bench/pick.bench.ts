@@ -4,10 +4,10 @@
  *
  *     node test/bench/pick.bench.ts
  */
-import { PickResult, Pool } from '../../src/inference/pool.ts'
+import { PickResult } from '../../src/inference/pool.ts'
 import { PrefixHasher } from '../../src/inference/prefix-hasher.ts'
 import { PrefixIndex, prefixSeed } from '../../src/inference/prefix-index.ts'
-import { addresses, hasherOf, poolPlan, request, scrape } from '../../src/inference/testing.ts'
+import { addresses, hasherOf, LocalPool, poolPlan, request, scrape } from '../../src/inference/testing.ts'
 
 const PROMPTS = 256
 const PROMPT_BYTES = 16 * 1024
@@ -43,7 +43,7 @@ const lines: [string, number][] = [['random pick', random]]
 
 for (const count of [8, 100]) {
   for (const withPrefix of [false, true]) {
-    const pool = new Pool(poolPlan(addresses(count)), { releaseBy: 'response' })
+    const pool = new LocalPool(poolPlan(addresses(count)), { releaseBy: 'response' })
     const result = new PickResult()
     const wish = request({ promptBytes: PROMPT_BYTES })
     lines.push([
@@ -62,7 +62,7 @@ for (const count of [8, 100]) {
   }
 }
 
-function scrapeFast(pool: Pool, slot: number, i: number): void {
+function scrapeFast(pool: LocalPool, slot: number, i: number): void {
   scrape(pool, slot, { waiting: i % 3, running: i % 17, kvUsage: (i % 10) / 10 }, 1000)
 }
 

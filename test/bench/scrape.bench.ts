@@ -9,9 +9,8 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { createVllmMetrics, parseVllmMetrics } from '../../src/inference/metrics-parser.ts'
-import { Pool } from '../../src/inference/pool.ts'
 import { Scraper } from '../../src/inference/scraper.ts'
-import { poolPlan } from '../../src/inference/testing.ts'
+import { LocalPool, poolPlan } from '../../src/inference/testing.ts'
 import { killAll } from './child-programs.ts'
 import { startEndpoints } from './contenders.ts'
 import { metricsPage } from './metrics-page.ts'
@@ -40,7 +39,7 @@ function benchParser(): void {
 }
 
 async function benchScraper(addresses: readonly string[], seconds: number): Promise<void> {
-  const pool = new Pool(poolPlan(addresses, { scrape: { intervalMs: INTERVAL } }), { releaseBy: 'scrape' })
+  const pool = new LocalPool(poolPlan(addresses, { scrape: { intervalMs: INTERVAL } }), { releaseBy: 'scrape' })
   const scraper = new Scraper(pool)
   try {
     scraper.start()

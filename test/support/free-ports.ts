@@ -18,6 +18,19 @@ export async function freePort(): Promise<number> {
   throw new Error(`no free port between ${FIRST} and ${LAST}`)
 }
 
+/** The first of `count` free ports in a row. */
+export async function freePorts(count: number): Promise<number> {
+  for (let tries = 0; tries < 200; tries++) {
+    const first = await freePort()
+    let free = 1
+    while (free < count && (await isFree(first + free))) free++
+    // The others are not given to anybody else.
+    next = first + free
+    if (free === count) return first
+  }
+  throw new Error(`no ${count} free ports in a row`)
+}
+
 function isFree(port: number): Promise<boolean> {
   return new Promise(resolve => {
     const server = createServer()

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { type EnvoyProcess, startEnvoy } from '../../src/cli/envoy/envoy-process.ts'
 import type { EnvoyBinary } from '../../src/cli/envoy/resolve-envoy.ts'
 import { compileBootstrap } from '../../src/compile/bootstrap.ts'
-import { freePort } from './free-ports.ts'
+import { freePort, freePorts } from './free-ports.ts'
+import { TEST_THREADS } from './rig.ts'
 import { ServeProcess } from './serve-process.ts'
 import { makeTempFolder, type TempFolder } from './temp-folder.ts'
 import { waitFor } from './wait-for.ts'
@@ -36,7 +37,7 @@ export class ProcessRig {
   }
 
   static async start(options: ProcessRigOptions): Promise<ProcessRig> {
-    const ports = [await freePort(), await freePort(), await freePort()] as const
+    const ports = [await freePort(), await freePorts(TEST_THREADS + 1), await freePort()] as const
     const rig = new ProcessRig(options, ports, await makeTempFolder())
     try {
       await rig.configure(options.config)
@@ -67,6 +68,7 @@ export class ProcessRig {
       [
         `--config=${join(this.folder.path, 'config.yaml')}`,
         '--drain=1',
+        `--threads=${TEST_THREADS}`,
         `--ext-proc=127.0.0.1:${this.#extProcPort}`,
         `--xds=127.0.0.1:${this.#xdsPort}`,
         ...(this.#options.args ?? []),

@@ -8,9 +8,12 @@ import { type EnvoyProcess, startEnvoy } from '../../src/cli/envoy/envoy-process
 import { parseServeOptions } from '../../src/cli/serve/options.ts'
 import { Signalbox } from '../../src/cli/serve/signalbox.ts'
 import { createLog } from '../../src/telemetry/log.ts'
-import { freePort } from './free-ports.ts'
+import { freePort, freePorts } from './free-ports.ts'
 import { makeTempFolder, type TempFolder } from './temp-folder.ts'
 import { waitFor } from './wait-for.ts'
+
+/** Threads of the data path: the suites are run with one and with two. */
+export const TEST_THREADS = Number(process.env['SIGNALBOX_TEST_THREADS'] ?? 1)
 
 /** What carries the traffic: a real Envoy, or the embedded data plane. */
 type Plane = EnvoyBinary | 'embedded'
@@ -51,7 +54,8 @@ export class Rig {
   }
 
   static async start(options: RigOptions): Promise<Rig> {
-    const ports = [await freePort(), await freePort(), await freePort()] as const
+    // Each thread has a port of its own above the first.
+    const ports = [await freePort(), await freePorts(TEST_THREADS + 1), await freePort()] as const
     const rig = new Rig(options, ports, await makeTempFolder())
     await rig.configure(options.config)
     await rig.startSignalbox()
@@ -90,6 +94,7 @@ export class Rig {
         '--admin=127.0.0.1:0',
         '--drain=1',
         '--log-level=silent',
+        `--threads=${TEST_THREADS}`,
         ...(embedded ? ['--embedded'] : []),
         ...(this.options.args ?? []),
       ]),

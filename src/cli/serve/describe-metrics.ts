@@ -1,49 +1,51 @@
-import type { ExtProcService } from '../../extproc/service.ts'
-import type { TransportServer } from '../../grpc/transport.ts'
-import type { EndpointSnapshot, Pool } from '../../inference/pool.ts'
-import type { Outcomes } from '../../pipeline/outcomes.ts'
+import type { EndpointSnapshot } from '../../inference/pool-keeper.ts'
 import type { Metrics, Sample } from '../../telemetry/metrics.ts'
+import { Figure } from '../../threads/thread-figures.ts'
+import type { Threads } from '../../threads/threads.ts'
 import type { Scrapers } from './scrapers.ts'
 
 export interface MetricSources {
-  readonly outcomes: Outcomes
-  readonly pools: ReadonlyMap<string, Pool>
-  readonly service: ExtProcService
-  readonly transport: TransportServer
+  readonly threads: Threads
   readonly scrapers: Scrapers
 }
 
-/** The families of the metrics page. */
-export function describeMetrics(
-  metrics: Metrics,
-  { outcomes, pools, service, transport, scrapers }: MetricSources,
-): void {
+/** The families of the metrics page. What threads count is summed up. */
+export function describeMetrics(metrics: Metrics, { threads, scrapers }: MetricSources): void {
+  const { totals, figures } = threads
   metrics.counter('signalbox_requests_routed_total', 'Requests sent on, by Envoy cluster', ['cluster'], () =>
-    samples(outcomes.routedTo),
+    samples(totals.routedTo),
   )
   metrics.counter(
     'signalbox_requests_refused_total',
     'Requests answered with an error of ours, by error code',
     ['code'],
-    () => samples(outcomes.refusedWith),
+    () => samples(totals.refusedWith),
   )
   metrics.counter('signalbox_requests_answered_total', 'Requests answered by ourselves, by kind', ['kind'], () =>
-    samples(outcomes.answeredWith),
+    samples(totals.answeredWith),
   )
   metrics.counter(
     'signalbox_requests_fell_back_total',
     'Requests served by another endpoint than the picked one',
     [],
-    () => one(outcomes.fellBack),
+    () => one(totals.fellBack),
   )
-  metrics.counter('signalbox_ext_proc_streams_total', 'ext_proc streams', [], () => one(service.streams))
-  metrics.gauge('signalbox_ext_proc_open_streams', 'ext_proc streams that are open', [], () => one(transport.streams))
-  metrics.gauge('signalbox_ext_proc_open_exchanges', 'Exchanges that are open', [], () => one(service.openExchanges))
-  metrics.gauge('signalbox_ext_proc_held_bytes', 'Request bytes held', [], () => one(service.heldBytes))
+  metrics.counter('signalbox_ext_proc_streams_total', 'ext_proc streams', [], () =>
+    one(figures.sum(Figure.STREAMS_TOTAL)),
+  )
+  metrics.gauge('signalbox_ext_proc_open_streams', 'ext_proc streams that are open', [], () =>
+    one(figures.sum(Figure.OPEN_STREAMS)),
+  )
+  metrics.gauge('signalbox_ext_proc_open_exchanges', 'Exchanges that are open', [], () =>
+    one(figures.sum(Figure.OPEN_EXCHANGES)),
+  )
+  metrics.gauge('signalbox_ext_proc_held_bytes', 'Request bytes held', [], () => one(threads.budget.heldByAll))
+
+  describeThreads(metrics, threads)
 
   const endpointGauge = (name: string, help: string, value: (endpoint: EndpointSnapshot) => number) =>
     metrics.gauge(name, help, ['pool', 'endpoint'], () =>
-      [...pools].flatMap(([name, pool]) =>
+      [...threads.keeper.pools].flatMap(([name, pool]) =>
         pool.snapshot().map(endpoint => ({ labels: [name, endpoint.address], value: value(endpoint) })),
       ),
     )
@@ -67,6 +69,37 @@ export function describeMetrics(
   )
   metrics.counter('signalbox_scrape_failures_total', 'Failed scrapes', ['pool'], () =>
     scrapers.stats().map(([pool, { failed }]) => ({ labels: [pool], value: failed })),
+  )
+}
+
+function describeThreads(metrics: Metrics, threads: Threads): void {
+  const perThread = (value: (thread: (typeof threads.threads)[number]) => number) => () =>
+    threads.threads.map(thread => ({ labels: [String(thread.column)], value: value(thread) }))
+  const figure = (which: Figure) => perThread(({ column }) => threads.figures.get(column, which))
+  metrics.gauge(
+    'signalbox_thread_up',
+    '1 when the data path thread serves',
+    ['thread'],
+    perThread(thread => (threads.isLive(thread) ? 1 : 0)),
+  )
+  metrics.gauge(
+    'signalbox_thread_utilisation',
+    'Share of the last second in which the event loop was busy',
+    ['thread'],
+    figure(Figure.UTILISATION),
+  )
+  metrics.gauge('signalbox_thread_connections', 'Open connections', ['thread'], figure(Figure.CONNECTIONS))
+  metrics.gauge('signalbox_thread_open_streams', 'Open streams', ['thread'], figure(Figure.OPEN_STREAMS))
+  metrics.gauge('signalbox_thread_heap_bytes', 'Heap in use', ['thread'], figure(Figure.HEAP_BYTES))
+  metrics.counter('signalbox_thread_streams_total', 'ext_proc streams', ['thread'], figure(Figure.STREAMS_TOTAL))
+  metrics.counter(
+    'signalbox_worker_restarts_total',
+    'Data path threads that died and were replaced',
+    ['thread'],
+    perThread(thread => thread.restarts),
+  )
+  metrics.counter('signalbox_connections_shed_total', 'Connections that overloaded threads shed', [], () =>
+    one(threads.shed),
   )
 }
 

@@ -36,13 +36,19 @@ describe('Handover', () => {
   let picked: Record<string, string> = {}
   let known: Record<string, string> = {}
   let settled = true
+  /** Plans come into force when `inForce` is called. */
+  let slow = false
+  let inForce = () => {}
   let handover: Handover
 
   beforeEach(() => {
     jest.useFakeTimers({ doNotFake: [] })
     settled = true
+    slow = false
     handover = new Handover({
-      run: ({ pools }) => {
+      run: ({ pools }, done) => {
+        inForce = done
+        if (!slow) done()
         picked = Object.fromEntries(
           pools.map(pool => [pool.name, pool.endpoints.map(({ address }) => address.split(':')[1]).join(' ')]),
         )
@@ -133,5 +139,22 @@ describe('Handover', () => {
     expect(picked).toEqual({ a: '' })
     jest.advanceTimersByTime(1000)
     expect(known).toEqual({ 'cluster-a': '' })
+  })
+
+  it('tells data planes nothing before the plan is in force', () => {
+    slow = true
+    handover.take(configured({ a: [1, 2], b: [9] }))
+    jest.advanceTimersByTime(5000)
+    expect(known).toEqual({ 'cluster-a': '1 2' })
+    const overtaken = inForce
+    handover.take(configured({ a: [1, 2], c: [8] }))
+    overtaken()
+    expect(known).toEqual({ 'cluster-a': '1 2' })
+    slow = false
+    inForce()
+    expect(known).toMatchObject({ 'cluster-a': '1 2', 'cluster-c': '8' })
+    jest.advanceTimersByTime(1100)
+    expect(known).toEqual({ 'cluster-a': '1 2', 'cluster-c': '8' })
+    expect(picked).toEqual({ a: '1 2', c: '8' })
   })
 })

@@ -10,8 +10,8 @@ export interface Configured {
 }
 
 export interface HandoverOptions {
-  /** Runs a plan from now on. */
-  readonly run: (plan: Plan) => void
+  /** Runs a plan from now on; calls `inForce` once it decides every request. Throws (and changes nothing) when it can't. */
+  readonly run: (plan: Plan, inForce: () => void) => void
   /** Sends resources to the data planes. */
   readonly send: (envoy: EnvoyResources) => void
   /** All data planes that are there have taken what was sent last. */
@@ -32,7 +32,8 @@ const POLL_MS = 20
  * 2. Once the data planes have taken that, the picker goes over to the new endpoints.
  * 3. What is gone, whole pools included, is forgotten a moment later.
  *
- * Everything else of a plan runs at once: its entries must be known before a data plane has their routes.
+ * Everything else of a plan runs at once, and data planes are told when it does: its entries must be known before anybody has their
+ * routes.
  */
 export class Handover {
   readonly #options: HandoverOptions
@@ -54,15 +55,22 @@ export class Handover {
     const first = this.#now === undefined
     const before = { sent: this.#sent, running: this.#running }
     const running = first ? byName(next.plan.pools) : this.#interim(next.plan.pools)
-    // First the plan, because it may throw: then nothing has changed.
-    this.#options.run(withPools(next.plan, running.values()))
+    // `run` may throw, and may be done at once.
+    let started = false
+    let inForce = false
+    const send = () => {
+      inForce = true
+      if (!started || this.#now !== next) return
+      this.#send(before.sent === undefined ? next.envoy : lingering(next, before.sent, before.running))
+      if (first) this.#finish(next)
+      else this.#whenSettled(performance.now() + (this.#options.settleMs ?? 1000), next)
+    }
+    this.#options.run(withPools(next.plan, running.values()), send)
+    started = true
     clearTimeout(this.#timer)
     this.#now = next
     this.#running = running
-    const lingers = before.sent === undefined ? next.envoy : lingering(next, before.sent, before.running)
-    this.#send(lingers)
-    if (first) this.#finish(next)
-    else this.#whenSettled(performance.now() + (this.#options.settleMs ?? 1000), next)
+    if (inForce) send()
   }
 
   close(): void {
@@ -91,7 +99,7 @@ export class Handover {
       if (!this.#options.settled() && performance.now() < deadline) return this.#whenSettled(deadline, next)
       this.#running = new Map([...this.#running, ...byName(next.plan.pools)])
       this.#known = knownFrom(next)
-      this.#options.run(withPools(next.plan, this.#running.values()))
+      this.#options.run(withPools(next.plan, this.#running.values()), () => {})
       this.#timer = setTimeout(() => this.#finish(next), this.#options.lingerMs ?? 1000)
     }, POLL_MS)
   }
@@ -99,8 +107,9 @@ export class Handover {
   #finish(next: Configured): void {
     this.#running = byName(next.plan.pools)
     this.#known = knownFrom(next)
-    this.#options.run(next.plan)
-    this.#send(next.envoy)
+    this.#options.run(next.plan, () => {
+      if (this.#now === next) this.#send(next.envoy)
+    })
   }
 
   #send(envoy: EnvoyResources): void {

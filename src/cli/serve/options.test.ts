@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { describe, expect, it } from '@jest/globals'
 import { UsageError } from '../command.ts'
 import { parseHost, parseListen, parseReachable } from '../options.ts'
@@ -61,7 +62,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('Unknown option')
       }
     }
-    expect(named).toHaveLength(20)
+    expect(named).toHaveLength(22)
     expect(parse()).toEqual({
       config: ['c'],
       extProc: { host: '127.0.0.1', port: 9002 },
@@ -78,6 +79,8 @@ describe('the options of serve', () => {
       maxHeldBytes: 536_870_912,
       maxConnectionAgeMs: undefined,
       drainMs: 20_000,
+      threads: availableParallelism(),
+      transport: 'node',
       accessLogService: true,
       descriptors: undefined,
       embedded: false,

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type { ModeOverride } from '../../extproc/exchange.ts'
 import type { TlsOptions } from '../../grpc/tls.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
@@ -27,6 +28,9 @@ export interface ServeOptions {
   readonly maxConnectionAgeMs: number | undefined
   readonly drainMs: number
   readonly accessLogService: boolean
+  /** Threads of the data path. */
+  readonly threads: number
+  readonly transport: 'own' | 'node'
   /** FileDescriptorSet with further Envoy types, for raw resources. */
   readonly descriptors: string | undefined
   /** Run the embedded data plane in this process. */
@@ -59,6 +63,9 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --access-log-service on|off   in-flight counts fall by Envoy's gRPC access log; off: by the next metrics scrape [on]
   --descriptors FILE       a FileDescriptorSet, for raw Envoy resources with types or fields that Signalbox does not know
   --embedded               carry the traffic too, with the embedded data plane (where there is no Envoy)
+  --threads N              threads that decide requests [one per core]. Several share the port of --ext-proc; Envoys that we configure reach
+                           thread i at port + 1 + i as well (any free one with port 0). Of a socket PATH, thread i has PATH.i
+  --transport own|node     HTTP/2 of the ext_proc service: our own, or node's [node]
   --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
   --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
@@ -81,6 +88,8 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     'tls-ca': { type: 'string' },
     'tls-client': { type: 'string' },
     'access-log-service': { type: 'string', default: 'on' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+    transport: { type: 'string', default: 'node' },
     descriptors: { type: 'string' },
     embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
@@ -109,6 +118,8 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     maxConnectionAgeMs: age === undefined ? undefined : parseCount(age, '--max-connection-age', 1) * 1000,
     drainMs: parseCount(values.drain, '--drain') * 1000,
     accessLogService: parseSwitch(values['access-log-service'], '--access-log-service'),
+    threads: parseThreads(values.threads),
+    transport: parseTransport(values.transport),
     descriptors: values.descriptors,
     embedded: values.embedded,
     logLevel,
@@ -120,7 +131,8 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
 /** Options that would have no effect, or one that nobody can want. @throws UsageError */
 function refuseContradictions(options: ServeOptions): void {
   const { tls, clientCaFile, xdsTls, tlsCaFile, tlsClient, pool, modeOverride, advertise } = options
-  const fleet = options.xds !== undefined || options.embedded
+  const fleet = isFleet(options)
+  refusePorts(options)
   const require = (option: string, given: boolean, holds: boolean, what: string) => {
     if (given && !holds) throw new UsageError(`${option} ${what}`)
   }
@@ -143,6 +155,22 @@ function refuseContradictions(options: ServeOptions): void {
     undefined, 'needs --pool: our own fleet sends what is needed')
 }
 
+/** Whether we configure data planes. */
+export function isFleet({ xds, embedded }: Pick<ServeOptions, 'xds' | 'embedded'>): boolean {
+  return xds !== undefined || embedded
+}
+
+/** Threads' own ports follow the base, and sockets' names get longer. @throws UsageError */
+function refusePorts(options: ServeOptions): void {
+  const { extProc, threads } = options
+  if ('path' in extProc) {
+    if (threads > 1 && Buffer.byteLength(`${extProc.path}.${threads - 1}`) > MAX_PATH_BYTES)
+      throw new UsageError(`--ext-proc: with the ending .${threads - 1} the path has more than ${MAX_PATH_BYTES} bytes`)
+  } else if (threads > 1 && extProc.port !== 0 && isFleet(options) && extProc.port + threads > 65_535) {
+    throw new UsageError(`--ext-proc: no ports for ${threads} threads above ${extProc.port}`)
+  }
+}
+
 /** How an Envoy reaches a service that listens on `host`. An address that means "all" has to be replaced. */
 export function reachableAt(options: ServeOptions, host: string, port: number): string {
   return joinHostPort(options.advertise ?? (isWildcard(host) ? '127.0.0.1' : host), port)
@@ -152,12 +180,28 @@ export function isWildcard(host: string): boolean {
   return host === '0.0.0.0' || host === '::'
 }
 
+/** Of a Unix socket. */
+const MAX_PATH_BYTES = 107
+/** More than any machine has use for. */
+const MAX_THREADS = 256
+
+function parseThreads(text: string): number {
+  const threads = parseCount(text, '--threads', 1)
+  if (threads > MAX_THREADS) throw new UsageError(`--threads: at most ${MAX_THREADS}`)
+  return threads
+}
+
+function parseTransport(text: string): ServeOptions['transport'] {
+  if (text === 'own' || text === 'node') return text
+  throw new UsageError(`--transport: '${text}' is neither own nor node`)
+}
+
 function parseExtProc(text: string): ServeOptions['extProc'] {
   if (!text.startsWith('unix:')) return parseListen(text, '--ext-proc')
   const path = text.slice('unix:'.length)
   // Envoy takes no relative path, and the kernel none above 107 bytes.
-  if (!path.startsWith('/') || Buffer.byteLength(path) > 107)
-    throw new UsageError(`--ext-proc: '${path}' is no absolute path of at most 107 bytes`)
+  if (!path.startsWith('/') || Buffer.byteLength(path) > MAX_PATH_BYTES)
+    throw new UsageError(`--ext-proc: '${path}' is no absolute path of at most ${MAX_PATH_BYTES} bytes`)
   return { path }
 }
 

@@ -1,18 +1,18 @@
-import type { Pool } from '../../inference/pool.ts'
+import type { PoolKeeper } from '../../inference/pool-keeper.ts'
 import { Scraper, type ScraperStats } from '../../inference/scraper.ts'
 import type { Log } from '../../telemetry/log.ts'
 
 /** A scraper for each pool of the plan. */
 export class Scrapers {
   readonly #log: Log
-  readonly #scrapers = new Map<Pool, Scraper>()
+  readonly #scrapers = new Map<PoolKeeper, Scraper>()
 
   constructor(log: Log) {
     this.#log = log
   }
 
   /** Starts, updates and stops scrapers so that exactly these pools are read. */
-  follow(pools: Iterable<Pool>): void {
+  follow(pools: Iterable<PoolKeeper>): void {
     const wanted = new Set(pools)
     for (const [pool, scraper] of this.#scrapers) {
       if (wanted.has(pool)) continue

@@ -5,17 +5,11 @@ import type { UpstreamTls } from '../../compile/envoy/clusters.ts'
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
 import { FileSource } from '../../config/file-source.ts'
 import { type EmbeddedDataPlane, startEmbedded } from '../../embedded/embedded.ts'
-import { ExtProcService } from '../../extproc/service.ts'
-import { HealthService } from '../../grpc/health-service.ts'
-import { listenHttp2 } from '../../grpc/http2-transport.ts'
 import type { TlsOptions } from '../../grpc/tls.ts'
-import type { TransportServer } from '../../grpc/transport.ts'
 import type { ReleaseBy } from '../../inference/endpoint-table.ts'
-import { LinkedPlan } from '../../pipeline/linked-plan.ts'
-import { Outcomes } from '../../pipeline/outcomes.ts'
-import { ENTRY_METADATA } from '../../pipeline/plan.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { Metrics } from '../../telemetry/metrics.ts'
+import { Threads } from '../../threads/threads.ts'
 import { AdsServer } from '../../xds/ads-server.ts'
 import { ResourceRegistry } from '../../xds/registry.ts'
 import { SnapshotCache } from '../../xds/snapshot-cache.ts'
@@ -23,7 +17,8 @@ import { joinHostPort } from '../options.ts'
 import { Configuration } from './configuration.ts'
 import { describeMetrics } from './describe-metrics.ts'
 import { Handover } from './handover.ts'
-import { isWildcard, reachableAt, type ServeOptions } from './options.ts'
+import { withLiveThreads } from './live-addresses.ts'
+import { isFleet, isWildcard, reachableAt, type ServeOptions } from './options.ts'
 import { Scrapers } from './scrapers.ts'
 import { StartError, startsWith } from './start-error.ts'
 
@@ -31,15 +26,11 @@ import { StartError, startsWith } from './start-error.ts'
 export class Signalbox {
   readonly #options: ServeOptions
   readonly #log: Log
-  readonly #outcomes = new Outcomes()
-  readonly #plan: LinkedPlan
+  readonly #threads: Threads
   readonly #scrapers: Scrapers
-  readonly #health = new HealthService()
   readonly #registry = new ResourceRegistry()
   readonly #cache = new SnapshotCache(this.#registry)
   readonly #metrics = new Metrics()
-  #extProc: TransportServer | undefined
-  #service: ExtProcService | undefined
   #ads: AdsServer | undefined
   #admin: AdminServer | undefined
   #files: FileSource | undefined
@@ -50,6 +41,12 @@ export class Signalbox {
   #embeddedUpdatesPending = 0
   #embeddedFailure: unknown
   readonly #handover: Handover
+  /** What data planes were sent last, as if all threads served. */
+  #sent: EnvoyResources | undefined
+  /** Which threads served then. */
+  #serving: readonly boolean[] = []
+  /** Resolves with the first configuration that data planes get. */
+  readonly #firstSent = Promise.withResolvers<void>()
   #xdsPort = 0
   #draining = false
 
@@ -57,20 +54,31 @@ export class Signalbox {
     this.#options = options
     this.#log = log
     this.#scrapers = new Scrapers(log)
-    this.#plan = new LinkedPlan({
-      outcomes: this.#outcomes,
-      nowMs: Date.now,
-      random: Math.random,
-      pool: { releaseBy: releaseMode(options), seed: (Math.random() * 0x7fffffff) | 0 },
+    this.#threads = new Threads({
+      count: options.threads,
+      listen: options.extProc,
+      ownAddresses: isFleet(options),
+      worker: {
+        transport: options.transport,
+        tls: tlsOf(options),
+        maxHeldBytes: options.maxHeldBytes,
+        modeOverride: options.modeOverride,
+        maxConnectionAgeMs: options.maxConnectionAgeMs,
+        releaseBy: releaseMode(options),
+      },
+      log,
+      onLive: () => {
+        if (this.#sent !== undefined && !this.#draining) this.#send(this.#sent)
+      },
     })
     this.#handover = new Handover({
-      run: plan => {
-        this.#plan.update(plan)
-        this.#scrapers.follow(this.#plan.pools.values())
+      run: (plan, inForce) => {
+        this.#threads.run(plan, inForce)
+        this.#scrapers.follow(this.#threads.keeper.pools.values())
       },
       send: envoy => {
-        if (options.xds !== undefined) this.#cache.set(envoy)
-        if (options.embedded) this.#updateEmbedded(envoy)
+        this.#send(envoy)
+        this.#firstSent.resolve()
       },
       settled: () =>
         this.#embeddedUpdatesPending === 0 &&
@@ -79,7 +87,7 @@ export class Signalbox {
   }
 
   get extProcAddress(): string {
-    return this.#extProc?.address ?? ''
+    return this.#threads.address
   }
 
   get xdsPort(): number {
@@ -98,7 +106,7 @@ export class Signalbox {
       await startsWith('--descriptors', async () => this.#registry.loadDescriptors(await readFile(descriptors)))
     const tls = await this.#upstreamTls(options.tls !== 'off', typeof options.tls === 'object')
     const logsTls = await this.#upstreamTls(options.xdsTls !== undefined)
-    await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#startExtProc())
+    await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#threads.start())
     if (xds !== undefined)
       await startsWith(options.xdsTls === undefined ? '--xds' : '--xds with --xds-tls', () => this.#startXds(xds))
     this.#warnOfAddresses()
@@ -119,12 +127,13 @@ export class Signalbox {
       apply: compiled => {
         this.#cache.check(compiled.envoy)
         this.#handover.take(compiled)
-        this.#health.setReady(!this.#draining)
+        this.#threads.setReady(!this.#draining)
       },
     })
     this.#files = new FileSource(options.config, set => this.#configuration!.take(set))
     await this.#files.start()
     this.#configuration.throwUnlessApplied()
+    await this.#firstSent.promise
     await this.#embeddedUpdates
     if (options.embedded && this.#embedded === undefined)
       throw new StartError(`--embedded: ${String(this.#embeddedFailure)}`, { cause: this.#embeddedFailure })
@@ -132,6 +141,7 @@ export class Signalbox {
     this.#log.info(
       {
         extProc: this.extProcAddress,
+        threads: options.threads,
         ...(options.xds === undefined ? {} : { xds: joinHostPort(options.xds.host, this.#xdsPort) }),
         admin: this.adminAddress,
       },
@@ -142,16 +152,26 @@ export class Signalbox {
   /** Not ready, no new streams, open ones finish within the drain time; then everything is closed. */
   async stop(): Promise<void> {
     this.#draining = true
-    this.#health.setReady(false)
+    this.#threads.setReady(false)
     await this.#files?.stop()
     this.#handover.close()
     await this.#embeddedUpdates
     await this.#embedded?.close(this.#options.drainMs)
-    await this.#extProc?.drain(this.#options.drainMs)
-    this.#service?.close()
+    await this.#threads.drain(this.#options.drainMs)
     this.#scrapers.stop()
     await this.#ads?.close()
     await this.#admin?.close()
+  }
+
+  /** Gives resources to data planes, without threads that don't serve now. */
+  #send(resources: EnvoyResources): void {
+    const serving = this.#threads.threads.map(thread => this.#threads.isLive(thread))
+    if (this.#sent === resources && this.#serving.every((before, i) => before === serving[i])) return
+    this.#sent = resources
+    this.#serving = serving
+    const envoy = withLiveThreads(resources, serving)
+    if (this.#options.xds !== undefined) this.#cache.set(envoy)
+    if (this.#options.embedded) this.#updateEmbedded(envoy)
   }
 
   #updateEmbedded(resources: EnvoyResources): void {
@@ -172,45 +192,6 @@ export class Signalbox {
       this.#log.error({ err: error }, 'embedded data plane')
     })
     void this.#embeddedUpdates.then(() => this.#embeddedUpdatesPending--)
-  }
-
-  async #startExtProc(): Promise<void> {
-    const { extProc, maxHeldBytes, modeOverride, maxConnectionAgeMs } = this.#options
-    const onError = (error: unknown, requestId: string | undefined) =>
-      this.#log.error({ err: error, requestId }, 'ext_proc: internal error')
-    this.#service = new ExtProcService({
-      decider: headers => {
-        const id = headers[ENTRY_METADATA]
-        const decider = this.#plan.entry(Array.isArray(id) ? id[0] : id)
-        // A data plane with a configuration older than all that we still know, or one that is not ours and no --pool.
-        if (decider === undefined) this.#outcomes.refused('unknown_entry')
-        return decider
-      },
-      maxHeldBytes,
-      modeOverride,
-      retainsParts: true,
-      onError,
-    })
-    const tls = this.#tls()
-    this.#extProc = await listenHttp2({
-      services: [this.#service, ...this.#health.services],
-      listen: 'path' in extProc ? extProc : { host: extProc.host, port: extProc.port },
-      // A held body of the largest cap is echoed at once; the budget of held bytes bounds them all.
-      maxStreamPendingBytes: 320 * 1024 * 1024,
-      maxConnectionPendingBytes: Math.max(1024 * 1024 * 1024, 2 * maxHeldBytes),
-      ...(tls === undefined ? {} : { tls }),
-      ...(maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs }),
-      onError: (error, source, detail) => this.#log.error({ err: error, source, detail }, 'ext_proc transport'),
-    })
-  }
-
-  #tls(): TlsOptions | undefined {
-    const { tls, clientCaFile } = this.#options
-    if (tls === 'off') return undefined
-    return {
-      certificate: tls === 'self-signed' ? { kind: 'self-signed' } : { kind: 'files', ...tls },
-      ...(clientCaFile === undefined ? {} : { clientCaFile }),
-    }
   }
 
   /** How the Envoys of our fleet speak to a service of ours; undefined: plaintext. `verified`: its certificate has an authority. */
@@ -240,9 +221,10 @@ export class Signalbox {
 
   #extProcUpstream() {
     const { extProc } = this.#options
+    const own = this.#threads.threads.map(({ listening }) => (listening!.own ?? listening!.shared)!)
     return 'path' in extProc
-      ? { pipes: [extProc.path] }
-      : { addresses: [reachableAt(this.#options, extProc.host, this.#extProc!.port)] }
+      ? { pipes: own.map(({ address }) => address.slice('unix:'.length)) }
+      : { addresses: own.map(({ port }) => reachableAt(this.#options, extProc.host, port)) }
   }
 
   async #startXds({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
@@ -261,8 +243,8 @@ export class Signalbox {
         ? {
             onAccessLog: ({ endpoint, pool, upstream }) => {
               if (endpoint === undefined || pool === undefined) return
-              this.#plan.pools.get(pool)?.releaseAddress(endpoint)
-              if (upstream !== undefined && upstream !== endpoint) this.#outcomes.fellBack++
+              this.#threads.keeper.pools.get(pool)?.releaseAddress(endpoint)
+              if (upstream !== undefined && upstream !== endpoint) this.#threads.outcomes.fellBack++
             },
           }
         : {}),
@@ -271,20 +253,19 @@ export class Signalbox {
   }
 
   async #startAdmin({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    describeMetrics(this.#metrics, {
-      outcomes: this.#outcomes,
-      pools: this.#plan.pools,
-      service: this.#service!,
-      transport: this.#extProc!,
-      scrapers: this.#scrapers,
-    })
+    describeMetrics(this.#metrics, { threads: this.#threads, scrapers: this.#scrapers })
     this.#admin = await startAdminServer(host, port, {
-      metrics: async () => ({ contentType: this.#metrics.contentType, body: await this.#metrics.page() }),
+      metrics: async () => {
+        await this.#threads.publish()
+        return { contentType: this.#metrics.contentType, body: await this.#metrics.page() }
+      },
       notReady: () => (this.#draining ? 'draining' : undefined),
       documents: {
-        '/pools': () => Object.fromEntries([...this.#plan.pools].map(([name, pool]) => [name, pool.snapshot()])),
+        '/pools': () =>
+          Object.fromEntries([...this.#threads.keeper.pools].map(([name, pool]) => [name, pool.snapshot()])),
         '/clients': () => this.#ads?.status() ?? [],
         '/configuration': () => this.#configuration!.status(),
+        '/threads': () => this.#threads.status(),
       },
     })
   }
@@ -297,4 +278,13 @@ export class Signalbox {
 function releaseMode({ xds, accessLogService, embedded }: ServeOptions): ReleaseBy {
   if (xds === undefined) return embedded ? 'scrape' : 'response'
   return accessLogService ? 'access-log' : 'scrape'
+}
+
+/** How ext_proc is served; undefined: plaintext. */
+function tlsOf({ tls, clientCaFile }: ServeOptions): TlsOptions | undefined {
+  if (tls === 'off') return undefined
+  return {
+    certificate: tls === 'self-signed' ? { kind: 'self-signed' } : { kind: 'files', ...tls },
+    ...(clientCaFile === undefined ? {} : { clientCaFile }),
+  }
 }

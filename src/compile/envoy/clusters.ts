@@ -139,10 +139,15 @@ function addressAssignment(clusterName: string, addresses: readonly AddressJson[
 /**
  * Cluster of the decision service. A dead server is found by PINGs and health checks within about two seconds; with a panic
  * threshold above 0 Envoy would go on sending it requests. The stream window bounds what one stream can make Envoy hold.
+ *
+ * Where the service has several threads, they are endpoints by EDS (`extProcAssignmentJson`), which may leave out one that has
+ * died: Envoy forgets it at once, whatever its health check said last, and the others' connections stay.
  */
 export function extProcClusterJson(upstream: Upstream): ClusterJson {
+  const dynamic = extProcAssignmentJson(upstream) !== undefined
   return {
-    ...grpcCluster(EXT_PROC_CLUSTER, upstream),
+    ...grpcCluster(EXT_PROC_CLUSTER, upstream, dynamic ? BY_EDS : undefined),
+    ...(dynamic ? { ignoreHealthOnHostRemoval: true } : {}),
     commonLbConfig: { healthyPanicThreshold: { value: 0 } },
     healthChecks: [
       {
@@ -157,8 +162,20 @@ export function extProcClusterJson(upstream: Upstream): ClusterJson {
   }
 }
 
-/** HTTP/2 cluster of a service of ours. */
-export function grpcCluster(name: string, upstream: Upstream): ClusterJson {
+const BY_EDS: ClusterJson = {
+  type: 'EDS',
+  edsClusterConfig: { edsConfig: OVER_ADS, serviceName: EXT_PROC_CLUSTER },
+}
+
+/** Endpoints of the decision service, where it has several that EDS can name: names of hosts only DNS can resolve. */
+export function extProcAssignmentJson(upstream: Upstream): ClusterLoadAssignmentJson | undefined {
+  const { type, loadAssignment } = addressesOf(EXT_PROC_CLUSTER, upstream)
+  const count = 'pipes' in upstream ? upstream.pipes.length : upstream.addresses.length
+  return type === 'STATIC' && count > 1 ? loadAssignment : undefined
+}
+
+/** HTTP/2 cluster of a service of ours. `endpoints`: where it finds them. */
+export function grpcCluster(name: string, upstream: Upstream, endpoints = addressesOf(name, upstream)): ClusterJson {
   const http2ProtocolOptions: Http2ProtocolOptionsJson = {
     initialStreamWindowSize: 256 * 1024,
     initialConnectionWindowSize: 16 * 1024 * 1024,
@@ -166,7 +183,7 @@ export function grpcCluster(name: string, upstream: Upstream): ClusterJson {
   }
   return {
     name,
-    ...addressesOf(name, upstream),
+    ...endpoints,
     connectTimeout: '2s',
     circuitBreakers: OPEN_BREAKERS,
     loadBalancingPolicy: LEAST_REQUEST,

@@ -1,5 +1,5 @@
 /** Candidates for the tests of scorers. */
-import { EndpointTable } from '../endpoint-table.ts'
+import { ALONE, EndpointSlots } from '../endpoint-slots.ts'
 import { addresses, endpoints, metrics } from '../testing.ts'
 import { Candidates } from './candidates.ts'
 import { createScorer } from './scorers/registry.ts'
@@ -19,8 +19,9 @@ export interface CandidateFacts {
 
 /** The scores that a scorer gives to endpoints in this state. */
 export function scoresOf(type: string, facts: readonly CandidateFacts[], adapter = 0): number[] {
-  const table = new EndpointTable({ releaseBy: 'response' })
-  table.update(endpoints(addresses(facts.length)))
+  const slots = new EndpointSlots({ releaseBy: 'response', threads: 1 })
+  slots.update(endpoints(addresses(facts.length)), ALONE)
+  const { table } = slots
   const candidates = new Candidates()
   candidates.reserve(table.capacity)
   candidates.adapter = adapter
@@ -29,10 +30,10 @@ export function scoresOf(type: string, facts: readonly CandidateFacts[], adapter
     const waiting = fact.waitingAdapters ?? []
     const adapters = new Int32Array(64)
     adapters.set([...running, ...waiting])
-    table.scrapeBegan(slot)
+    slots.scrapeBegan(slot)
     const { waiting: queue = 0, running: batch = 0, kvUsage = 0, maxLora = 0 } = fact
     const page = { waiting: queue, running: batch, kvUsage, maxLora, adapters }
-    table.scraped(slot, metrics({ ...page, runningAdapters: running.length, waitingAdapters: waiting.length }), 1000)
+    slots.scraped(slot, metrics({ ...page, runningAdapters: running.length, waitingAdapters: waiting.length }), 1000)
     for (let i = 0; i < (fact.unseen ?? 0); i++) table.decide(slot)
     candidates.add(table, slot, 0)
     candidates.prefix[slot] = fact.prefix ?? 0

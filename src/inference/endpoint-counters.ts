@@ -1,0 +1,113 @@
+/**
+ * Counters of a table's endpoints (design.md, "In-flight counts"), in segments that never move (./endpoint-table-state.ts). A
+ * segment has a block per thread, a block a row of `SEGMENT_SLOTS` 32-bit numbers per kind:
+ *
+ * | kind | counts | written by |
+ * |---|---|---|
+ * | `DECIDED` | requests decided by the thread | the thread |
+ * | `RELEASED` | requests that it knows to be over; those of the main thread are for all threads | the thread |
+ * | `ENDED` | requests whose end nobody will tell, to be released by a scrape | the thread |
+ * | `COVERED` | `ENDED` when the scrape under way began | the main thread |
+ * | `SETTLED` | `ENDED` as far as it was released | the main thread |
+ *
+ * A thread that has died writes nothing any more: the main thread then writes in its block, before a successor starts. All numbers
+ * run modulo 2³²; only differences mean anything. Sums over threads are read without locks: a count that is an instant old is
+ * as good, and 100 endpoints are summed per pick.
+ */
+import { COUNTER_KINDS, SEGMENT_SLOTS } from './endpoint-table-state.ts'
+
+const DECIDED = 0
+const RELEASED = SEGMENT_SLOTS
+const ENDED = 2 * SEGMENT_SLOTS
+const COVERED = 3 * SEGMENT_SLOTS
+const SETTLED = 4 * SEGMENT_SLOTS
+const BLOCK = COUNTER_KINDS * SEGMENT_SLOTS
+const SHIFT = Math.log2(SEGMENT_SLOTS)
+const MASK = SEGMENT_SLOTS - 1
+
+export class EndpointCounters {
+  readonly thread: number
+  #segments: readonly Int32Array[] = []
+
+  constructor(thread: number) {
+    this.thread = thread
+  }
+
+  adopt(segments: readonly SharedArrayBuffer[]): void {
+    this.#segments = segments.map(memory => new Int32Array(memory))
+  }
+
+  decide(slot: number): void {
+    Atomics.add(this.#segments[slot >> SHIFT]!, this.thread * BLOCK + DECIDED + (slot & MASK), 1)
+  }
+
+  /** `count` requests are over; negative: fewer than was said. */
+  release(slot: number, count: number): void {
+    Atomics.add(this.#segments[slot >> SHIFT]!, this.thread * BLOCK + RELEASED + (slot & MASK), count)
+  }
+
+  end(slot: number): void {
+    Atomics.add(this.#segments[slot >> SHIFT]!, this.thread * BLOCK + ENDED + (slot & MASK), 1)
+  }
+
+  /** Decided by all threads and not released. */
+  outstanding(slot: number): number {
+    const segment = this.#segments[slot >> SHIFT]!
+    let sum = 0
+    for (let at = slot & MASK; at < segment.length; at += BLOCK) sum += segment[at]! - segment[at + RELEASED]!
+    return sum | 0
+  }
+
+  decided(slot: number): number {
+    return this.#sum(slot, DECIDED)
+  }
+
+  released(slot: number): number {
+    return this.#sum(slot, RELEASED)
+  }
+
+  /** Main thread: a scrape begins that covers what has ended by now. */
+  cover(slot: number): void {
+    const segment = this.#segments[slot >> SHIFT]!
+    for (let at = slot & MASK; at < segment.length; at += BLOCK) segment[at + COVERED] = segment[at + ENDED]!
+  }
+
+  /** Main thread: that scrape was good. Returns how many ends it covers, each once. */
+  takeCovered(slot: number): number {
+    const segment = this.#segments[slot >> SHIFT]!
+    let sum = 0
+    for (let at = slot & MASK; at < segment.length; at += BLOCK) {
+      sum += segment[at + COVERED]! - segment[at + SETTLED]!
+      segment[at + SETTLED] = segment[at + COVERED]!
+    }
+    return sum | 0
+  }
+
+  /** Main thread: a new tenant begins with nothing in flight. No other thread may count on the slot now. */
+  begin(slot: number): void {
+    this.release(slot, this.outstanding(slot))
+    this.cover(slot)
+    this.takeCovered(slot)
+  }
+
+  /** Main thread: the requests of a thread that has died, and that no access log will tell of, are over. */
+  releaseThread(slot: number, thread: number): void {
+    const segment = this.#segments[slot >> SHIFT]!
+    const at = thread * BLOCK + (slot & MASK)
+    const open = segment[at]! - segment[at + RELEASED]!
+    // Those of its ends that were settled are released in our own block.
+    const lost = (open - segment[at + SETTLED]!) | 0
+    // Some may have been given up on before: the sum must not fall below what is outstanding.
+    const counted = Math.max(0, Math.min(lost, this.outstanding(slot)))
+    segment[at + RELEASED] = segment[at]!
+    segment[at + ENDED] = segment[at + COVERED] = segment[at + SETTLED] = 0
+    this.release(slot, counted - open)
+  }
+
+  #sum(slot: number, kind: number): number {
+    const segment = this.#segments[slot >> SHIFT]!
+    let sum = 0
+    for (let at = (slot & MASK) + kind; at < segment.length; at += BLOCK) sum += segment[at]!
+    return sum | 0
+  }
+}

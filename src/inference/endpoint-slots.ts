@@ -1,0 +1,160 @@
+/**
+ * The main thread's side of an endpoint table: which endpoint has which slot, and what scrapes say of it. Other threads adopt
+ * `share()` and count; see ./endpoint-table.ts for what slots, generations and counters mean.
+ */
+import { ADAPTERS_PER_ENDPOINT, createEndpointTableState, growEndpointTableState } from './endpoint-table-state.ts'
+import { EndpointState, EndpointTable, type ReleaseBy, type SlotShare } from './endpoint-table.ts'
+import type { VllmMetrics } from './metrics-parser.ts'
+import type { EndpointPlan } from './pool-plan.ts'
+
+/**
+ * An idle replica to which nothing was decided for so long has nothing in flight, ms. Long enough for the access log's entries, which
+ * come in batches: a count that is settled before them would be lowered twice.
+ */
+const SETTLE_AFTER_MS = 2000
+
+export interface EndpointSlotsOptions {
+  readonly releaseBy: ReleaseBy
+  /** Threads that count, the main thread included. */
+  readonly threads: number
+}
+
+/**
+ * When plans come into force on other threads. Versions only rise; what was freed by version n has no reader left once every thread
+ * has adopted n or a later one.
+ */
+export interface PlanVersion {
+  readonly version: number
+  /** The newest version that every thread has adopted. */
+  readonly adopted: number
+}
+
+/** There are no other threads. */
+export const ALONE: PlanVersion = { version: 0, adopted: Number.POSITIVE_INFINITY }
+
+export class EndpointSlots {
+  /** The main thread's view. */
+  readonly table: EndpointTable
+  readonly #slots = new Map<string, SlotShare>()
+  /** Freed slots that some thread may still pick, and so stay as they are → the version that freed them. */
+  readonly #leaving = new Map<number, number>()
+  /** `decided` when the scrape under way began. */
+  #begun: number[] = []
+  /** Start of the first scrape since which a slot is idle and nothing was decided, Unix ms. */
+  #idleSince: (number | undefined)[] = []
+
+  constructor({ releaseBy, threads }: EndpointSlotsOptions) {
+    this.table = new EndpointTable({ releaseBy, thread: 0 }, createEndpointTableState(1, threads), [])
+  }
+
+  share(): SlotShare[] {
+    return [...this.#slots.values()]
+  }
+
+  /** Adds and removes endpoints so that exactly `endpoints` are there (duplicates count once). Returns the freed slots. */
+  update(endpoints: readonly EndpointPlan[], { version, adopted }: PlanVersion): readonly number[] {
+    for (const [slot, freedBy] of this.#leaving) if (freedBy <= adopted) this.#clear(slot)
+    const wanted = new Map(endpoints.map(endpoint => [endpoint.address, endpoint]))
+    const freed: number[] = []
+    for (const [address, { slot }] of this.#slots) {
+      if (wanted.has(address)) continue
+      this.#slots.delete(address)
+      // From now on no release and no scrape counts; a thread with an older plan may still pick it.
+      Atomics.add(this.table.currentGeneration, slot, 1)
+      freed.push(slot)
+      if (adopted < version) this.#leaving.set(slot, version)
+      else this.#clear(slot)
+    }
+    const slots = wanted.size + this.#leaving.size
+    const { table } = this
+    if (slots > table.capacity) table.adopt(growEndpointTableState(table.state, slots), [])
+    for (const [address, { labels }] of wanted) {
+      const known = this.#slots.get(address)
+      const slot = known?.slot ?? this.#take()
+      this.#slots.set(address, { slot, generation: table.currentGeneration[slot]!, address, labels })
+    }
+    table.adopt(table.state, this.share())
+    return freed
+  }
+
+  /** Call a moment before a scrape's request is sent: what is decided from now on may not have reached the replica by then. */
+  scrapeBegan(slot: number): void {
+    const { counters } = this.table
+    counters.cover(slot)
+    this.#begun[slot] = counters.decided(slot)
+  }
+
+  /**
+   * Takes over a good scrape that began at `beganAt` (Unix ms). A replica that stays idle while nothing is decided proves that nothing
+   * is in flight: counts that lost releases left behind are settled then.
+   */
+  scraped(slot: number, metrics: VllmMetrics, beganAt: number): void {
+    const { table } = this
+    table.waiting[slot] = metrics.waiting
+    table.running[slot] = metrics.running
+    table.kvUsage[slot] = metrics.kvUsage
+    table.blockSize[slot] = metrics.blockSize
+    table.blockCount[slot] = metrics.blockCount
+    table.maxLora[slot] = metrics.maxLora
+    table.runningAdapters[slot] = metrics.runningAdapters
+    table.waitingAdapters[slot] = metrics.waitingAdapters
+    const adapters = metrics.runningAdapters + metrics.waitingAdapters
+    for (let i = 0; i < adapters; i++) table.adapters[slot * ADAPTERS_PER_ENDPOINT + i] = metrics.adapters[i]!
+
+    const { counters, releaseBy } = table
+    const quiet = counters.decided(slot) === table.observed[slot]
+    const generation = table.currentGeneration[slot]!
+    for (let ends = counters.takeCovered(slot); ends > 0; ends--) table.release(slot, generation)
+    if (quiet && metrics.waiting + metrics.running === 0) this.#settle(slot, beganAt)
+    else this.#idleSince[slot] = undefined
+    const seen = this.#begun[slot] ?? 0
+    table.observed[slot] = seen
+    if (releaseBy === 'scrape') counters.release(slot, (seen - counters.released(slot)) | 0)
+    table.failures[slot] = 0
+    table.scrapedAt[slot] = beganAt
+    table.endpointState[slot] = EndpointState.READY
+  }
+
+  /**
+   * A thread has died, and with it the streams on which it would have heard that its requests are over: they are over for us. Where the
+   * access log or scrapes release, those tell of its requests as of all others, and its counts stay as they are.
+   */
+  threadDied(thread: number): void {
+    const { table } = this
+    if (table.releaseBy !== 'response') return
+    for (let slot = 0; slot < table.capacity; slot++) table.counters.releaseThread(slot, thread)
+  }
+
+  /** The replica was idle at `now`, and nothing was decided since the scrape before. */
+  #settle(slot: number, now: number): void {
+    const since = (this.#idleSince[slot] ??= now)
+    const { counters, releaseBy } = this.table
+    if (releaseBy === 'scrape' || now - since < SETTLE_AFTER_MS) return
+    const leaked = counters.outstanding(slot)
+    if (leaked !== 0) counters.release(slot, leaked)
+  }
+
+  #take(): number {
+    const { table } = this
+    let slot = 0
+    while (table.endpointState[slot] !== EndpointState.FREE) slot++
+    table.counters.begin(slot)
+    table.observed[slot] = this.#begun[slot] = table.counters.decided(slot)
+    table.endpointState[slot] = EndpointState.READY
+    return slot
+  }
+
+  /** Nobody picks the slot any more. */
+  #clear(slot: number): void {
+    const { table } = this
+    this.#leaving.delete(slot)
+    table.endpointState[slot] = EndpointState.FREE
+    table.waiting[slot] = table.running[slot] = 0
+    table.blockSize[slot] = table.blockCount[slot] = 0
+    table.maxLora[slot] = table.runningAdapters[slot] = table.waitingAdapters[slot] = 0
+    table.failures[slot] = 0
+    table.kvUsage[slot] = 0
+    table.scrapedAt[slot] = 0
+    this.#idleSince[slot] = undefined
+  }
+}

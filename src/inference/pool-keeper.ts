@@ -1,0 +1,176 @@
+/**
+ * One InferencePool on the main thread: gives endpoints their slots, takes what scrapers learn, and releases what access logs tell. Other
+ * threads pick (./pool.ts) from the memory that `share()` names.
+ */
+import { EndpointSlots, type EndpointSlotsOptions, type PlanVersion } from './endpoint-slots.ts'
+import { EndpointState, type EndpointTable } from './endpoint-table.ts'
+import type { VllmMetrics } from './metrics-parser.ts'
+import type { ServedModel } from './model-list.ts'
+import type { PoolPlan } from './pool-plan.ts'
+import type { PoolModels, PoolShare } from './pool-share.ts'
+import { PrefixIndex } from './prefix-index.ts'
+import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
+import { Profile } from './scheduling/profile.ts'
+import { ServedModels } from './served-models.ts'
+
+export interface PoolKeeperOptions extends EndpointSlotsOptions {
+  /** Told when `models()` has changed by what endpoints listed, not by `update`. */
+  readonly onModels?: ((keeper: PoolKeeper) => void) | undefined
+}
+
+/** An endpoint for people and for metrics. */
+export interface EndpointSnapshot {
+  readonly address: string
+  readonly state: 'ready' | 'unreachable'
+  /** Unix ms of the last good scrape, 0 = never. */
+  readonly scrapedAt: number
+  readonly waiting: number
+  readonly running: number
+  readonly kvUsage: number
+  readonly inFlight: number
+  readonly models: readonly ServedModel[]
+}
+
+export class PoolKeeper {
+  readonly #options: PoolKeeperOptions
+  readonly #slots: EndpointSlots
+  readonly #served = new ServedModels()
+  #plan!: PoolPlan
+  #index: PrefixIndex | undefined
+  #allListed = false
+
+  /** @throws UnknownScorerError, RangeError */
+  constructor(plan: PoolPlan, options: PoolKeeperOptions, version: PlanVersion) {
+    this.#options = options
+    this.#slots = new EndpointSlots(options)
+    this.update(plan, version)
+  }
+
+  get plan(): PoolPlan {
+    return this.#plan
+  }
+
+  get table(): EndpointTable {
+    return this.#slots.table
+  }
+
+  /** Takes over a plan; endpoints that stay keep all that is known of them. Nothing changes when it throws. */
+  update(plan: PoolPlan, version: PlanVersion): void {
+    const { usesPrefix } = new Profile(plan.scheduling.scorers)
+    const { prefixBlocksPerEndpoint, prefixBlockBytes } = plan.scheduling
+    const freed = this.#slots.update(plan.endpoints, version)
+    this.#plan = plan
+    const { capacity, liveCount } = this.table
+    if (freed.length > 0) this.#index?.forget(freed)
+    if (usesPrefix && prefixBlocksPerEndpoint > 0 && prefixBlockBytes > 0) {
+      const size = { slots: capacity, endpoints: liveCount, blocksPerEndpoint: prefixBlocksPerEndpoint }
+      if (this.#index === undefined) this.#index = new PrefixIndex(size)
+      else this.#index.reserve(size)
+    } else {
+      this.#index = undefined
+    }
+    this.#served.remove(freed, capacity)
+    this.#checkListed()
+  }
+
+  /** What other threads need to pick. */
+  share(): PoolShare {
+    return {
+      plan: this.#plan,
+      slots: this.#slots.share(),
+      table: this.table.state,
+      index: this.#index?.state,
+      models: this.models(),
+    }
+  }
+
+  models(): PoolModels {
+    return { lists: this.#served.lists, allListed: this.#allListed }
+  }
+
+  /** A thread has died: see `EndpointSlots.threadDied`. */
+  threadDied(thread: number): void {
+    this.#slots.threadDied(thread)
+    this.#index?.threadDied()
+  }
+
+  /**
+   * An access log entry says that a request is over. `address` is the endpoint that was *picked* (a retry may have been served by
+   * another). Counts only where `releaseBy` is `access-log`.
+   */
+  releaseAddress(address: string): void {
+    const { table } = this
+    const slot = table.slotOf(address)
+    if (slot === undefined || table.releaseBy !== 'access-log') return
+    table.release(slot, table.generation[slot]!)
+  }
+
+  /** Whether some thread has asked for the endpoints' models to be read soon, since this was asked last. */
+  takeRelist(): boolean {
+    return Atomics.exchange(this.table.relist, 0, 0) !== 0
+  }
+
+  /** A scrape's request is about to be sent. */
+  scrapeBegan(slot: number): void {
+    this.#slots.scrapeBegan(slot)
+  }
+
+  scrapeSucceeded(slot: number, generation: number, metrics: VllmMetrics, beganAt: number): void {
+    const { table } = this
+    if (table.currentGeneration[slot] !== generation) return
+    const returned = table.endpointState[slot] === EndpointState.UNREACHABLE
+    this.#slots.scraped(slot, metrics, beganAt)
+    if (returned) this.#returned(slot)
+  }
+
+  /** A scrape failed; what that means says ./reachability.ts. */
+  scrapeFailed(slot: number, generation: number, how: ScrapeFailureKind): void {
+    if (this.table.currentGeneration[slot] !== generation) return
+    const change = noteScrapeFailure(this.table, slot, how)
+    if (change === 'returned') this.#returned(slot)
+    else if (change === 'lost' && this.#checkListed()) this.#options.onModels?.(this)
+  }
+
+  /** An endpoint answered `/v1/models`. */
+  listed(slot: number, generation: number, models: readonly ServedModel[]): void {
+    if (this.table.currentGeneration[slot] !== generation) return
+    const first = !this.#served.listed(slot)
+    const changed = this.#served.set(slot, models, this.table.capacity)
+    if (this.#checkListed() || changed || first) this.#options.onModels?.(this)
+  }
+
+  snapshot(): EndpointSnapshot[] {
+    const { table } = this
+    return Array.from(table.live.subarray(0, table.liveCount), slot => ({
+      address: table.address(slot)!,
+      state: table.endpointState[slot] === EndpointState.READY ? ('ready' as const) : ('unreachable' as const),
+      scrapedAt: table.scrapedAt[slot]!,
+      waiting: table.waiting[slot]!,
+      running: table.running[slot]!,
+      kvUsage: table.kvUsage[slot]!,
+      inFlight: table.inFlight(slot),
+      models: this.#served.of(slot),
+    }))
+  }
+
+  /** An endpoint is back: what it was is gone with its cache. */
+  #returned(slot: number): void {
+    this.#index?.forget([slot])
+    if (this.#checkListed()) this.#options.onModels?.(this)
+  }
+
+  /** Tells whether it changed. */
+  #checkListed(): boolean {
+    const before = this.#allListed
+    const { table } = this
+    let listed = 0
+    let missing = 0
+    for (let i = 0; i < table.liveCount; i++) {
+      const slot = table.live[i]!
+      if (this.#served.listed(slot)) listed++
+      else if (table.endpointState[slot] !== EndpointState.UNREACHABLE) missing++
+    }
+    this.#allListed = missing === 0 && listed > 0
+    return this.#allListed !== before
+  }
+}

@@ -1,0 +1,23 @@
+/** What the main thread gives other threads of a pool. Plain data: shared memory goes by reference. */
+import type { EndpointTableState } from './endpoint-table-state.ts'
+import type { SlotShare } from './endpoint-table.ts'
+import type { ServedModel } from './model-list.ts'
+import type { PoolPlan } from './pool-plan.ts'
+import type { PrefixIndexState } from './prefix-index-state.ts'
+
+export interface PoolShare {
+  readonly plan: PoolPlan
+  readonly slots: readonly SlotShare[]
+  /** `known`: the memory that the thread has already. */
+  readonly table: EndpointTableState | 'known'
+  /** Absent: no scorer looks at prefixes. */
+  readonly index: PrefixIndexState | 'known' | undefined
+  readonly models: PoolModels
+}
+
+/** Which slots list which models. */
+export interface PoolModels {
+  readonly lists: readonly (readonly [slot: number, models: readonly ServedModel[]])[]
+  /** Every reachable endpoint has listed its models, and there is one: only then can a model be called unknown. */
+  readonly allListed: boolean
+}
