@@ -49,7 +49,7 @@ trivial servers on grpc-js and connect-node, and prints ratios: only those of on
   --seconds N        length of a run [1.5; quick: 0.8]
   --peer NAME=HOST:PORT,PID   another ext_proc server, running already; may be given several times
   --no-go            do as if Go were not there
-  --profile          profile our servers and print where the time goes, by parts of the house; the figures suffer
+  --profile          profile our servers and print where the time goes, by parts of the house; best with --only and one row
   --micro            only the micro benchmarks
   --json FILE        write everything found there
   --svg FILE         draw it
@@ -126,6 +126,8 @@ async function measure(): Promise<BenchReport> {
     selection,
     only,
     peers.map(({ name }) => name),
+    // They would be in the profile.
+    !values.profile,
   )
   const endpoints = await startEndpoints(8, yardsticks)
   const shared = { rounds, seconds, endpoints, progress, selection, peers }

@@ -106,16 +106,15 @@ export async function startContender(name: ContenderName, options: ContenderOpti
     const { port } = JSON.parse(await firstLine(server)) as { readonly port: number }
     return contender(name, server, () => port)
   }
-  const profiling =
-    profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-name=${name}.cpuprofile`]
+  const profiling = profiles === undefined ? [] : ['--profile', join(profiles, `${name}.cpuprofile`)]
   const server = start(process.execPath, [
     ...NODE_OPTIONS,
-    ...profiling,
     join(import.meta.dirname, 'ext-proc-server.ts'),
     '--transport',
     name,
     '--endpoints',
     endpoints.join(','),
+    ...profiling,
   ])
   const { ports } = JSON.parse(await firstLine(server)) as { readonly ports: Readonly<Record<EntryName, number>> }
   return contender(name, server, entry => ports[entry])

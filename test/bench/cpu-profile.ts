@@ -1,4 +1,4 @@
-/** What Node's `--cpu-prof` wrote, as the parts of the house that the time went to and the functions that used most of it themselves. */
+/** What V8's profiler wrote, as the parts of the house that the time went to and the functions that used most of it themselves. */
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 

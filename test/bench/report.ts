@@ -155,7 +155,7 @@ export function printProfiles(profiles: Readonly<Record<string, readonly Profile
         `${percent(share)}  ${name}`,
         ...functions.map(each => `           ${percent(each.share)}  ${each.name}`),
       ])
-      return `Where ${server} spends its time (warm-up included):\n${lines.join('\n')}`
+      return `Where ${server} spends its time:\n${lines.join('\n')}`
     })
     .join('\n\n')
 }

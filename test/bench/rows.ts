@@ -189,19 +189,20 @@ export interface Measured {
 }
 
 /**
- * What a selection measures; with `only`, those rows as `all` has them, and what they are compared with. Peers play what any server
- * can.
+ * What a selection measures; with `only`, those rows as `all` has them, and (`withBases`) what they are compared with. Peers play
+ * what any server can.
  */
 export function selectRows(
   selection: Selection,
   only: readonly string[] | undefined,
   peers: readonly ContenderName[],
+  withBases: boolean,
 ): Measured[] {
   const chosen = (row: Row): readonly ContenderName[] => {
     const wanted =
       only === undefined ? row.contenders[selection] : only.includes(row.id) ? row.contenders.all : undefined
     if (wanted !== undefined) return row.duplex ? [...wanted, ...peers] : wanted
-    const isBase = ROWS.some(other => only?.includes(other.id) === true && other.base.row === row.id)
+    const isBase = withBases && ROWS.some(other => only?.includes(other.id) === true && other.base.row === row.id)
     return isBase ? ['own', row.base.contender] : []
   }
   return ROWS.map(row => ({ row, contenders: chosen(row) })).filter(({ contenders }) => contenders.length > 0)
