@@ -290,7 +290,8 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
     if (id === 0 || id > this.#lastId) return this.broken(ErrorCode.PROTOCOL_ERROR, 'RST_STREAM on an idle stream')
     const stream = this.#streams.get(id)
     if (stream === undefined) {
-      this.#spend(FloodCost.IDLE_FRAME)
+      // Envoy sends one right behind its END_STREAM.
+      if (!this.#freeResets) this.#spend(FloodCost.IDLE_FRAME)
       return
     }
     if (!this.#freeResets && !stream.finished && !this.#spend(FloodCost.RESET)) return
@@ -440,6 +441,7 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
     stream.gone = true
     this.#streams.delete(stream.id)
     this.#closedIds.add(stream.id)
+    this.#sender.forget(stream)
     stream.over(how)
     if (this.#streams.size > 0 || this.#over) return
     this.#life.idle()

@@ -12,6 +12,9 @@ const QUANTUM = 64 * 1024
 /** Longest DATA frame that we send, whatever the peer would take: others want their turn. */
 const MAX_DATA_BYTES = 64 * 1024
 
+/** Streams that are over and still stand in the line of those that wait. */
+const MAX_GONE_WAITING = 256
+
 /** HPACK: a dynamic table size update. After it, no change of the peer's limit needs another one. */
 const TABLE_OF_SIZE_0 = Uint8Array.of(0x20)
 
@@ -34,6 +37,7 @@ export class Sender {
   /** Streams that wait for the connection's window or the socket, in turn; those before `#next` have had theirs. */
   #waiting: H2Stream[] = []
   #next = 0
+  #goneWaiting = 0
   /** Streams whose service is to be told that everything is gone. */
   #emptied: H2Stream[] = []
   /** Streams that could not send all that they said in this batch: it may lie in what the socket lent us. */
@@ -123,6 +127,16 @@ export class Sender {
       this.#waiting.splice(0, this.#next)
       this.#next = 0
     }
+  }
+
+  /** The stream is over. Those that still wait leave the line, many at a time. */
+  forget(stream: H2Stream): void {
+    if (!stream.waiting) return
+    this.#goneWaiting++
+    if (this.#goneWaiting < MAX_GONE_WAITING) return
+    this.#goneWaiting = 0
+    this.#waiting = this.#waiting.slice(this.#next).filter(({ gone }) => !gone)
+    this.#next = 0
   }
 
   #wait(stream: H2Stream): void {
