@@ -139,13 +139,13 @@ describe('a connection in memory', () => {
     expect(data.length).toBe(2)
   })
 
-  it('resets behind an end are free for gateways: 300,000 exchanges on one connection', () => {
-    const connection = connect()
+  it('resets behind an end are free for gateways', () => {
+    const connection = connect({ burst: 100, rate: 0, freeResets: true })
     const bytes = Buffer.concat([exchange(1), resetFrame(1, 2)])
     const data = headersFrame(1, grpcRequest(PATH)).length
     const window = frame(FrameType.WINDOW_UPDATE, 0, 0, Buffer.from([0x10, 0, 0, 0]))
     connection.receive(window)
-    for (let i = 0; i < 300_000; i++) {
+    for (let i = 0; i < 5000; i++) {
       const id = 2 * i + 1
       bytes.writeUInt32BE(id, 5)
       bytes.writeUInt32BE(id, data + 5)
@@ -156,7 +156,7 @@ describe('a connection in memory', () => {
     }
     expect(failures).toEqual([])
     expect(wire.ended).toBe(false)
-    expect(wire.writes).toBe(300_000)
+    expect(wire.writes).toBe(5000)
   })
 
   it('resets before the answer are held against strangers only', () => {
