@@ -43,7 +43,7 @@ export async function startSetups(
     for (const each of stops.toReversed()) await each()
   }
   try {
-    const [gatewayPort, plainPort, refPort, extProcPort, xdsPort] = await freePorts(5)
+    const [gatewayPort, plainPort, refPort] = await freePorts(3)
     const config = documents(
       GATEWAY.replace('@PORT@', String(gatewayPort)),
       poolYaml({ addresses: endpoints }),
@@ -51,10 +51,11 @@ export async function startSetups(
     )
     await writeFile(join(folder.path, 'config.yaml'), config)
     const args = ['--config', join(folder.path, 'config.yaml'), '--drain', '1', '--log-level', 'info']
-    args.push('--ext-proc', `127.0.0.1:${extProcPort}`, '--xds', `127.0.0.1:${xdsPort}`)
+    args.push('--ext-proc', '127.0.0.1:0', '--xds', '127.0.0.1:0')
     const serve = await ServeProcess.start(args, folder.path)
     stops.push(() => serve.end('SIGTERM'))
-    const fleet = await startEnvoyWith(binary, fleetBootstrap(xdsPort!, plainPort!, endpoints))
+    const xds = String(serve.log().find(({ msg }) => msg === 'Signalbox serves')!['xds'])
+    const fleet = await startEnvoyWith(binary, fleetBootstrap(xds, plainPort!, endpoints))
     stops.push(() => fleet.stop())
     const reference = (await startContender('refserver', { endpoints, yardsticks }))!
     stops.push(() => reference.stop())
@@ -101,11 +102,9 @@ async function startEnvoyWith(binary: string, bootstrap: JsonObject): Promise<En
 }
 
 /** An Envoy of our fleet, with one listener more that has no ext_proc. */
-function fleetBootstrap(xdsPort: number, plainPort: number, endpoints: readonly string[]): JsonObject {
+function fleetBootstrap(xds: string, plainPort: number, endpoints: readonly string[]): JsonObject {
   const bootstrap = JSON.parse(
-    JSON.stringify(
-      compileBootstrap({ nodeId: 'bench', cluster: 'bench', xds: { addresses: [`127.0.0.1:${xdsPort}`] } }),
-    ),
+    JSON.stringify(compileBootstrap({ nodeId: 'bench', cluster: 'bench', xds: { addresses: [xds] } })),
   ) as { staticResources: { clusters: JsonObject[] } & JsonObject } & JsonObject
   const plain = staticResources(plainPort, endpoints, undefined)
   bootstrap.staticResources.clusters.push(...plain.clusters)

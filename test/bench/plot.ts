@@ -104,11 +104,11 @@ function costRow(row: RowReport, y: number, x: (ratio: number) => number, goal: 
     parts.push(`<line class="stem" x1="${x(ours.ratio)}" x2="${x(1)}" y1="${y}" y2="${y}"/>`)
     parts.push(text(WIDTH - 16, y + 4, `${times(ours.ratio)} · ${micros(ours.micros)}`, 'strong', 'end'))
   }
-  if (goal !== undefined) parts.push(goalMark(x(goal), y))
   // Ours on top.
   for (const { contender, ratio } of row.costs.toReversed()) {
     if (ratio !== undefined) parts.push(dot(x(ratio), y, seriesOf(contender), contender === 'own' ? 6 : 4.5))
   }
+  if (goal !== undefined) parts.push(goalMark(x(goal), y))
   return parts.join('')
 }
 
@@ -126,9 +126,9 @@ function latencyPanel(latencies: readonly Latency[]): Panel {
       return [
         text(LEFT - 14, y + 4, title, '', 'end'),
         `<line class="stem" x1="${x.of(1)}" x2="${x.of(ratio.p50)}" y1="${y}" y2="${y}"/>`,
-        limit === undefined ? '' : goalMark(x.of(limit), y),
         dot(x.of(ratio.p99), y, 0, 4.5, 'hollow'),
         dot(x.of(ratio.p50), y, 0, 6),
+        limit === undefined ? '' : goalMark(x.of(limit), y),
         text(WIDTH - 16, y + 4, `${times(ratio.p50)} · ${times(ratio.p99)}`, 'strong', 'end'),
       ].join('')
     }),
