@@ -80,7 +80,7 @@ describe('the options of serve', () => {
       maxConnectionAgeMs: undefined,
       drainMs: 20_000,
       threads: availableParallelism(),
-      transport: 'node',
+      transport: 'own',
       accessLogService: true,
       descriptors: undefined,
       embedded: false,

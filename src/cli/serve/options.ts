@@ -65,7 +65,7 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --embedded               carry the traffic too, with the embedded data plane (where there is no Envoy)
   --threads N              threads that decide requests [one per core]. Several share the port of --ext-proc; Envoys that we configure reach
                            thread i at port + 1 + i as well (any free one with port 0). Of a socket PATH, thread i has PATH.i
-  --transport own|node     HTTP/2 of the ext_proc service: our own, or node's [node]
+  --transport own|node     HTTP/2 of the ext_proc service: our own, or node's [own]
   --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
   --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
@@ -89,7 +89,7 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     'tls-client': { type: 'string' },
     'access-log-service': { type: 'string', default: 'on' },
     threads: { type: 'string', default: String(availableParallelism()) },
-    transport: { type: 'string', default: 'node' },
+    transport: { type: 'string', default: 'own' },
     descriptors: { type: 'string' },
     embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
