@@ -14,8 +14,6 @@ import type { EntryPlan, ModelFact } from './plan.ts'
 import { RequestRouter } from './request-router.ts'
 import { pathLength } from './rules.ts'
 
-export type { DeciderContext }
-
 const METHOD = headerName(':method')
 const PATH = headerName(':path')
 const SUBSET_NAMESPACE = 'envoy.lb.subset_hint'

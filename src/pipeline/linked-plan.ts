@@ -1,7 +1,8 @@
 import type { PoolModels } from '../inference/pool-share.ts'
 import { Pool, type PoolOptions } from '../inference/pool.ts'
 import type { Call } from './call.ts'
-import { type DeciderContext, EntryDecider } from './entry-decider.ts'
+import type { DeciderContext } from './decider-context.ts'
+import { EntryDecider } from './entry-decider.ts'
 import type { LinkedPool } from './linked-pool.ts'
 import type { PlanShare } from './plan-share.ts'
 

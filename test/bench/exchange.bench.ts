@@ -22,7 +22,7 @@ import { PREFIX_BYTES } from '../../src/grpc/framing.ts'
 import { MessageCutter } from '../../src/grpc/message-cutter.ts'
 import { GrpcStatus, type ServerStream, StreamEnd, type StreamHeaders } from '../../src/grpc/transport.ts'
 import { addresses, scrape } from '../../src/inference/testing.ts'
-import { LinkedPlan } from '../../src/pipeline/linked-plan.ts'
+import { LocalPlan } from '../support/local-plan.ts'
 import { Outcomes } from '../../src/pipeline/outcomes.ts'
 import { ENTRY_METADATA } from '../../src/pipeline/plan.ts'
 import { benchPlan, ENTRIES, type EntryName, POOL } from './bench-plan.ts'
@@ -107,7 +107,7 @@ class Bench {
   sent = 0
 
   constructor({ entry, messages }: Row) {
-    const linked = new LinkedPlan({
+    const linked = new LocalPlan({
       outcomes: new Outcomes(),
       nowMs: Date.now,
       random: Math.random,
@@ -121,7 +121,8 @@ class Bench {
         const id = headers[ENTRY_METADATA]
         return linked.entry(Array.isArray(id) ? id[0] : id)
       },
-      retainsParts: true,
+      // As our own transport lends them.
+      retainsParts: false,
       onError: error => {
         throw error
       },
