@@ -73,7 +73,7 @@ describeOnEnvoy('10 MB with the model in front, our own fleet', plane => {
         parametersYaml(),
       ),
       // Envoy finds the proxy where it believes us to be; the access log service would be there too.
-      args: ['--advertise=127.0.0.2', '--access-log-service=off'],
+      args: ['--advertise=127.0.0.2', '--access-log-service=off', '--threads=1'],
     })
     const port = Number(rig.signalbox!.extProcAddress.split(':')[1])
     proxy = await CountingProxy.start(port, '127.0.0.2', port)
