@@ -78,7 +78,7 @@ export class ExtProcService implements StreamService {
       retainsParts: options.retainsParts,
       modeOverride: options.modeOverride ?? 'none',
       defaultBodyMode: options.defaultBodyMode ?? BodyMode.FULL_DUPLEX_STREAMED,
-      resume: exchange => this.#guarded(exchange, () => decided(exchange)),
+      resume: exchange => this.#resume(exchange),
     }
   }
 
@@ -142,15 +142,15 @@ export class ExtProcService implements StreamService {
     this.#grant(handler, part.length)
   }
 
-  /** Runs `body`; a bug in a decider ends that stream with INTERNAL and is reported. */
-  #guarded(exchange: Exchange, body: () => void): void {
+  #resume(exchange: Exchange): void {
     try {
-      body()
+      decided(exchange)
     } catch (error) {
       this.report(exchange, error)
     }
   }
 
+  /** A bug in a decider ends its stream with INTERNAL and is told. */
   report(exchange: Exchange, error: unknown): void {
     const requestId = exchange.headers.get(REQUEST_ID)
     // What was half written must not leave with another stream's answer.
@@ -222,7 +222,11 @@ export class ExtProcService implements StreamService {
     for (let i = this.#open.length - 1; i >= 0; i--) {
       const exchange = this.#open[i]
       if (exchange === undefined) continue
-      this.#guarded(exchange, () => timer(exchange, now))
+      try {
+        timer(exchange, now)
+      } catch (error) {
+        this.report(exchange, error)
+      }
       if (exchange.finished) this.done(exchange)
     }
   }
