@@ -1,5 +1,5 @@
 import { stringify } from 'yaml'
-import { compile } from '../compile/compile.ts'
+import { compileSet } from '../compile/compile.ts'
 import { loadFiles } from '../config/load-files.ts'
 import { formatProblem } from '../config/problem.ts'
 import { type Command, UsageError } from './command.ts'
@@ -32,12 +32,8 @@ statuses of the objects. Private keys are left out.
     const extProc = { addresses: [parseReachable(values['ext-proc'], '--ext-proc')] }
     if (positionals.length === 0) throw new UsageError('compile: name files or folders')
     const set = await loadFiles(positionals)
-    if (set.errors.length > 0) {
-      for (const problem of set.errors) stderr.write(`${formatProblem(problem)}\n`)
-      return 1
-    }
-    const { envoy, plan, statuses, errors, warnings } = compile(set.items, { extProc })
-    for (const problem of [...errors, ...set.warnings, ...warnings]) stderr.write(`${formatProblem(problem)}\n`)
+    const { envoy, plan, statuses, errors, warnings } = compileSet(set, { extProc })
+    for (const problem of [...errors, ...warnings]) stderr.write(`${formatProblem(problem)}\n`)
     if (errors.length > 0) return 1
     const parts = { envoy: values.secrets ? envoy : withoutSecrets(envoy), plan, statuses }
     const shown = part === undefined ? parts : parts[part]

@@ -107,25 +107,14 @@ afterAll(() => folder.remove())
 
 describe('the program', () => {
   it('names every command, and says what is wrong', async () => {
-    const [help, nothing, unknown, inherited, usage, refused] = await Promise.all([
+    const [help, nothing, unknown, inherited, misspelt, version, usage] = await Promise.all([
       spawned('--help'),
       spawned(),
       spawned('nope'),
       spawned('constructor'),
+      spawned('vaildate'),
+      spawned('--version'),
       spawned('serve', '--config', 'x', '--ext-proc', 'nonsense'),
-      spawned(
-        'serve',
-        '--config',
-        bad,
-        '--log-level',
-        'silent',
-        '--ext-proc',
-        '127.0.0.1:0',
-        '--xds',
-        'off',
-        '--admin',
-        'off',
-      ),
     ])
     for (const command of Object.keys(COMMANDS)) expect(help.out).toMatch(new RegExp(`^ {2}${command} +\\S`, 'm'))
     expect([help.status, nothing.status, nothing.out, nothing.err]).toEqual([0, 2, '', help.out])
@@ -135,9 +124,24 @@ describe('the program', () => {
       err: "signalbox: there is no command 'nope'; see 'signalbox --help'\n",
     })
     expect(inherited.status).toBe(2)
+    expect(misspelt.err).toContain('did you mean "validate"?')
+    expect([version.status, version.err]).toEqual([0, ''])
+    expect(version.out).toMatch(/^signalbox \d+\.\d+\.\d+ \(Node\.js v24\./)
     expect(usage).toEqual({ status: 2, out: '', err: "signalbox: --ext-proc: 'nonsense' is not host:port\n" })
-    expect([refused.status, refused.out]).toEqual([1, ''])
-    for (const line of [6, 9, 16]) expect(refused.err).toContain(`${bad}:${line}:`)
+  })
+
+  it('tells the errors of a refused configuration once, whether it logs or not', async () => {
+    const free = ['--ext-proc', '127.0.0.1:0', '--xds', 'off', '--admin', 'off']
+    const quiet = await spawned('serve', '--config', bad, ...free, '--log-level', 'silent')
+    const loud = await spawned('serve', '--config', bad, ...free)
+    expect([quiet.status, quiet.out, loud.status]).toEqual([1, '', 1])
+    expect(quiet.err).toMatch(/^signalbox: the configuration is refused:\n/)
+    for (const { out, err } of [quiet, loud])
+      for (const line of [6, 9, 16])
+        expect(new Set((out + err).match(new RegExp(`${bad}:${line}:.*`, 'g')))).toEqual(
+          new Set(quiet.err.match(new RegExp(`${bad}:${line}:.*`, 'g'))),
+        )
+    expect((loud.out + loud.err).match(/bad\.yaml:6:/g)).toHaveLength(1)
   })
 
   it('has help for each command', async () => {
@@ -161,6 +165,8 @@ describe('wrong usage', () => {
     [['bootstrap', '--admin', '1.2.3.4:0'], "--admin: '1.2.3.4:0'"],
     [['bootstrap', '--node', ''], '--node'],
     [['envoy', '--version', '0.1'], '--version is one of'],
+    [['serve', '--confg', 'x'], 'there is no option --confg (did you mean "--config"?)'],
+    [['serve', '-c', 'x'], 'there is no option -c'],
     [['sim', '--nope'], '--nope'],
     [['demo', '--nope'], '--nope'],
   ])('%j is exit status 2 and says why', async ([name, ...args], message) => {
@@ -219,6 +225,14 @@ describe('validate', () => {
     expect(out).toContain('spec.listeners[0].port')
     expect(out).toMatch(/did you mean "?HTTPRoute"?/)
     expect(out).toMatch(/did you mean "?address"?/)
+  })
+
+  it('counts bad objects, and tells errors of the whole beside them', async () => {
+    const conflict = join(folder.path, 'conflict.yaml')
+    await writeFile(conflict, GATEWAY.replace('@PORT@', '8080').replace('name: gateway', 'name: other'))
+    const { out } = await run('validate', bad, good, conflict)
+    expect(out).toMatch(/conflict\.yaml:\d+:\d+: error: .*\(port-conflict\)/)
+    expect(out).toMatch(/^8 objects, 5 errors, 0 warnings\n$/m)
   })
 
   it('tells what is missing', async () => {
@@ -320,7 +334,7 @@ describe('serve refuses to start', () => {
   it.each(['--ext-proc', '--xds', '--admin'])('with a port in use: %s', async option => {
     const err = await refused('--config', good, option, `127.0.0.1:${port}`)
     expect(err).toContain(`signalbox: ${option}: `)
-    expect(err).toContain('EADDRINUSE')
+    expect(err).toContain(`127.0.0.1:${port} is in use\n`)
   })
 
   it('with files that are not what they should be', async () => {

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { didYouMean } from '../config/suggest.ts'
 import { type Command, UsageError } from './command.ts'
 
 /** Commands by name; each is loaded when it is called. */
@@ -22,8 +24,13 @@ Signalbox decides while Envoy carries the bytes: an Envoy external processor and
 Commands:
 ${lines.join('\n')}
 
-'signalbox COMMAND --help' tells the options of a command.
+'signalbox COMMAND --help' tells the options of a command, 'signalbox --version' which one this is.
 `
+}
+
+async function version(): Promise<string> {
+  const text = await readFile(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -37,8 +44,15 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(await help())
     return 0
   }
+  if (name === '--version' || name === '-V' || name === 'version') {
+    process.stdout.write(`signalbox ${await version()} (Node.js ${process.version})\n`)
+    return 0
+  }
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (load === undefined) throw new UsageError(`there is no command '${name}'; see 'signalbox --help'`)
+  if (load === undefined) {
+    const hint = didYouMean(name, Object.keys(COMMANDS))
+    throw new UsageError(`there is no command '${name}'${hint}; see 'signalbox --help'`)
+  }
   const command = await load()
   if (rest.includes('--help') || rest.includes('-h')) {
     process.stdout.write(command.help)

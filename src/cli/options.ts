@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
+import { didYouMean } from '../config/suggest.ts'
 import { UsageError } from './command.ts'
 
 /** `parseArgs` with usage errors, all options as given. Positional arguments only where `positionals` says so. */
@@ -11,7 +12,11 @@ export function parseOptions<T extends ParseArgsOptionsConfig>(
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: positionals, strict: true })
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error))
+    const { code, message } = error as Error & { code?: string }
+    const unknown = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' ? /'(--?[^']+)'/.exec(message)?.[1] : undefined
+    if (unknown === undefined) throw new UsageError(message)
+    const names = Object.keys(options).map(name => `--${name}`)
+    throw new UsageError(`there is no option ${unknown}${didYouMean(unknown, names)}`)
   }
 }
 

@@ -1,6 +1,7 @@
-import { formatProblem } from '../config/problem.ts'
+import type { EnvoyResources } from '../config/envoy-resources.ts'
+import { formatProblem, type Problem, sortProblems } from '../config/problem.ts'
 import { loadFiles } from '../config/load-files.ts'
-import { compile } from '../compile/compile.ts'
+import { compileSet } from '../compile/compile.ts'
 import { ResourceRegistry } from '../xds/registry.ts'
 import { SnapshotCache } from '../xds/snapshot-cache.ts'
 import { InvalidResourcesError } from '../xds/invalid-resources-error.ts'
@@ -18,22 +19,27 @@ Exit status: 0 valid, 1 errors, 2 wrong usage.
     const { positionals } = parseOptions(argv, {}, true)
     if (positionals.length === 0) throw new UsageError('validate: name files or folders to check')
     const set = await loadFiles(positionals)
-    const problems = [...set.errors, ...set.warnings]
-    if (set.errors.length === 0) {
-      const { envoy, errors, warnings } = compile(set.items, { extProc: { addresses: ['127.0.0.1:9002'] } })
-      problems.push(...errors, ...warnings)
-      if (errors.length === 0) {
-        try {
-          new SnapshotCache(new ResourceRegistry()).set(envoy)
-        } catch (error) {
-          if (!(error instanceof InvalidResourcesError)) throw error
-          problems.push(...error.problems)
-        }
-      }
-    }
+    const { envoy, errors: found, warnings } = compileSet(set, { extProc: { addresses: ['127.0.0.1:9002'] } })
+    const problems = sortProblems([...found, ...warnings, ...resourceProblems(envoy)])
     for (const problem of problems) stdout.write(`${formatProblem(problem)}\n`)
     const errors = problems.filter(problem => problem.severity === 'error').length
-    stdout.write(`${set.items.length} objects, ${errors} errors, ${problems.length - errors} warnings\n`)
+    const counts = [count(set.objects, 'object'), count(errors, 'error'), count(problems.length - errors, 'warning')]
+    stdout.write(`${counts.join(', ')}\n`)
     return errors > 0 ? 1 : 0
   },
+}
+
+/** What Envoy's descriptors say of raw resources. */
+function resourceProblems(envoy: EnvoyResources): readonly Problem[] {
+  try {
+    new SnapshotCache(new ResourceRegistry()).set(envoy)
+    return []
+  } catch (error) {
+    if (!(error instanceof InvalidResourcesError)) throw error
+    return error.problems
+  }
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`
 }

@@ -79,7 +79,7 @@ export class Backends {
     const isBackend = kind === 'SignalboxBackend' && group === BACKEND_GROUP
     const isService = kind === 'Service' && group === ''
     if (!isPool && !isBackend && !isService)
-      return invalid('InvalidKind', `${kind} (group "${group}") can't be a backend`)
+      return invalid('InvalidKind', `${kind} (group "${group}") can't be a backend${this.#groupHint(ref, namespace)}`)
     if (!this.#objects.granted(from, { group, kind, namespace, name }))
       return invalid('RefNotPermitted', `no ReferenceGrant in the namespace ${namespace} allows the ${kind} ${key}`)
     if (isPool) {
@@ -89,6 +89,22 @@ export class Backends {
         : { type: 'pool', cluster: plan.cluster, plan }
     }
     return isBackend ? this.#findBackend(key) : this.#findService(key, ref.port)
+  }
+
+  /** For a group that was left out or mistaken. */
+  #groupHint({ kind, name }: BackendRef, namespace: string): string {
+    const [group] = kind === 'InferencePool' ? POOL_GROUPS : kind === 'SignalboxBackend' ? [BACKEND_GROUP] : []
+    if (group !== undefined) return `: it needs group: ${group}`
+    return kind === 'Service' ? ': a Service has no group' : this.#kindHint(`${namespace}/${name}`)
+  }
+
+  /** For a kind that was left out or mistaken. */
+  #kindHint(key: string): string {
+    if (this.#objects.get('InferencePool', key) !== undefined)
+      return `; for the InferencePool of this name write kind: InferencePool, group: ${POOL_GROUPS[0]}`
+    if (this.#objects.get('SignalboxBackend', key) !== undefined)
+      return `; for the SignalboxBackend of this name write kind: SignalboxBackend, group: ${BACKEND_GROUP}`
+    return ''
   }
 
   #findBackend(key: string): Backend {
@@ -105,7 +121,7 @@ export class Backends {
 
   #findService(key: string, port: number | undefined): Backend {
     const service = this.#objects.get('Service', key)
-    if (service === undefined) return invalid('BackendNotFound', `there is no Service ${key}`)
+    if (service === undefined) return invalid('BackendNotFound', `there is no Service ${key}${this.#kindHint(key)}`)
     if (port === undefined) return invalid('BackendNotFound', `the reference to Service ${key} needs a port`)
     const servicePort = service.spec.ports.find(item => item.port === port)
     if (servicePort === undefined) return invalid('BackendNotFound', `Service ${key} has no port ${port}`)

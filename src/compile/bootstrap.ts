@@ -1,4 +1,5 @@
 import type { BootstrapJson } from '../gen/envoy/config/bootstrap/v3/bootstrap_pb.ts'
+import type { RetryPolicyJson } from '../gen/envoy/config/core/v3/base_pb.ts'
 import { grpcCluster, parseHostPort, type Upstream } from './envoy/clusters.ts'
 import { OVER_ADS } from './envoy/json.ts'
 import { XDS_CLUSTER } from './names.ts'
@@ -13,6 +14,9 @@ export interface BootstrapOptions {
   readonly admin?: string
 }
 
+/** An Envoy that is started first has its configuration soon after Signalbox is there; Envoy's own back-off goes up to 30 s. */
+const RETRY: RetryPolicyJson = { retryBackOff: { baseInterval: '0.250s', maxInterval: '2s' } }
+
 /** The configuration of an Envoy that knows nothing but where Signalbox is. Worker threads are a command line option. */
 export function compileBootstrap(options: BootstrapOptions): BootstrapJson {
   const { host, port } = options.admin === undefined ? { host: '', port: 0 } : parseHostPort(options.admin)
@@ -26,7 +30,7 @@ export function compileBootstrap(options: BootstrapOptions): BootstrapJson {
         apiType: 'GRPC',
         transportApiVersion: 'V3',
         setNodeOnFirstMessageOnly: true,
-        grpcServices: [{ envoyGrpc: { clusterName: XDS_CLUSTER } }],
+        grpcServices: [{ envoyGrpc: { clusterName: XDS_CLUSTER, retryPolicy: RETRY } }],
       },
       cdsConfig: OVER_ADS,
       ldsConfig: OVER_ADS,

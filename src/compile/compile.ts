@@ -1,9 +1,11 @@
 import { keyOf, problemAt } from '../config/object.ts'
 import type { EnvoyResources } from '../config/envoy-resources.ts'
 import { type Problem, sortProblems } from '../config/problem.ts'
+import type { ObjectSet } from '../config/object-set.ts'
 import type { ConfigItem } from '../config/read-document.ts'
 import type { ClusterJson } from '../gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { Plan } from '../pipeline/plan.ts'
+import { checkAnnotations } from './annotations.ts'
 import { Backends } from './backends.ts'
 import { readBaseModels } from './base-models.ts'
 import { defaultEntry } from './default-entry.ts'
@@ -38,6 +40,19 @@ export interface Compiled {
 }
 
 /**
+ * `compile` of a set that may have errors itself: what could be read of it is compiled all the same, so that one look tells all
+ * errors. Warnings of the compiler are left out then: an object that could not be read is missed elsewhere.
+ */
+export function compileSet(set: ObjectSet, options: CompileOptions): Compiled {
+  const compiled = compile(set.items, options)
+  return {
+    ...compiled,
+    errors: sortProblems([...set.errors, ...compiled.errors]),
+    warnings: sortProblems([...set.warnings, ...(set.errors.length > 0 ? [] : compiled.warnings)]),
+  }
+}
+
+/**
  * Resources → Envoy's configuration, the data path's plan and the statuses of the resources. Pure: the same items and options
  * give the same result, in the same order, whatever the order of the items was.
  */
@@ -45,6 +60,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
   const problems: Problem[] = []
   const objects = new ObjectIndex(items)
   const { parameters } = objects
+  checkAnnotations(objects, problems)
   checkScorers(objects, problems)
   const backends = new Backends(objects, problems)
   const listeners = readListeners(objects, problems)

@@ -3,16 +3,12 @@ import { keyOf } from '../config/object.ts'
 import type { RouteJson, RouteMatchJson } from '../gen/envoy/config/route/v3/route_components_pb.ts'
 import type { PoolPlan } from '../inference/pool-plan.ts'
 import { type EntryPlan, type RulePlan, TARGET_HEADER, type TargetPlan } from '../pipeline/plan.ts'
+import { BODY_MODE, MODEL_FACT } from './annotations.ts'
 import { perRouteJson } from './envoy/ext-proc.ts'
 import { actionJson, keepsBody, NO_ROUTE, UNDECIDED } from './envoy/route-action.ts'
 import { pathMatchJson } from './envoy/route-match.ts'
 import { contentHash, headerSafe } from './names.ts'
 import { type Candidate, isUnconditional, type PathCondition, type ResolvedRule } from './rules.ts'
-
-/** Annotation of an HTTPRoute: `whole` makes the model final only at the end of the body (a second `model` is then refused). */
-export const MODEL_FACT = 'signalbox.dev/model-fact'
-/** Annotation of an HTTPRoute: `full-duplex` has the body held and echoed instead of looked at. */
-export const BODY_MODE = 'signalbox.dev/body'
 
 const PREFIX_SCORER = 'prefix-cache-scorer'
 const LORA_SCORER = 'lora-affinity-scorer'

@@ -33,6 +33,11 @@ export class ObjectIndex {
     return [...(this.#byKind.get(kind)?.values() ?? [])] as OfKind<Kind>[]
   }
 
+  /** All objects, of every kind. */
+  everything(): readonly ConfigObject[] {
+    return [...this.#byKind.values()].flatMap(objects => [...objects.values()])
+  }
+
   get<Kind extends ConfigObject['kind']>(kind: Kind, key: string): OfKind<Kind> | undefined {
     return this.#byKind.get(kind)?.get(key) as OfKind<Kind> | undefined
   }

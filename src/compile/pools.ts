@@ -5,12 +5,10 @@ import { keyOf, problemAt } from '../config/object.ts'
 import type { Problem } from '../config/problem.ts'
 import type { EndpointPlan, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
+import { UNKNOWN_MODELS } from './annotations.ts'
 import type { HostPort } from './envoy/clusters.ts'
 import { poolCluster } from './names.ts'
 import type { ObjectIndex } from './object-index.ts'
-
-/** Annotation of an InferencePool; `Forward` sends models that no endpoint lists to some endpoint instead of answering 404. */
-const UNKNOWN_MODELS = 'signalbox.dev/unknown-models'
 
 /**
  * The data-path plan of a pool. Endpoints are those of the SignalboxBackends in the pool's namespace whose labels match the
@@ -23,7 +21,7 @@ export function compilePool(objects: ObjectIndex, pool: InferencePool, problems:
     cluster: poolCluster(keyOf(pool)),
     endpoints: selectEndpoints(objects, pool, problems),
     failOpen: (pool.spec.endpointPickerRef?.failureMode ?? failureMode) === 'FailOpen',
-    rejectUnknownModels: rejectsUnknownModels(pool, problems),
+    rejectUnknownModels: pool.metadata.annotations[UNKNOWN_MODELS] !== 'Forward',
     rewrites: rewritesOf(objects, pool),
     scheduling: { ...scheduling, scorers: scheduling.scorers ?? DEFAULT_SCORERS },
     scrape: {
@@ -34,15 +32,6 @@ export function compilePool(objects: ObjectIndex, pool: InferencePool, problems:
       modelsIntervalMs: scrape.modelsInterval,
     },
   }
-}
-
-function rejectsUnknownModels(pool: InferencePool, problems: Problem[]): boolean {
-  const value = pool.metadata.annotations[UNKNOWN_MODELS] ?? 'Reject'
-  if (value !== 'Reject' && value !== 'Forward') {
-    const path = ['metadata', 'annotations', UNKNOWN_MODELS]
-    problems.push(problemAt(pool, 'error', 'invalid-value', path, `must be Reject or Forward, not "${value}"`))
-  }
-  return value !== 'Forward'
 }
 
 function selectEndpoints(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): EndpointPlan[] {

@@ -239,3 +239,60 @@ describe('TRACE', () => {
     expect(traced('{path: {value: /a}, method: TRACE}')).toBe(false)
   })
 })
+
+describe('annotations of ours', () => {
+  const annotated = (annotation: string) => `{name: r, annotations: {${annotation}}}`
+  const ofRoute = (annotation: string) => errorsOf(route('{}', annotated(annotation)))
+
+  it('have names that mean something', () => {
+    expect(ofRoute('signalbox.dev/model-facts: whole')).toEqual([
+      expect.stringMatching(
+        /no annotation "signalbox.dev\/model-facts" \(did you mean "signalbox.dev\/model-fact"\?\) \(unknown-annotation\)$/,
+      ),
+    ])
+    expect(ofRoute('signalbox.dev/constructor: x')).toEqual([expect.stringContaining('no annotation')])
+    expect(ofRoute('example.com/model-fact: whole')).toEqual([])
+  })
+
+  it('have values that mean something', () => {
+    expect(ofRoute('signalbox.dev/model-fact: hole')).toEqual([
+      expect.stringContaining('must be first or whole, not "hole" (did you mean "whole"?)'),
+    ])
+    expect(errorsOf(pool('{name: p, annotations: {signalbox.dev/unknown-models: reject}}'))).toEqual([
+      expect.stringContaining('(did you mean "Reject"?)'),
+    ])
+  })
+
+  it('stand where they have an effect', () => {
+    const text = join(gateway('a', HTTP).replace('{name: a}', annotated('signalbox.dev/body: look')), route('{}'))
+    expect(errorsOf(text)).toEqual([expect.stringContaining('it belongs on a HTTPRoute (misplaced-annotation)')])
+  })
+})
+
+describe('a backendRef', () => {
+  const refers = (ref: string) => {
+    const text = join(
+      gateway('a', HTTP),
+      pool('{name: p}'),
+      backend('10.0.0.1'),
+      route(`{parentRefs: [{name: a}], rules: [{backendRefs: [${ref}]}]}`),
+    )
+    return warningsOf(text).filter(line => line.includes('unresolved-reference'))
+  }
+
+  it.each([
+    ['{kind: InferencePool, name: p}', 'it needs group: inference.networking.k8s.io'],
+    ['{kind: SignalboxBackend, name: b}', 'it needs group: signalbox.dev'],
+    ['{kind: SignalboxBackend, group: signalbox.io, name: b}', 'it needs group: signalbox.dev'],
+    ['{kind: Service, group: core, name: p, port: 1}', 'a Service has no group'],
+    ['{name: p, port: 8000}', 'write kind: InferencePool, group: inference.networking.k8s.io'],
+    ['{name: b}', 'write kind: SignalboxBackend, group: signalbox.dev'],
+    ['{kind: Pool, name: b}', 'write kind: SignalboxBackend, group: signalbox.dev'],
+  ])('%s: a hint', (ref, hint) => {
+    expect(refers(ref)).toEqual([expect.stringContaining(hint)])
+  })
+
+  it('that leads nowhere at all gets none', () => {
+    expect(refers('{name: x, port: 1}')).toEqual([expect.stringContaining('there is no Service default/x (')])
+  })
+})

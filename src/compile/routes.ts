@@ -1,8 +1,7 @@
 import type { HttpRoute, ParentRef } from '../config/kinds/http-route.ts'
 import { problemAt } from '../config/object.ts'
-import type { FieldPath, Problem } from '../config/problem.ts'
+import type { Problem } from '../config/problem.ts'
 import type { Backend, Backends } from './backends.ts'
-import { BODY_MODE, MODEL_FACT } from './entries.ts'
 import { CLIENT_HEADER_PREFIXES } from './envoy/listeners.ts'
 import { attach, type ListenerState } from './gateways.ts'
 import type { ObjectIndex } from './object-index.ts'
@@ -28,7 +27,6 @@ export function attachRoutes(
   const statuses: ObjectStatus[] = []
   const poolParents = new Map<string, ParentRef[]>()
   for (const route of objects.all('HTTPRoute')) {
-    checkAnnotations(route, problems)
     const rules = (route.spec.rules ?? [{ filters: [], backendRefs: [] }]).map((spec, index) =>
       resolveRule(route, spec, index, backends, problems),
     )
@@ -101,19 +99,6 @@ function resolveRule(
     spec,
     mirrors,
     backends: spec.backendRefs.map((ref, refIndex) => backends.resolve(route, ref, [...path, 'backendRefs', refIndex])),
-  }
-}
-
-function checkAnnotations(route: HttpRoute, problems: Problem[]): void {
-  const allowed: Readonly<Record<string, readonly string[]>> = {
-    [MODEL_FACT]: ['first', 'whole'],
-    [BODY_MODE]: ['look', 'full-duplex'],
-  }
-  for (const [name, values] of Object.entries(allowed)) {
-    const value = route.metadata.annotations[name]
-    if (value === undefined || values.includes(value)) continue
-    const path: FieldPath = ['metadata', 'annotations', name]
-    problems.push(problemAt(route, 'error', 'invalid-value', path, `must be ${values.join(' or ')}, not "${value}"`))
   }
 }
 

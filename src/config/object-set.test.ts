@@ -52,7 +52,7 @@ apiVersion: apps/v1
       'f.yaml:14:29: error: HTTPRoute default/n: spec.rules[0].matches[0].path.type: must be Exact, PathPrefix or RegularExpression, not "Prefix" (invalid-value)',
       'f.yaml:14:57: error: HTTPRoute default/n: spec.rules[0].matches[1].headers[0].name: must be a valid header name (invalid-value)',
       'f.yaml:15:37: error: HTTPRoute default/n: spec.rules[0].backendRefs[0].weigth: unknown field "weigth" (did you mean "weight"?) (unknown-field)',
-      'f.yaml:16:25: error: HTTPRoute default/n: spec.rules[0].timeouts.request: "10 s" isn\'t a duration: write it like 10s, 1h30m or 250ms (invalid-value)',
+      'f.yaml:16:25: error: HTTPRoute default/n: spec.rules[0].timeouts.request: must be a duration like 10s, 1h30m or 250ms, not "10 s" (invalid-value)',
       'f.yaml:18:7: error: kind: unknown kind "Deploymint" (did you mean "Deployment"?) (unknown-kind)',
     ])
   })

@@ -5,6 +5,8 @@ import { parseYaml } from './yaml-documents.ts'
 /** A set of validated objects, or all the reasons why it isn't one. Warnings come with both. */
 export interface ObjectSet {
   readonly items: readonly ConfigItem[]
+  /** Objects that there were, good or bad, those of ignored kinds included. */
+  readonly objects: number
   readonly errors: readonly Problem[]
   readonly warnings: readonly Problem[]
 }
@@ -17,6 +19,7 @@ export interface TextFile {
 /** Reads texts into one set; pure. With errors, `items` holds what could be read all the same. */
 export function readTexts(files: readonly TextFile[], problemsBefore: readonly Problem[] = []): ObjectSet {
   const items: ConfigItem[] = []
+  let objects = 0
   const problems: Problem[] = [...problemsBefore]
   for (const { file, text } of files) {
     const parsed = parseYaml(text, file)
@@ -24,6 +27,7 @@ export function readTexts(files: readonly TextFile[], problemsBefore: readonly P
     for (const document of parsed.documents) {
       const read = readDocument(document)
       items.push(...read.items)
+      objects += read.objects
       problems.push(...read.problems)
     }
     if (parsed.documents.length > 0 || parsed.problems.length > 0) continue
@@ -39,6 +43,7 @@ export function readTexts(files: readonly TextFile[], problemsBefore: readonly P
   const sorted = sortProblems(problems)
   return {
     items,
+    objects,
     errors: sorted.filter(problem => problem.severity === 'error'),
     warnings: sorted.filter(problem => problem.severity === 'warning'),
   }

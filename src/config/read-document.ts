@@ -19,6 +19,8 @@ export type ConfigItem = ConfigObject | RawResource
 
 export interface ReadResult {
   readonly items: ConfigItem[]
+  /** Good and bad ones. */
+  objects: number
   readonly problems: Problem[]
 }
 
@@ -26,12 +28,13 @@ const API_VERSION = /^([a-z0-9.-]+\/)?v[a-z0-9]+$/
 
 /** Turns one document (or each item of a `List`) into a validated object. All problems of the document are reported. */
 export function readDocument(document: YamlDocument): ReadResult {
-  const result: ReadResult = { items: [], problems: [] }
+  const result: ReadResult = { items: [], objects: 0, problems: [] }
   readValue(document.value, { locate: path => document.locate(path) }, result)
   return result
 }
 
 function readValue(value: unknown, origin: Origin, result: ReadResult): void {
+  result.objects++
   if (!isRecord(value)) {
     report(result, origin, 'not-an-object', [], `expected an object with apiVersion and kind, not ${describe(value)}`)
     return
@@ -50,6 +53,7 @@ function readValue(value: unknown, origin: Origin, result: ReadResult): void {
     return
   }
   if (kind.endsWith('List') && Array.isArray(value['items'])) {
+    result.objects--
     for (const [index, item] of value['items'].entries())
       readValue(item, { locate: path => origin.locate(['items', index, ...path]) }, result)
     return
@@ -137,6 +141,10 @@ function explain(issue: z.core.$ZodIssue, root: unknown): Explanation[] {
     }
     case 'invalid_type': {
       const value = valueAt(root, path)
+      if (!issue.message.startsWith('Invalid')) {
+        const end = value === undefined ? '' : `, not ${describe(value)}`
+        return [{ code: value === undefined ? 'required' : 'wrong-type', path, message: `${issue.message}${end}` }]
+      }
       if (value === undefined) return [{ code: 'required', path, message: `is required: ${article(issue.expected)}` }]
       const hint = issue.expected === 'string' && typeof value !== 'object' ? ': put it in quotes' : ''
       return [

@@ -1,6 +1,5 @@
 import type { Decision } from '../extproc/decision.ts'
 import { type OpenAiProblem, openAiErrorBody } from '../llm/openai-error.ts'
-import type { LinkedPool } from './linked-pool.ts'
 import { modelListBody } from './model-list.ts'
 
 /** Answers of our own instead of an upstream's. They write over whatever was to be done with the request, not over its record. */
@@ -14,10 +13,10 @@ export function answerProblem(decision: Decision, problem: OpenAiProblem): void 
   if (problem.status === 429 || problem.status === 503) decision.set('retry-after', '1')
 }
 
-export function answerModels(decision: Decision, pools: readonly LinkedPool[]): void {
+export function answerModels(decision: Decision, models: Parameters<typeof modelListBody>): void {
   forgetRequest(decision)
   decision.immediateStatus = 200
-  decision.immediateBody = modelListBody(pools)
+  decision.immediateBody = modelListBody(...models)
   decision.immediateDetails = 'signalbox_model_list'
   decision.set('content-type', 'application/json')
 }

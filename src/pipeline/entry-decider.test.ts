@@ -313,6 +313,19 @@ describe('pools', () => {
     expect(play.send({ method: 'POST', path: '/v1/models' }).to).toBe('to-p')
     expect(play.outcomes.answeredWith).toEqual(new Map([['model_list', 3]]))
   })
+
+  it('list the names that rewrites accept only where a rule leads to them', () => {
+    const rewrites = [{ model: 'alias', targets: [{ model: 'real', weight: 1 }] }]
+    const exact = (value: string) => ({ type: 'exact', name: 'x-gateway-model-name', value }) as const
+    const names = (model: string) => {
+      const rules = [rule('r', { model: exact(model), targets: toPool('p') })]
+      const play = new Play(plan([entry(rules, { body: 'none', listModels: true })], [pool('p', [A], { rewrites })]))
+      const { data } = JSON.parse(play.send({ method: 'GET', path: '/v1/models' }).body) as { data: { id: string }[] }
+      return data.map(({ id }) => id)
+    }
+    expect(names('real')).toEqual([])
+    expect(names('alias')).toEqual(['alias'])
+  })
 })
 
 describe('in-flight counts', () => {

@@ -77,11 +77,20 @@ export class RequestRouter {
   }
 
   listModels(x: Exchange): Verdict {
-    answerModels(x.decision, this.pools)
+    answerModels(x.decision, [this.pools, (model, pool) => this.#reaches(model, pool)])
     this.#record(x, 'reason', 'model_list')
     this.#record(x, ANSWERED_RECORD, 'signalbox')
     this.#context.outcomes.answered('model_list')
     return Verdict.DECIDED
+  }
+
+  /** Whether some rule leads requests for this model to the pool. */
+  #reaches(model: string, pool: LinkedPool): boolean {
+    const facts = { model, baseModel: this.#context.baseModels.get(model) }
+    return this.#rules.some(rule => {
+      const targets: readonly Target[] = rule.targets
+      return matchesModel(rule, facts) && targets.some(target => target.pool === pool)
+    })
   }
 
   refuse(x: Exchange, problem: OpenAiProblem): Verdict {

@@ -63,7 +63,7 @@ export function matchesRequest(rule: LinkedRule, facts: RuleFacts): boolean {
   return true
 }
 
-export function matchesModel(rule: LinkedRule, facts: RuleFacts): boolean {
+export function matchesModel(rule: LinkedRule, facts: Pick<RuleFacts, 'model' | 'baseModel'>): boolean {
   if (rule.model !== undefined && (facts.model === undefined || !rule.model(facts.model))) return false
   return rule.baseModel === undefined || (facts.baseModel !== undefined && rule.baseModel(facts.baseModel))
 }

@@ -306,7 +306,10 @@ describe('AdsServer', () => {
     await new Promise<void>(resolve => other.listen(0, '127.0.0.1', resolve))
     closers.push(() => new Promise(resolve => other.close(resolve)))
     const { port } = other.address() as { port: number }
-    await expect(start({ listen: { address: `127.0.0.1:${port}` } })).rejects.toThrow()
+    await expect(start({ listen: { address: `127.0.0.1:${port}` } })).rejects.toMatchObject({
+      code: 'EADDRINUSE',
+      port,
+    })
   })
 
   it('receives access logs, and refuses what is none', async () => {

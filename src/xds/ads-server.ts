@@ -1,7 +1,15 @@
 /**
  * xDS management server: the aggregated discovery service (state of the world) and the access log service on one gRPC port.
  */
-import { Server, ServerCredentials, type ServerDuplexStream, status } from '@grpc/grpc-js'
+import {
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  setLogVerbosity,
+  status,
+} from '@grpc/grpc-js'
+import { createServer } from 'node:net'
 import { ageOf, type EnvoyAge, OLDEST_ENVOY } from '../compile/envoy/older-envoys.ts'
 import type { Node } from '../gen/envoy/config/core/v3/base_pb.ts'
 import type { DiscoveryRequest } from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
@@ -44,6 +52,10 @@ export interface NackEvent extends AckEvent {
   /** The client's own words. */
   readonly message: string
 }
+
+// grpc-js writes to the console what callers are told anyway.
+if (process.env['GRPC_VERBOSITY'] === undefined && process.env['GRPC_NODE_VERBOSITY'] === undefined)
+  setLogVerbosity(logVerbosity.NONE)
 
 /** A connected client. */
 export interface ClientStatus {
@@ -125,7 +137,7 @@ export class AdsServer {
     const credentials = this.#credentials ?? ServerCredentials.createInsecure()
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(target, credentials, (error, port) =>
-        error === null ? resolve('pipe' in listen ? 0 : port) : reject(error),
+        error === null ? resolve('pipe' in listen ? 0 : port) : void listenError(listen, error).then(reject),
       )
     })
   }
@@ -259,4 +271,18 @@ function userAgentOf(node: Node): string {
 /** Undefined for clients that give no numbers. */
 function releaseOf({ userAgentVersionType: version }: Node) {
   return version.case === 'userAgentBuildVersion' ? version.value.version : undefined
+}
+
+/** grpc-js does not say why it can't listen: the system's own error does, for a second try by node. */
+async function listenError(listen: AdsServerOptions['listen'], error: Error): Promise<Error> {
+  const url = 'pipe' in listen ? undefined : new URL(`http://${listen.address}`)
+  const target =
+    'pipe' in listen
+      ? { path: listen.pipe }
+      : { host: url!.hostname.replace(/^\[|\]$/g, ''), port: Number(url!.port || 80) }
+  return new Promise(resolve => {
+    const probe = createServer()
+    probe.once('error', resolve)
+    probe.listen(target, () => probe.close(() => resolve(error)))
+  })
 }

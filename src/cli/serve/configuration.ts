@@ -1,4 +1,4 @@
-import { compile, type Compiled, type CompileOptions } from '../../compile/compile.ts'
+import { compileSet, type Compiled, type CompileOptions } from '../../compile/compile.ts'
 import { formatProblem, type Problem } from '../../config/problem.ts'
 import type { ObjectSet } from '../../config/object-set.ts'
 import type { Log } from '../../telemetry/log.ts'
@@ -34,11 +34,10 @@ export class Configuration {
 
   take(set: ObjectSet): void {
     const { log } = this.#options
-    if (set.errors.length > 0) return this.#refuse(set.errors)
     let compiled: Compiled
     try {
-      compiled = compile(set.items, this.#options.compile)
-      for (const problem of [...set.warnings, ...compiled.warnings]) log.warn(formatProblem(problem))
+      compiled = compileSet(set, this.#options.compile)
+      for (const problem of compiled.warnings) log.warn(formatProblem(problem))
       if (compiled.errors.length > 0) return this.#refuse(compiled.errors)
       this.#options.apply(compiled)
     } catch (error) {
@@ -81,9 +80,11 @@ export class Configuration {
 
   #refuse(problems: readonly Problem[]): void {
     this.#refused = problems
-    for (const problem of problems) this.#options.log.error(formatProblem(problem))
-    const kept =
-      this.#inForce === undefined ? 'there is none in force' : `version ${this.#inForce.plan.version} stays in force`
-    this.#options.log.error({ errors: problems.length }, `configuration refused; ${kept}`)
+    const { log } = this.#options
+    // The first one: `throwUnlessApplied` tells all of it.
+    if (this.#inForce === undefined) return
+    for (const problem of problems) log.error(formatProblem(problem))
+    const { version } = this.#inForce.plan
+    log.error({ errors: problems.length }, `configuration refused; version ${version} stays in force`)
   }
 }

@@ -55,11 +55,11 @@ describe('the options of serve', () => {
     const named = [...SERVE_HELP.matchAll(/^ {2}--([a-z-]+)/gm)].map(match => match[1]!)
     for (const name of named) {
       // A known option without its value says so; an unknown one is called unknown.
-      expect(() => parse('--no-such-option')).toThrow(/Unknown option/)
+      expect(() => parse('--no-such-option')).toThrow(/no option/)
       try {
         parse(`--${name}`)
       } catch (error) {
-        expect(String(error)).not.toContain('Unknown option')
+        expect(String(error)).not.toContain('no option')
       }
     }
     expect(named).toHaveLength(22)

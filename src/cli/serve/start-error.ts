@@ -8,6 +8,18 @@ export async function startsWith<T>(option: string, run: () => T | Promise<T>): 
   try {
     return await run()
   } catch (error) {
-    throw new StartError(`${option}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new StartError(`${option}: ${reasonOf((error as Error).message)}`, { cause: error })
   }
+}
+
+const LISTEN_FAILURES: Readonly<Record<string, (address: string) => string>> = {
+  EADDRINUSE: address => `${address} is in use`,
+  EADDRNOTAVAIL: address => `${address} is no address of this machine`,
+  EACCES: address => `no permission to listen on ${address}`,
+}
+
+/** The system's errors of listening by their message, because an error that comes from another thread has nothing else. */
+function reasonOf(message: string): string {
+  const [, code = '', address = ''] = /^listen ([A-Z]+): .* (\S+)$/.exec(message) ?? []
+  return LISTEN_FAILURES[code]?.(address) ?? message
 }

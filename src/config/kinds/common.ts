@@ -26,13 +26,13 @@ function hintFor(key: string, hints: Readonly<Record<string, string>>): string |
   return Object.hasOwn(hints, key) ? `: ${hints[key]}` : undefined
 }
 
-export const duration = z.string().transform((text, context) => {
+export const duration = z.string('must be a duration like 10s, 1h30m or 250ms').transform((text, context) => {
   const ms = parseDuration(text)
   if (ms !== undefined) return ms
   context.issues.push({
     code: 'custom',
     input: text,
-    message: `"${text}" isn't a duration: write it like 10s, 1h30m or 250ms`,
+    message: `must be a duration like 10s, 1h30m or 250ms, not "${text}"`,
   })
   return z.NEVER
 })

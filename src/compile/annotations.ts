@@ -1,0 +1,48 @@
+import type { ConfigObject } from '../config/kinds/registry.ts'
+import { problemAt } from '../config/object.ts'
+import type { Problem } from '../config/problem.ts'
+import { didYouMean } from '../config/suggest.ts'
+import type { ObjectIndex } from './object-index.ts'
+
+/** Annotation of an HTTPRoute: `whole` makes the model final only at the end of the body (a second `model` is then refused). */
+export const MODEL_FACT = 'signalbox.dev/model-fact'
+/** Annotation of an HTTPRoute: `full-duplex` has the body held and echoed instead of looked at. */
+export const BODY_MODE = 'signalbox.dev/body'
+/** Annotation of an InferencePool; `Forward` sends models that no endpoint lists to some endpoint instead of answering 404. */
+export const UNKNOWN_MODELS = 'signalbox.dev/unknown-models'
+
+const PREFIX = 'signalbox.dev/'
+
+/** Annotation → the kind that it belongs to, and its values; the first is the default. */
+const ANNOTATIONS: Readonly<
+  Record<string, { readonly kind: ConfigObject['kind']; readonly values: readonly string[] }>
+> = {
+  [MODEL_FACT]: { kind: 'HTTPRoute', values: ['first', 'whole'] },
+  [BODY_MODE]: { kind: 'HTTPRoute', values: ['look', 'full-duplex'] },
+  [UNKNOWN_MODELS]: { kind: 'InferencePool', values: ['Reject', 'Forward'] },
+}
+
+/** Annotations of ours that would have no effect, or that have a value without a meaning. */
+export function checkAnnotations(objects: ObjectIndex, problems: Problem[]): void {
+  for (const object of objects.everything()) {
+    for (const [name, value] of Object.entries(object.metadata.annotations)) {
+      if (!name.startsWith(PREFIX)) continue
+      const fault = faultOf(object.kind, name, value)
+      if (fault !== undefined)
+        problems.push(problemAt(object, 'error', fault.code, ['metadata', 'annotations', name], fault.message))
+    }
+  }
+}
+
+function faultOf(kind: string, name: string, value: string): { code: string; message: string } | undefined {
+  const known = Object.hasOwn(ANNOTATIONS, name) ? ANNOTATIONS[name] : undefined
+  if (known === undefined) {
+    const candidates = Object.keys(ANNOTATIONS)
+    return { code: 'unknown-annotation', message: `there is no annotation "${name}"${didYouMean(name, candidates)}` }
+  }
+  if (known.kind !== kind)
+    return { code: 'misplaced-annotation', message: `"${name}" has no effect here: it belongs on a ${known.kind}` }
+  if (known.values.includes(value)) return undefined
+  const hint = didYouMean(value, known.values)
+  return { code: 'invalid-value', message: `must be ${known.values.join(' or ')}, not "${value}"${hint}` }
+}
