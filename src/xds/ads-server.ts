@@ -135,11 +135,11 @@ export class AdsServer {
     if (tls !== undefined)
       this.#credentials = await WatchedCredentials.load(tls, error => this.#options.onTlsError?.(error))
     const credentials = this.#credentials ?? ServerCredentials.createInsecure()
-    return new Promise((resolve, reject) => {
-      this.#server.bindAsync(target, credentials, (error, port) =>
-        error === null ? resolve('pipe' in listen ? 0 : port) : void listenError(listen, error).then(reject),
-      )
+    const bound = await new Promise<number | Error>(resolve => {
+      this.#server.bindAsync(target, credentials, (error, port) => resolve(error ?? port))
     })
+    if (typeof bound !== 'number') throw await listenError(listen, bound)
+    return 'pipe' in listen ? 0 : bound
   }
 
   /** All clients that have said who they are. */
