@@ -42,9 +42,9 @@ Measures the CPU of our ext_proc server per exchange beside the Go yardstick ref
 trivial servers on grpc-js and connect-node, and prints ratios: only those of one run tell something. Four to five minutes.
 
   --quick            at most a minute: the rows with goals, our transport and the yardsticks, no Envoy
-  --all              every row, every size, every contender: half an hour
-  --only ID,…        only these, each with every contender: ${SECTIONS.join(', ')}; rows (those with * take part by default):
-                     ${ROWS.map(row => `${row.id}${row.contenders.default === undefined ? '' : '*'}`).join(' ')}
+  --all              every row, every size, every contender: about twenty minutes
+  --only ID,…        only these, with every contender: ${SECTIONS.join(', ')}; rows (those with * take part by default):
+${wrapped(ROWS.map(row => `${row.id}${row.contenders.default === undefined ? '' : '*'}`))}
   --rounds N         runs of each contender in turn, the median counts [3; quick: 2]
   --seconds N        length of a run [1.5; quick: 0.8]
   --peer NAME=HOST:PORT,PID   another ext_proc server, running already; may be given several times
@@ -87,8 +87,7 @@ async function main(): Promise<number> {
     return 0
   }
   if (values.micro) {
-    for (const name of MICRO.filter(each => existsSync(bench(each))))
-      console.log(`\n${name}\n${await output(process.execPath, [bench(name)])}`)
+    for (const name of MICRO.filter(isThere)) console.log(`\n${name}\n${await output(process.execPath, [bench(name)])}`)
     return 0
   }
   const report =
@@ -173,7 +172,7 @@ async function measure(): Promise<BenchReport> {
       memory = await part('memory', () => measureMemory({ ...shared, contenders, yardsticks }))
     }
   }
-  const picks = wanted('picks') ? await part('picks', measurePicks) : undefined
+  const picks = wanted('picks') && isThere('threads') ? await part('picks', measurePicks) : undefined
   if (picks !== undefined) goals.push(atLeast(4, 'In-process picks per second, two threads to one', picks, 1.8))
   progress('')
   return {
@@ -249,6 +248,10 @@ async function lastJson<T>(args: readonly string[]): Promise<T> {
   return JSON.parse(lines.at(-1)!) as T
 }
 
+function isThere(name: string): boolean {
+  return existsSync(bench(name))
+}
+
 function bench(name: string): string {
   return join(BENCHES, `${name}.bench.ts`)
 }
@@ -262,6 +265,16 @@ function positive(name: string, text: string): number {
   const value = Number(text)
   if (!(value > 0)) throw new Error(`${name}: '${text}' is no positive number`)
   return value
+}
+
+/** As the second column of the help. */
+function wrapped(words: readonly string[]): string {
+  const lines = ['']
+  for (const word of words) {
+    if (lines.at(-1)!.length + word.length > 100) lines.push('')
+    lines.push(`${lines.pop()} ${word}`)
+  }
+  return lines.map(line => `                    ${line}`).join('\n')
 }
 
 /** A line that the next one replaces; nothing where nobody watches. */

@@ -6,7 +6,7 @@ import type { Latency } from './behind-envoy.ts'
 import type { BenchReport, RowReport } from './report.ts'
 
 const WIDTH = 960
-const LEFT = 330
+const LEFT = 350
 const RIGHT = 140
 const ROW = 26
 const PLOT = WIDTH - LEFT - RIGHT

@@ -69,8 +69,8 @@ function suffix({ modelLast, facts = 'bounded' }: Variation): string {
   return `${modelLast === true ? '-last' : ''}${facts === 'bounded' ? '' : `.${facts}`}`
 }
 
-function words({ modelLast, facts = 'bounded' }: Variation): string {
-  return `, model ${modelLast === true ? 'last' : 'first'}${facts === 'bounded' ? '' : `, fact ${facts}`}`
+function factWords(facts: FactClass): string {
+  return facts === 'bounded' ? '' : `, fact ${facts}`
 }
 
 /** A router by body has to read it, so from 4 KB on the yardstick is the one that does. */
@@ -80,10 +80,9 @@ function baseOf({ id, bytes }: Size): Row['base'] {
 
 function duplexRow(size: Size, variation: Variation, contenders: Row['contenders']): Row {
   const { modelLast = false, facts = 'bounded' } = variation
-  const plain = !modelLast && facts === 'bounded'
   return {
     id: `fds-${size.id}${suffix(variation)}`,
-    title: `${size.title}, full duplex both ways${plain ? '' : words(variation)}`,
+    title: `${size.title}, full duplex both ways${modelLast ? ', model last' : ''}${factWords(facts)}`,
     facts: FACTS[facts],
     entry: facts === 'bounded' ? 'fds' : `fds.${facts}`,
     duplex: true,
@@ -99,7 +98,7 @@ function lookRow(size: Size, variation: Variation, contenders: Row['contenders']
   const { modelLast = false, facts = 'bounded' } = variation
   return {
     id: `look-${size.id}-${modelLast ? 'last' : 'first'}${facts === 'bounded' ? '' : `.${facts}`}`,
-    title: `${size.title}, look and close${words(variation)}`,
+    title: `${size.title}, look and close, model ${modelLast ? 'last' : 'first'}${factWords(facts)}`,
     facts: FACTS[facts],
     entry: facts === 'bounded' ? 'look' : `look.${facts}`,
     duplex: false,
@@ -131,7 +130,20 @@ const ALL = { all: EVERYBODY } as const
 const ALL_LOOK = { all: OURS } as const
 const LOOK_EVERYWHERE = { quick: ['own'], default: OURS, all: OURS } as const
 
-export const ROWS: readonly Row[] = [
+const SSE: Row = {
+  id: 'sse',
+  title: 'SSE chunk, full duplex, lockstep',
+  facts: 'none read',
+  entry: 'fds',
+  duplex: true,
+  contenders: { quick: ['own', 'refserver'], default: ['own', 'node', 'refserver'], all: EVERYBODY },
+  load: ['-body', '300', '-c', '16', '-stream', '-resp-chunks', '200'],
+  warmUp: 100,
+  unit: 'chunk',
+  base: { row: 'sse', contender: 'refserver' },
+}
+
+const SMALL_ROWS = [
   duplexRow(
     SMALL,
     {},
@@ -145,14 +157,14 @@ export const ROWS: readonly Row[] = [
   responseRow(SMALL, 'headers', ALL),
   lookRow(SMALL, {}, LOOK_EVERYWHERE),
   lookRow(SMALL, { modelLast: true }, ALL_LOOK),
+  SSE,
+]
+
+const LARGE_ROWS = [
   duplexRow(
     LARGE,
     {},
-    {
-      quick: ['own', 'refserver-parse'],
-      default: ['own', 'node', 'refserver-parse'],
-      all: EVERYBODY,
-    },
+    { quick: ['own', 'refserver-parse'], default: ['own', 'node', 'refserver-parse'], all: EVERYBODY },
   ),
   duplexRow(LARGE, { modelLast: true }, ALL),
   duplexRow(LARGE, { facts: 'first' }, ALL_LOOK),
@@ -163,24 +175,15 @@ export const ROWS: readonly Row[] = [
   lookRow(LARGE, { facts: 'first' }, { default: ['own'], all: OURS }),
   lookRow(LARGE, { facts: 'whole' }, { default: ['own'], all: OURS }),
   lookRow(LARGE, { facts: 'whole', modelLast: true }, ALL_LOOK),
-  ...SIZES.filter(size => size !== SMALL && size !== LARGE).flatMap(size => [
-    duplexRow(size, {}, ALL),
-    lookRow(size, {}, ALL_LOOK),
-    lookRow(size, { modelLast: true }, ALL_LOOK),
-  ]),
-  {
-    id: 'sse',
-    title: 'SSE chunk, full duplex, lockstep',
-    facts: 'none read',
-    entry: 'fds',
-    duplex: true,
-    contenders: { quick: ['own', 'refserver'], default: ['own', 'node', 'refserver'], all: EVERYBODY },
-    load: ['-body', '300', '-c', '16', '-stream', '-resp-chunks', '200'],
-    warmUp: 100,
-    unit: 'chunk',
-    base: { row: 'sse', contender: 'refserver' },
-  },
 ]
+
+function otherRows(size: Size): readonly Row[] {
+  return [duplexRow(size, {}, ALL), lookRow(size, {}, ALL_LOOK), lookRow(size, { modelLast: true }, ALL_LOOK)]
+}
+
+export const ROWS: readonly Row[] = SIZES.flatMap(size =>
+  size === SMALL ? SMALL_ROWS : size === LARGE ? LARGE_ROWS : otherRows(size),
+)
 
 /** A row and who plays it in this run. */
 export interface Measured {
