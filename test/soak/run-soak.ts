@@ -1,9 +1,10 @@
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EnvoyBinary } from '../../src/cli/envoy/resolve-envoy.ts'
 import { documents, GATEWAY, parametersYaml, poolYaml, routeYaml } from '../support/pool-config.ts'
 import { ProcessRig } from '../support/process-rig.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { post } from './post.ts'
 import { startStreamingBackend } from './streaming-backend.ts'
 
 export interface SoakOptions {
@@ -36,7 +37,6 @@ export interface SoakReport {
 }
 
 const PARALLEL = 48
-const BODY_FILLER = 'What was said before in this conversation. '
 
 /** Long streams and many short requests through a real Envoy, with `signalbox serve` as a process of its own. */
 export async function runSoak(options: SoakOptions): Promise<SoakReport> {
@@ -128,34 +128,4 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
     await rig.stop()
     await Promise.all(backends.map(backend => backend.close()))
   }
-}
-
-/** One request; gives `<status> <number of events>`, or the error's text. */
-function post(agent: Agent, port: number, i: number, events: number): Promise<string> {
-  const content = `question ${i}: ${BODY_FILLER.repeat(1 + (i % 50))}`
-  const body = JSON.stringify({ messages: [{ role: 'user', content }], model: 'm', stream: events > 0 })
-  return new Promise(resolve => {
-    const outgoing = request(
-      {
-        agent,
-        port,
-        host: '127.0.0.1',
-        method: 'POST',
-        path: '/v1/chat/completions',
-        headers: {
-          'content-type': 'application/json',
-          'content-length': Buffer.byteLength(body),
-          ...(events > 0 ? { 'x-events': events } : {}),
-        },
-      },
-      incoming => {
-        let seen = 0
-        incoming.setEncoding('latin1').on('data', (text: string) => (seen += text.split('data:').length - 1))
-        incoming.on('end', () => resolve(`${incoming.statusCode} ${seen}`))
-        incoming.on('error', error => resolve(String(error)))
-      },
-    )
-    outgoing.on('error', error => resolve(String(error)))
-    outgoing.end(body)
-  })
 }
