@@ -8,7 +8,7 @@ import { WireReader, WireType } from './wire.ts'
  * strings not made: headers, metadata and attributes stay positions. Unknown fields are skipped. Differentially tested
  * against protobuf-es and protobufjs.
  *
- * Budget: 319 B of request headers (10 headers) in about 0.6 µs, a body message in 0.05 µs.
+ * Budget: 319 B of request headers (11 headers) in about 0.3 µs, a body message in 0.05 µs.
  */
 export class IncomingMessage {
   kind: RequestKind = RequestKind.NONE

@@ -20,6 +20,9 @@ import { WireWriter } from './wire.ts'
 /**
  * `envoy.service.ext_proc.v3.ExternalProcessor/Process` on the transport seam: one handler a stream, pooled exchange records, one
  * clock for all deadlines.
+ *
+ * Budget of all above the transport, decision and pick among 8 endpoints included (test/bench/exchange.bench.ts): 300 B look in 4 µs
+ * and 0.2 KB of garbage, 300 B full duplex both ways in 6 µs and 0.8 KB, 220 KB look in 25 µs with the model first, 60 µs last.
  */
 
 export const EXT_PROC_SERVICE = 'envoy.service.ext_proc.v3.ExternalProcessor'
