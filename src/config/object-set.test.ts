@@ -47,7 +47,7 @@ apiVersion: apps/v1
 `
     expect(errorsOf(text)).toEqual([
       'f.yaml:6:5: error: Gateway default/n: spec.listeners[0].protocol: is required: a string (required)',
-      'f.yaml:6:24: error: Gateway default/n: spec.listeners[0].port: must be a number, not "80" (wrong-type)',
+      'f.yaml:6:24: error: Gateway default/n: spec.listeners[0].port: must be a number, not "80": take the quotes off (wrong-type)',
       'f.yaml:6:39: error: Gateway default/n: spec.listeners[0].protocl: unknown field "protocl" (did you mean "protocol"?) (unknown-field)',
       'f.yaml:14:29: error: HTTPRoute default/n: spec.rules[0].matches[0].path.type: must be Exact, PathPrefix or RegularExpression, not "Prefix" (invalid-value)',
       'f.yaml:14:57: error: HTTPRoute default/n: spec.rules[0].matches[1].headers[0].name: must be a valid header name (invalid-value)',

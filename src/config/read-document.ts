@@ -146,7 +146,7 @@ function explain(issue: z.core.$ZodIssue, root: unknown): Explanation[] {
         return [{ code: value === undefined ? 'required' : 'wrong-type', path, message: `${issue.message}${end}` }]
       }
       if (value === undefined) return [{ code: 'required', path, message: `is required: ${article(issue.expected)}` }]
-      const hint = issue.expected === 'string' && typeof value !== 'object' ? ': put it in quotes' : ''
+      const hint = issue.expected === 'string' && typeof value !== 'object' ? ': put it in quotes' : unquoteHint(value)
       return [
         { code: 'wrong-type', path, message: `must be ${article(issue.expected)}, not ${describe(value)}${hint}` },
       ]
@@ -155,7 +155,8 @@ function explain(issue: z.core.$ZodIssue, root: unknown): Explanation[] {
       const value = valueAt(root, path)
       const allowed = issue.values.map(String)
       if (issue.message.startsWith('Invalid')) {
-        const hint = typeof value === 'string' ? didYouMean(value, allowed) : ''
+        const quoted = issue.values.some(one => typeof one !== 'string' && String(one) === value)
+        const hint = quoted ? unquoteHint(value) : typeof value === 'string' ? didYouMean(value, allowed) : ''
         return [{ code: 'invalid-value', path, message: `must be ${list(allowed)}, not ${describe(value)}${hint}` }]
       }
       return [{ code: 'invalid-value', path, message: issue.message }]
@@ -171,6 +172,11 @@ function explain(issue: z.core.$ZodIssue, root: unknown): Explanation[] {
     default:
       return [{ code: 'invalid-value', path, message: issue.message }]
   }
+}
+
+/** For a text that is a number or a boolean but for its quotes. */
+function unquoteHint(value: unknown): string {
+  return typeof value === 'string' && /^(?:-?\d+(?:\.\d+)?|true|false)$/.test(value) ? ': take the quotes off' : ''
 }
 
 function explainUnion(issue: z.core.$ZodIssueInvalidUnion, path: FieldPath, root: unknown): Explanation[] {

@@ -121,21 +121,30 @@ spec:
       }
     }
 
-    it.each([
+    describe.each([
       ['alias first, 1 KB', 1024, false],
       ['alias last, 100 KB', 100 * 1024, true],
       ['alias first, 1 MB', MIB, false],
       ['alias last, 3 MB', 3 * MIB, true],
-    ])('a rewritten model differs only in its value: %s', async (_label, size, last) => {
-      for (const framing of ['content-length', 'chunked'] as const) {
+      ['alias first, 20 MB', 20 * MIB, false],
+      ['alias last, 20 MB', 20 * MIB, true],
+    ])('a rewritten model differs only in its value: %s', (_label, size, last) => {
+      it.each([
+        [1, 'content-length', false],
+        [1, 'chunked', false],
+        [1, 'chunked', true],
+        [2, 'content-length', false],
+        [2, 'content-length', true],
+        [2, 'chunked', true],
+      ] as const)('HTTP/%i, %s, trailers: %s', async (http, framing, trailers) => {
         const body = chat(size, 'alias', last)
-        const seen = await sent(body, { path, http: 1, framing, trailers: false })
+        const seen = await sent(body, { path, http, framing, trailers })
         const wanted = body.replace('"alias"', '"the-real-model"')
         expect(seen.body).toMatchObject({ length: wanted.length, sha256: bodyRecord(wanted).sha256 })
-        if (framing === 'content-length' && seen.headers['content-length'] !== undefined) {
-          expect(seen.headers['content-length']).toBe(String(wanted.length))
-        }
-      }
+        if (trailers) expect(seen.trailers).toMatchObject({ 'x-checksum': 'abc123' })
+        const length = seen.headers['content-length']
+        if (length !== undefined) expect(length).toBe(String(wanted.length))
+      })
     })
 
     it('a body that comes byte by byte', async () => {

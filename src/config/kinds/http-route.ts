@@ -23,6 +23,12 @@ const absolutePath = z
   .refine(text => !/\/\/|\/\.\.?(\/|$)|%2f/i.test(text), 'must be normalised: no "//", "/./", "/../" or "%2F"')
   .refine(text => !/[?#\s]/.test(text), 'must not contain "?", "#" or spaces')
 
+const pathOrNothing = z.string().superRefine((text, context) => {
+  if (text === '') return
+  for (const { message } of absolutePath.safeParse(text).error?.issues ?? [])
+    context.addIssue({ code: 'custom', message })
+})
+
 const pathMatch = object({
   type: z.enum(['Exact', 'PathPrefix', 'RegularExpression']).default('PathPrefix'),
   value: z.string().default('/'),
@@ -70,7 +76,7 @@ const headerModifier = object({
 
 const pathModifier = z.discriminatedUnion('type', [
   object({ type: z.literal('ReplaceFullPath'), replaceFullPath: absolutePath }),
-  object({ type: z.literal('ReplacePrefixMatch'), replacePrefixMatch: z.union([absolutePath, z.literal('')]) }),
+  object({ type: z.literal('ReplacePrefixMatch'), replacePrefixMatch: pathOrNothing }),
 ])
 
 const backendObject = {
