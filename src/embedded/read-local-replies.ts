@@ -16,7 +16,7 @@ import type { Problems } from './resource-reader.ts'
 import { stringPredicate } from './string-match.ts'
 
 /** What a reply is known by before it is written: the record has the status to be. */
-export type ReplyPredicate = (record: LogRecord) => boolean
+type ReplyPredicate = (record: LogRecord) => boolean
 
 /** Changes replies that are made here. */
 export interface ReplyMapper {

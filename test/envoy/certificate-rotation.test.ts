@@ -85,18 +85,12 @@ describeOnPlanes('certificates of listeners', plane => {
   it('are exchanged without a failed request; connections live on', async () => {
     await waitFor('the first certificate', async () => (await shown()) === 0)
     const all = certificates.map(({ cert }) => cert)
-    const kept = new Agent({ keepAlive: true, maxSockets: 1 })
-    let opened = 0
-    const { createConnection } = kept
-    kept.createConnection = (...args) => {
-      opened++
-      return createConnection.apply(kept, args)
-    }
+    const kept = new CountingAgent({ keepAlive: true, maxSockets: 1 })
     const outcomes: unknown[] = []
-    let running = true
+    const over = new AbortController()
     const traffic = Array.from({ length: 4 }, async (_, i) => {
       const fresh = () => new Agent({ keepAlive: false })
-      while (running) outcomes.push(await post(i === 0 ? kept : fresh(), all).catch(String))
+      while (!over.signal.aborted) outcomes.push(await post(i === 0 ? kept : fresh(), all).catch(String))
     })
     for (const next of [1, 2, 0, 1]) {
       await rig.configure(configuration(next))
@@ -104,12 +98,22 @@ describeOnPlanes('certificates of listeners', plane => {
       const before = outcomes.length
       await waitFor('more traffic', () => outcomes.length > before + 10)
     }
-    running = false
+    over.abort()
     await Promise.all(traffic)
     kept.destroy()
     expect(new Set(outcomes)).toEqual(new Set([200]))
-    expect(opened).toBe(1)
+    expect(kept.opened).toBe(1)
     // Who takes only the first one gets no connection now.
     await expect(post(new Agent(), [all[0]!])).rejects.toThrow()
   })
 })
+
+/** Counts the connections that it opened. */
+class CountingAgent extends Agent {
+  opened = 0
+
+  override createConnection(...args: Parameters<Agent['createConnection']>): ReturnType<Agent['createConnection']> {
+    this.opened++
+    return super.createConnection(...args)
+  }
+}
