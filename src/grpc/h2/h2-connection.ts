@@ -359,8 +359,12 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
   #priority(stream: number, bytes: Buffer, start: number, end: number): void {
     if (stream === 0) return this.broken(ErrorCode.PROTOCOL_ERROR, 'PRIORITY without a stream')
     if (!this.#spend(FloodCost.IDLE_FRAME)) return
-    if (end - start !== 5) this.#reset(stream, ErrorCode.FRAME_SIZE_ERROR)
-    else if (readUint31(bytes, start) === stream) this.#reset(stream, ErrorCode.PROTOCOL_ERROR)
+    const isLong = end - start === 5
+    if (isLong && readUint31(bytes, start) !== stream) return
+    const code = isLong ? ErrorCode.PROTOCOL_ERROR : ErrorCode.FRAME_SIZE_ERROR
+    // An idle stream cannot be reset (§6.4).
+    if (stream > this.#lastId) this.broken(code, 'malformed PRIORITY')
+    else this.#reset(stream, code)
   }
 
   #strayData(id: number): void {
@@ -503,6 +507,8 @@ export class H2Connection implements FrameSink, StreamOwner, Living, ListenedCon
   }
 
   finish(): void {
+    // Streams that are opened behind a GOAWAY could not be answered any more.
+    this.#reader.stop()
     this.#sender.flush()
     this.#wire.end()
   }

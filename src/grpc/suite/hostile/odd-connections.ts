@@ -3,7 +3,7 @@ import { connect as connectTcp } from 'node:net'
 import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { describe, expect, it } from '@jest/globals'
-import { ErrorCode, data, headers, ping, priority, settings, windowUpdate } from '../frames.ts'
+import { ErrorCode, data, goaway, headers, ping, priority, settings, windowUpdate } from '../frames.ts'
 import { ended } from '../harness.ts'
 import type { Harness } from '../harness.ts'
 import { END_STREAM, FrameType, PREFACE, RawHttp2Client, frame, headerBlock, resetFrame } from '../raw-http2-client.ts'
@@ -168,6 +168,28 @@ export function oddConnectionsSuite(name: string, harness: Harness): void {
       await exchange(client, 3, path)
       expect(client.of(FrameType.RST_STREAM)).toHaveLength(1)
       expect(goawayCode(client)).toBeUndefined()
+    })
+
+    it.each([
+      ['to itself', priority(7, 7), PROTOCOL_ERROR],
+      ['of 4 bytes', frame(FrameType.PRIORITY, 0, 7, Buffer.alloc(4)), ErrorCode.FRAME_SIZE_ERROR],
+    ])('PRIORITY %s on an idle stream: that cannot be reset (fuzz)', async (_, bytes, code) => {
+      const server = await harness.serve([echo])
+      const client = await harness.raw(server)
+      client.write(bytes)
+      await over(client)
+      expect(goawayCode(client)).toBe(code)
+      expect(client.of(FrameType.RST_STREAM)).toEqual([])
+    })
+
+    it('calls behind the GOAWAY of an idle client are not begun (fuzz)', async () => {
+      const server = await harness.serve([echo])
+      const client = await harness.raw(server)
+      await client.until(() => client.of(FrameType.SETTINGS).length === 2)
+      const calls = echo.opened.length
+      client.write(goaway(0, 0), headers(1, callBlock(path), END_STREAM), ping())
+      await over(client)
+      expect(echo.opened).toHaveLength(calls)
     })
 
     it('late frames of a call that is over are no mistake', async () => {

@@ -1,0 +1,11 @@
+import { ExtProcTarget } from './ext-proc-target.ts'
+import { FramesTarget } from './frames-target.ts'
+import { HpackTarget } from './hpack-target.ts'
+import type { FuzzTarget } from './target.ts'
+
+/** By the names of the command line. */
+export const FUZZ_TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
+  frames: () => new FramesTarget(),
+  hpack: () => new HpackTarget(),
+  'ext-proc': () => new ExtProcTarget(),
+}
