@@ -10,7 +10,8 @@
  * | `COVERED` | `ENDED` when the scrape under way began | the main thread |
  * | `SETTLED` | `ENDED` as far as it was released | the main thread |
  *
- * A thread that has died writes nothing any more: the main thread then writes in its block, before a successor starts. All numbers
+ * A thread that has died writes nothing any more: the main thread then writes in its block, before a successor starts. It writes in
+ * all blocks when a slot gets a new tenant (`begin`). All numbers
  * run modulo 2³²; only differences mean anything. Sums over threads are read without locks: a count that is an instant old is
  * as good, and 100 endpoints are summed per pick.
  */
@@ -83,11 +84,13 @@ export class EndpointCounters {
     return sum | 0
   }
 
-  /** Main thread: a new tenant begins with nothing in flight. No other thread may count on the slot now. */
+  /**
+   * Main thread: a new tenant begins with nothing. Every thread has adopted a plan without the old one, and a late release fails on its
+   * generation: so nobody else writes here now.
+   */
   begin(slot: number): void {
-    this.release(slot, this.outstanding(slot))
-    this.cover(slot)
-    this.takeCovered(slot)
+    const segment = this.#segments[slot >> SHIFT]!
+    for (let at = slot & MASK; at < segment.length; at += SEGMENT_SLOTS) segment[at] = 0
   }
 
   /** Main thread: the requests of a thread that has died, and that no access log will tell of, are over. */

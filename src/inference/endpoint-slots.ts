@@ -139,7 +139,7 @@ export class EndpointSlots {
     let slot = 0
     while (table.endpointState[slot] !== EndpointState.FREE) slot++
     table.counters.begin(slot)
-    table.observed[slot] = this.#begun[slot] = table.counters.decided(slot)
+    table.observed[slot] = this.#begun[slot] = 0
     table.endpointState[slot] = EndpointState.READY
     return slot
   }

@@ -28,7 +28,7 @@ export interface EndpointTableState {
 }
 
 export const INTEGER_COLUMNS = 11
-export const DOUBLE_COLUMNS = 2
+const DOUBLE_COLUMNS = 2
 
 /** `counters`: segments of the smaller table that this one replaces. */
 export function createEndpointTableState(

@@ -98,12 +98,19 @@ export class DataPath {
         this.#tell({ type: 'published' })
         break
       case 'shed':
-        this.#tell({ type: 'shed', done: this.#shared?.shed() ?? false })
+        this.#tell({ type: 'shed', done: this.#shed() })
         break
       case 'drain':
         void this.#drain(message.graceMs)
         break
     }
+  }
+
+  /** Over TLS node's HTTP/2 can retire no connection without losing requests (http2-transport.ts). */
+  #shed(): boolean {
+    const { tls, transport } = this.#start.options
+    if (tls !== undefined && transport === 'node') return false
+    return this.#shared?.shed() ?? false
   }
 
   #listen(listen: ListenAddress): Promise<TransportServer> {

@@ -20,7 +20,7 @@ export interface WorkerOptions {
 }
 
 /** Shared memory of all threads. */
-export interface SharedMemory {
+interface SharedMemory {
   /** This thread's own. */
   readonly outcomes: SharedArrayBuffer
   readonly held: SharedArrayBuffer

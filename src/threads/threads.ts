@@ -205,8 +205,11 @@ export class Threads {
   }
 
   #told(thread: Thread, message: FromWorker): void {
-    if (message.type === 'adopted') this.#checkInForce()
-    else if (message.type === 'error') this.#options.log.error(message.fields, message.message)
+    if (message.type === 'adopted') {
+      this.#checkInForce()
+      // One that came up while a plan was given out serves from now on.
+      this.#options.onLive()
+    } else if (message.type === 'error') this.#options.log.error(message.fields, message.message)
     else if (message.type === 'drained') {
       thread.state = 'down'
       this.#checkDrained()
@@ -239,7 +242,6 @@ export class Threads {
 
   /** A thread that hangs is not waited for: nobody is sent to it. Neither is one that starts: it begins with the newest plan. */
   #checkInForce(): void {
-    const before = this.#inForce
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       const { version, inForce } = next
       if (this.threads.some(({ state, adopted }) => state === 'up' && adopted < version)) break
@@ -247,7 +249,6 @@ export class Threads {
       this.#inForce = version
       inForce()
     }
-    if (this.#inForce !== before) this.#options.onLive()
   }
 
   #checkDrained(): void {

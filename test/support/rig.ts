@@ -9,6 +9,7 @@ import { parseServeOptions } from '../../src/cli/serve/options.ts'
 import { Signalbox } from '../../src/cli/serve/signalbox.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { freePort, freePorts } from './free-ports.ts'
+import { readMetrics } from './read-metrics.ts'
 import { makeTempFolder, type TempFolder } from './temp-folder.ts'
 import { waitFor } from './wait-for.ts'
 
@@ -55,7 +56,7 @@ export class Rig {
 
   static async start(options: RigOptions): Promise<Rig> {
     // Each thread has a port of its own above the first.
-    const ports = [await freePort(), await freePorts(TEST_THREADS + 1), await freePort()] as const
+    const ports = [await freePort(), await freePorts(Math.max(TEST_THREADS, 2) + 1), await freePort()] as const
     const rig = new Rig(options, ports, await makeTempFolder())
     await rig.configure(options.config)
     await rig.startSignalbox()
@@ -173,6 +174,11 @@ export class Rig {
   async admin<T>(path: string): Promise<T> {
     const response = await fetch(`${this.adminUrl}${path}`)
     return (await response.json()) as T
+  }
+
+  /** The metrics page: sample (with its labels) → value. */
+  async metrics(): Promise<ReadonlyMap<string, number>> {
+    return readMetrics(await (await fetch(`${this.adminUrl}/metrics`)).text())
   }
 
   async stop(): Promise<void> {

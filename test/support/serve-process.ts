@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { startWatchdog } from '../../src/cli/envoy/envoy-watchdog.ts'
+import { readMetrics } from './read-metrics.ts'
 import { waitFor } from './wait-for.ts'
 
 /** A line of the log of `signalbox serve`. */
@@ -73,13 +74,7 @@ export class ServeProcess {
 
   /** The metrics page: sample (with its labels) → value. */
   async metrics(): Promise<ReadonlyMap<string, number>> {
-    const page = await (await fetch(`${this.#adminUrl}/metrics`)).text()
-    const samples = new Map<string, number>()
-    for (const line of page.split('\n')) {
-      const space = line.lastIndexOf(' ')
-      if (!line.startsWith('#') && space > 0) samples.set(line.slice(0, space), Number(line.slice(space + 1)))
-    }
-    return samples
+    return readMetrics(await (await fetch(`${this.#adminUrl}/metrics`)).text())
   }
 
   /** Resident memory, bytes. */

@@ -90,6 +90,10 @@ export class Signalbox {
     return this.#threads.address
   }
 
+  get threads(): Threads {
+    return this.#threads
+  }
+
   get xdsPort(): number {
     return this.#xdsPort
   }
