@@ -26,12 +26,12 @@ const { share, thread } = workerData as HammerStart
 const pool = new Pool(share, { releaseBy: 'response', thread, seed: thread })
 const open: { readonly slot: number; readonly generation: number; readonly address: string }[] = []
 const prefixes = ['one', 'two', 'three'].map(word => hasherOf(word.repeat(2000)))
-let stopped = false
+const state = { stopped: false }
 let picks = 0
 
 parentPort!.on('message', (message: ToHammer) => {
   if (message.type === 'stop') {
-    stopped = true
+    state.stopped = true
     return
   }
   pool.adopt(message.share)
@@ -39,7 +39,7 @@ parentPort!.on('message', (message: ToHammer) => {
 })
 
 const result = new PickResult()
-while (!stopped) {
+while (!state.stopped) {
   for (let i = 0; i < 200; i++) {
     const wish = request({ prefix: prefixes[i % 3]!, promptBytes: 8000 })
     if (pool.pick(wish, result) !== PickStatus.OK) continue

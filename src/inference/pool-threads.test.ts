@@ -67,6 +67,7 @@ it('three threads count exactly while endpoints come and go, the table grows and
   hammers = [hammers[0]!, hammers[2]!]
   for (const hammer of hammers) hammer.post({ type: 'stop' })
   const results = await Promise.all(hammers.map(({ stopped }) => stopped))
+  await Promise.all(hammers.map(hammer => hammer.kill()))
   const open = new Map<string, number>()
   for (const result of results) {
     expect(result.picks).toBeGreaterThan(1000)

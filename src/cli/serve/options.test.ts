@@ -172,3 +172,18 @@ describe('the options of serve', () => {
     expect(reachableAt(parse('--advertise', '[fd00::1]'), '::', 1)).toBe('[fd00::1]:1')
   })
 })
+
+describe('threads', () => {
+  it('are a number, and their ports and sockets must fit', () => {
+    expect(parse('--threads=3', '--transport=own')).toMatchObject({ threads: 3, transport: 'own' })
+    for (const bad of ['0', '257', 'x', '1.5']) expect(() => parse(`--threads=${bad}`)).toThrow('--threads')
+    expect(() => parse('--transport=grpc')).toThrow('neither own nor node')
+    expect(() => parse('--threads=2', '--ext-proc=65534')).toThrow('no ports for 2 threads')
+    expect(parse('--threads=2', '--ext-proc=65533').extProc).toMatchObject({ port: 65_533 })
+    // Foreign gateways share the port.
+    expect(parse('--threads=2', '--ext-proc=65535', '--xds=off').extProc).toMatchObject({ port: 65_535 })
+    const path = `/${'s'.repeat(106)}`
+    expect(parse('--threads=1', `--ext-proc=unix:${path}`).extProc).toEqual({ path })
+    expect(() => parse('--threads=2', `--ext-proc=unix:${path}`)).toThrow('more than 107 bytes')
+  })
+})
