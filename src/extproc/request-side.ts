@@ -168,6 +168,9 @@ export function requestTrailers(x: Exchange): void {
   if (x.requestState === RequestState.ENDED) return
   const fullDuplex = x.requestMode === BodyMode.FULL_DUPLEX_STREAMED
   if (x.requestState === RequestState.UNDECIDED) {
+    // The headers are answered and no body was sent: there is no message whose answer could carry a decision.
+    if (x.requestMode === BodyMode.BUFFERED && x.headersAnswered && x.unanswered === 0)
+      return fail(x, GrpcStatus.INVALID_ARGUMENT, 'trailers without a body')
     x.trailersPending = true
     if (x.verdictReady) commit(x)
     else if (!x.deferred) settle(x, x.decider.requestEnd(x), true)

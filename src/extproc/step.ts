@@ -103,6 +103,12 @@ export function timer(x: Exchange, now: number): void {
 /** A deferred decision has come. */
 export function decided(x: Exchange): void {
   if (x.finished || x.requestState !== RequestState.UNDECIDED) return
+  // The decision goes with the answer to the one BUFFERED message, which has not come.
+  if (x.requestMode === BodyMode.BUFFERED && x.headersAnswered && x.unanswered === 0 && !x.trailersPending) {
+    x.deferred = false
+    x.verdictReady = true
+    return
+  }
   commit(x)
   if (!x.finished) flush(x)
 }

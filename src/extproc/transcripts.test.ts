@@ -155,6 +155,33 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
     expect(envoy.receivesWords()).toEqual(['trailers'])
   })
 
+  it('BUFFERED: a deferred decision that comes before the body goes with its answer (fuzz)', () => {
+    const { envoy, decider } = play()
+    let resume = (): void => {}
+    decider.onHeaders = (_body, _ended, exchange) => {
+      const { serial } = exchange
+      resume = () => {
+        exchange.decision.set('x-late', 'yes')
+        exchange.resume(serial)
+      }
+      return Verdict.DEFERRED
+    }
+    envoy.sends(headers({ request: BodyMode.BUFFERED }))
+    resume()
+    expect(envoy.receivesWords()).toEqual(['hdr'])
+    envoy.sends(body('abc', true))
+    expect(envoy.receivesWords()).toEqual(['body(x-late=yes)'])
+    expect(envoy.stream.ended?.status).toBe(GrpcStatus.OK)
+  })
+
+  it('BUFFERED: trailers without a body fail, as no message is left for the decision (fuzz)', () => {
+    const { envoy } = play()
+    envoy.sends(headers({ request: BodyMode.BUFFERED }))
+    envoy.sends(trailers)
+    expect(envoy.receivesWords()).toEqual(['hdr'])
+    expect(envoy.stream.ended?.status).toBe(GrpcStatus.INVALID_ARGUMENT)
+  })
+
   it('T6: STREAMED that waits decides on headers and answers each chunk once, empty', () => {
     const { envoy, decider } = play()
     decider.followsResponse = true

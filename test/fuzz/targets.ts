@@ -1,3 +1,4 @@
+import { ExchangeTarget } from './exchange-target.ts'
 import { ExtProcTarget } from './ext-proc-target.ts'
 import { FramesTarget } from './frames-target.ts'
 import { HpackTarget } from './hpack-target.ts'
@@ -8,4 +9,5 @@ export const FUZZ_TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   frames: () => new FramesTarget(),
   hpack: () => new HpackTarget(),
   'ext-proc': () => new ExtProcTarget(),
+  exchange: () => new ExchangeTarget(),
 }
