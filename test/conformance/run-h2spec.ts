@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runProgram } from '../../src/cli/envoy/run-program.ts'
 
-export type Verdict = 'passed' | 'failed' | 'skipped'
+type Verdict = 'passed' | 'failed' | 'skipped'
 
 export interface H2specCase {
   /** As in the tables of `src/grpc/suite/conformance`: `http2/6.1/2`. */

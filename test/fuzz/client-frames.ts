@@ -56,6 +56,7 @@ const given = [frameMessage(Buffer.alloc(GIVEN, 'g')), frameMessage(Buffer.alloc
 export class ClientWriter {
   readonly #random: Random
   readonly #manners: Manners
+  readonly #strayPongs: boolean
   readonly #frames: Buffer[] = [Buffer.from(PREFACE), write.settings()]
   readonly #open: OpenCall[] = []
   /** Streams of odd calls that are over. */
@@ -65,9 +66,11 @@ export class ClientWriter {
   #misled = false
   #next = 1
 
-  constructor(random: Random, manners: Manners) {
+  /** `strayPongs`: PING ACKs that answer nothing. They are allowed, but `node:http2` ends the connection. */
+  constructor(random: Random, manners: Manners, strayPongs = true) {
     this.#random = random
     this.#manners = manners
+    this.#strayPongs = strayPongs
   }
 
   script(): ClientScript {
@@ -222,7 +225,7 @@ export class ClientWriter {
           random.bytes(random.length(100)),
         )
       default:
-        return frame(FrameType.PING, 1, 0, random.bytes(8))
+        return frame(FrameType.PING, this.#strayPongs ? 1 : 0, 0, random.bytes(8))
     }
   }
 

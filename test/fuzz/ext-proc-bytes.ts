@@ -29,7 +29,7 @@ const ATTRIBUTES = nested(9, [
 ])
 
 /** Where fields of `ProcessingRequest` lie: the oneof's numbers. */
-export const ONEOF = { first: 2, last: 7 } as const
+const ONEOF = { first: 2, last: 7 } as const
 const REQUEST_BODY = 4
 const RESPONSE_BODY = 5
 const REQUEST_TRAILERS = 6

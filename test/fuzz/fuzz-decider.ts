@@ -5,7 +5,7 @@ import type { Exchange } from '../../src/extproc/exchange.ts'
 import { Finding } from './target.ts'
 
 /** When a decision is made. `deferred`: asked for with the headers, made when `resume` is called. */
-export type DecidesAt = 'headers' | 'deferred' | 'bytes' | 'end'
+type DecidesAt = 'headers' | 'deferred' | 'bytes' | 'end'
 
 export interface DeciderPlan {
   readonly at: DecidesAt

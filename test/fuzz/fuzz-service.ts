@@ -14,7 +14,7 @@ export const PATHS: Readonly<Record<Behaviour, string>> = {
   slow: '/fuzz/Slow',
 }
 export const GIVEN = 100_000
-export const MAX_MESSAGE_BYTES = 50_000
+const MAX_MESSAGE_BYTES = 50_000
 
 class Handler implements StreamHandler {
   readonly #stream: ServerStream

@@ -3,8 +3,14 @@ import { afterAll, describe, expect, it } from '@jest/globals'
 import { fuzz } from './run.ts'
 import { FUZZ_TARGETS } from './targets.ts'
 
-/** About a second each. */
-const CASES: Readonly<Record<string, number>> = { hpack: 10_000, 'ext-proc': 10_000, frames: 10_000 }
+/** A second or two each. */
+const CASES: Readonly<Record<string, number>> = {
+  exchange: 10_000,
+  'ext-proc': 10_000,
+  frames: 10_000,
+  'frames-node': 5000,
+  hpack: 10_000,
+}
 
 describe.each(Object.keys(FUZZ_TARGETS))('fuzz %s', name => {
   const target = FUZZ_TARGETS[name]!()
