@@ -242,7 +242,7 @@ export class AdsServer {
   }
 }
 
-const TOO_OLD = `sent nothing: Envoy ${OLDEST_ENVOY} is the oldest that can be kept from letting undecided requests pass`
+const TOO_OLD = `sent nothing: Envoy ${OLDEST_ENVOY} is the oldest that is known to hold undecided requests back`
 
 function typeStatus(stream: AdsStream, subscription: Subscription): TypeStatus {
   const { typeUrl, wanted, sent, sentVersion, ackedVersion, refusal } = subscription
