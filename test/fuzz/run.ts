@@ -7,6 +7,15 @@ export interface FuzzRun {
   readonly seconds: number
 }
 
+export interface FuzzOptions {
+  readonly cases: number
+  readonly seed: number
+  /** First run. */
+  readonly from?: number
+  /** Its first cell holds the number of the run under way, for somebody who looks whether it hangs. */
+  readonly underWay?: Int32Array
+}
+
 /** Other work gets its turn after so many runs; timers of what is fuzzed live on it. */
 const TURN = 64
 
@@ -16,7 +25,7 @@ const TURN = 64
  */
 export async function fuzz(
   target: FuzzTarget,
-  options: { readonly cases: number; readonly seed: number; readonly from?: number },
+  options: FuzzOptions,
   progress?: (run: FuzzRun) => void,
 ): Promise<FuzzRun> {
   const start = performance.now()
@@ -24,11 +33,12 @@ export async function fuzz(
   let cases = 0
   let told = start
   for (let index = options.from ?? 0; cases < options.cases; index++) {
+    if (options.underWay !== undefined) Atomics.store(options.underWay, 0, index)
     try {
       const played = target.play(new Random(caseSeed(options.seed, index)))
       cases += typeof played === 'number' ? played : await played
     } catch (error) {
-      const again = `node test/fuzz/fuzz.ts --only ${target.name} --seed ${options.seed} --from ${index} --cases 1`
+      const again = playAgain(target.name, options.seed, index)
       throw new Finding(`${target.name}: ${(error as Error).message}\n  again: ${again}`, { cause: error })
     }
     if (index % TURN !== 0) continue
@@ -39,4 +49,9 @@ export async function fuzz(
     }
   }
   return so()
+}
+
+/** The command that plays one run again. */
+export function playAgain(name: string, seed: number, index: number): string {
+  return `npm run fuzz -- --only ${name} --seed ${seed} --from ${index} --cases 1`
 }
