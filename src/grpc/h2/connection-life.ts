@@ -20,6 +20,8 @@ const RETIRE = 2
 const UNDER_WAY_MS = 50
 /** After the streams were ended by force, how long their trailers may take to leave. */
 const FLUSH_MS = 500
+/** A client that said GOAWAY may still open streams; after so long without one it has forgotten to close. */
+const LEAVE_MS = 1000
 const LARGEST_DELAY_MS = 0x7fffffff
 
 export class ConnectionLife {
@@ -30,6 +32,8 @@ export class ConnectionLife {
   /** The final GOAWAY is out: with the last stream the connection ends. */
   #ending = false
   #over = false
+  #peerLeaves = false
+  #leaveTimer: NodeJS.Timeout | undefined
   #ageTimer: NodeJS.Timeout | undefined
   #graceTimer: NodeJS.Timeout | undefined
   #closeTimer: NodeJS.Timeout | undefined
@@ -81,14 +85,29 @@ export class ConnectionLife {
   ponged(mark: number): void {
     if (mark === KEEPALIVE) this.#pingUnanswered = false
     else if (mark === RETIRE && this.#retiring && !this.#ending && this.#closeTimer === undefined) {
-      this.#closeTimer = setTimeout(() => this.#end(), UNDER_WAY_MS)
+      // Timers that are late come before what has arrived meanwhile is read: that is given its turn.
+      this.#closeTimer = setTimeout(() => setImmediate(() => setImmediate(() => this.#end())), UNDER_WAY_MS)
     }
+  }
+
+  /** The peer said GOAWAY: a connection that it leaves open without streams for a moment is closed. */
+  peerLeaves(): void {
+    this.#peerLeaves = true
+    if (this.#connection.streamCount === 0) this.idle()
   }
 
   /** The last stream is over. */
   idle(): void {
     this.#idleSince = performance.now()
     if (this.#ending) this.#connection.finish()
+    else if (this.#peerLeaves) this.#leaveTimer ??= setTimeout(() => this.#left(), LEAVE_MS).unref()
+  }
+
+  #left(): void {
+    this.#leaveTimer = undefined
+    if (this.#connection.streamCount > 0) return
+    if (performance.now() - this.#idleSince < LEAVE_MS - 1) this.idle()
+    else this.#connection.finish()
   }
 
   /** The connection is closed. */
@@ -97,9 +116,11 @@ export class ConnectionLife {
     clearTimeout(this.#ageTimer)
     clearTimeout(this.#graceTimer)
     clearTimeout(this.#closeTimer)
+    clearTimeout(this.#leaveTimer)
   }
 
   #end(): void {
+    if (this.#over) return
     this.#ending = true
     this.#connection.goaway(true)
     if (this.#connection.streamCount === 0) this.#connection.finish()

@@ -15,8 +15,6 @@ export interface Controlled {
   broken(code: ErrorCode, why: string): void
   /** Takes tokens of the peer's. False: the connection is over. */
   spend(cost: number): boolean
-  /** The client opens nothing more. */
-  peerLeaves(): void
 }
 
 /** The frames that carry no part of a request: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM, GOAWAY, PRIORITY (RFC 9113 §6). */
@@ -110,11 +108,11 @@ export class ControlFrames {
     this.#streams.sender.output.frame(FrameType.PING, Flag.ACK, 0, bytes.subarray(start, end))
   }
 
-  /** The client leaves: its open streams go on to their end. */
+  /** The client takes no streams of ours, which there never are. It may open more itself, and closes the connection when it has done. */
   #peerGoaway(stream: number, length: number): void {
     if (stream !== 0) return this.#broken(ErrorCode.PROTOCOL_ERROR, 'GOAWAY on a stream')
     if (length < 8) return this.#broken(ErrorCode.FRAME_SIZE_ERROR, 'GOAWAY of the wrong size')
-    this.#connection.peerLeaves()
+    this.#connection.life.peerLeaves()
   }
 
   #priority(stream: number, bytes: Buffer, start: number, end: number): void {

@@ -54,7 +54,6 @@ export class H2Connection implements FrameSink, TableOwner, Controlled, Living, 
   #frameLength = 0
   /** Bytes of the frame under way that are no data. */
   #frameOverhead = 0
-  #peerLeaves = false
   #over = false
 
   /** `limits`: what this peer may do, by the trust it has. */
@@ -258,20 +257,13 @@ export class H2Connection implements FrameSink, TableOwner, Controlled, Living, 
     if (!this.streams.wasReset(id) && id <= this.streams.lastServed) this.streams.reset(id, ErrorCode.STREAM_CLOSED)
   }
 
-  peerLeaves(): void {
-    this.#peerLeaves = true
-    if (this.streams.size === 0) this.finish()
-  }
-
   /** It loses us as much work as one that resets them. */
   madeUsReset(): void {
     if (!this.#freeResets) this.spend(FloodCost.RESET)
   }
 
   emptied(): void {
-    if (this.#over) return
-    this.life.idle()
-    if (this.#peerLeaves) this.finish()
+    if (!this.#over) this.life.idle()
   }
 
   spend(cost: number): boolean {

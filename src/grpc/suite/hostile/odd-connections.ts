@@ -3,10 +3,19 @@ import { connect as connectTcp } from 'node:net'
 import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { describe, expect, it } from '@jest/globals'
-import { ErrorCode, data, goaway, headers, ping, priority, settings, windowUpdate } from '../frames.ts'
+import { ErrorCode, PADDED, data, goaway, headers, ping, priority, settings, windowUpdate } from '../frames.ts'
 import { ended } from '../harness.ts'
 import type { Harness } from '../harness.ts'
-import { END_STREAM, FrameType, PREFACE, RawHttp2Client, frame, headerBlock, resetFrame } from '../raw-http2-client.ts'
+import {
+  END_HEADERS,
+  END_STREAM,
+  FrameType,
+  PREFACE,
+  RawHttp2Client,
+  frame,
+  headerBlock,
+  resetFrame,
+} from '../raw-http2-client.ts'
 import { RecordingService, eventually } from '../recording-service.ts'
 import { besides, callBlock, exchange, goawayCode, over, resetCode } from './bystander.ts'
 
@@ -182,14 +191,36 @@ export function oddConnectionsSuite(name: string, harness: Harness): void {
       expect(client.of(FrameType.RST_STREAM)).toEqual([])
     })
 
-    it('calls behind the GOAWAY of an idle client are not begun (fuzz)', async () => {
+    it("a client's GOAWAY is about streams of ours: its own go on, and the connection ends when it has none", async () => {
       const server = await harness.serve([echo])
       const client = await harness.raw(server)
       await client.until(() => client.of(FrameType.SETTINGS).length === 2)
-      const calls = echo.opened.length
-      client.write(goaway(0, 0), headers(1, callBlock(path), END_STREAM), ping())
+      client.write(goaway(0, 0))
+      await exchange(client, 1, path)
+      await exchange(client, 3, path)
       await over(client)
-      expect(echo.opened).toHaveLength(calls)
+      expect(goawayCode(client)).toBeUndefined()
+    })
+
+    it.each([
+      ['DATA', (length: number) => frame(FrameType.DATA, PADDED, 1, Buffer.from([length, 0, 0, 0]))],
+      [
+        'HEADERS',
+        (length: number) => {
+          const trailers = Buffer.concat([Buffer.from([length]), Buffer.alloc(3)])
+          return frame(FrameType.HEADERS, PADDED | END_HEADERS | END_STREAM, 1, trailers)
+        },
+      ],
+    ])('padding may fill all of %s, and not one byte more', async (_, make) => {
+      const server = await harness.serve([echo])
+      const client = await harness.raw(server)
+      client.write(headers(1, callBlock(path)), make(3))
+      await exchange(client, 3, path)
+      expect(client.of(FrameType.RST_STREAM)).toEqual([])
+      const other = await harness.raw(server)
+      other.write(headers(1, callBlock(path)), make(4))
+      await over(other)
+      expect(goawayCode(other)).toBe(PROTOCOL_ERROR)
     })
 
     it('late frames of a call that is over are no mistake', async () => {
