@@ -10,7 +10,8 @@ import { SendQueue } from './send-queue.ts'
 const UNTOLD_BYTES = 16 * 1024
 /** Bytes that flow control counts and no service sees (prefixes, padding) are given back in steps of so many. */
 const OVERHEAD_STEP = 4 * 1024
-const LARGEST_DELAY_MS = 0x7fffffff
+/** Deadlines from here on may be kept a tenth of a second late. */
+const COARSE_DEADLINE_MS = 1000
 
 /** What a stream needs of its connection. */
 export interface StreamOwner {
@@ -23,6 +24,8 @@ export interface StreamOwner {
   /** Ends a stream whose peer does not read: RST_STREAM (ENHANCE_YOUR_CALM), and forgets it. */
   calm(stream: H2Stream): void
   handlerFailed(error: unknown, path: string): void
+  /** Has `checkDeadline` called now and then. */
+  hasDeadline(): void
 }
 
 export class H2Stream implements ServerStream, MessageSink {
@@ -51,6 +54,8 @@ export class H2Stream implements ServerStream, MessageSink {
   refusesEncoding = false
   /** It is no call: its answer has no trailers. */
   endsWithData = false
+  /** `performance.now` of a deadline that the connection watches. */
+  deadlineAt = Number.POSITIVE_INFINITY
   /** When its end was written, in ticks of the connection that waits for the peer's. */
   finishedTick = 0
   /** Bytes of DATA that the peer's content-length still announces; −1: it announced none. */
@@ -82,9 +87,7 @@ export class H2Stream implements ServerStream, MessageSink {
   start(headers: StreamHeaders, deadlineMs: number | undefined): void {
     const encoding = headers['grpc-encoding']
     this.#peerEncodes = encoding !== undefined && encoding !== 'identity'
-    // node keeps a timer's delay in 31 bits, and turns a longer one into 1 ms.
-    if (deadlineMs !== undefined && deadlineMs < LARGEST_DELAY_MS)
-      this.#deadline = setTimeout(deadlinePassed, deadlineMs, this)
+    if (deadlineMs !== undefined) this.#setDeadline(deadlineMs)
     this.#inCall = true
     try {
       this.#handler = this.#service.open(this, headers)
@@ -92,6 +95,20 @@ export class H2Stream implements ServerStream, MessageSink {
       this.#handlerFailed(error, 0)
     }
     this.leave()
+  }
+
+  /** Short ones are kept exactly, others by the connection's clock, which costs nothing per stream. */
+  #setDeadline(afterMs: number): void {
+    if (afterMs < COARSE_DEADLINE_MS) this.#deadline = setTimeout(deadlinePassed, afterMs, this)
+    else {
+      this.deadlineAt = performance.now() + afterMs
+      this.#owner.hasDeadline()
+    }
+  }
+
+  /** Called by the connection's clock. */
+  checkDeadline(now: number): void {
+    if (now >= this.deadlineAt) deadlinePassed(this)
   }
 
   /** Instead of `start`: the connection answers by itself, and what comes is thrown away. */
@@ -231,7 +248,7 @@ export class H2Stream implements ServerStream, MessageSink {
 
   /** The stream is over for the connection: reset by either side, or lost with it. */
   over(how: StreamEnd): void {
-    clearTimeout(this.#deadline)
+    if (this.#deadline !== undefined) clearTimeout(this.#deadline)
     this.ended = true
     this.#clearQueue()
     if (this.#inCall) {
@@ -243,7 +260,7 @@ export class H2Stream implements ServerStream, MessageSink {
   /** Our END_STREAM is written. */
   finish(): void {
     this.finished = true
-    clearTimeout(this.#deadline)
+    if (this.#deadline !== undefined) clearTimeout(this.#deadline)
   }
 
   /** Everything that was pending is with the socket. */

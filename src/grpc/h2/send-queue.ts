@@ -1,14 +1,18 @@
-/** Bytes of one stream that wait to be sent, by reference and in order. */
+/** Bytes of one stream that wait to be sent, by reference and in order. Most streams never have more than one piece. */
 export class SendQueue {
   bytes = 0
-  #pieces: Uint8Array[] = []
-  /** Index of the first piece that is not done with, and how much of it is. */
-  #first = 0
+  /** The piece under way, and how much of it is done with. */
+  #piece: Uint8Array | undefined
   #offset = 0
+  /** Those behind it, from `#next` on. */
+  #more: Uint8Array[] | undefined
+  #next = 0
 
   add(piece: Uint8Array): void {
-    this.#pieces.push(piece)
     this.bytes += piece.length
+    if (this.#piece === undefined) this.#piece = piece
+    else if (this.#more === undefined) this.#more = [piece]
+    else this.#more.push(piece)
   }
 
   /** Hands the next `count` (≤ `bytes`) bytes to `to`, in pieces. */
@@ -16,7 +20,7 @@ export class SendQueue {
     this.bytes -= count
     let left = count
     while (left > 0) {
-      const piece = this.#pieces[this.#first]!
+      const piece = this.#piece!
       const size = piece.length - this.#offset
       if (left < size) {
         to.payload(piece.subarray(this.#offset, this.#offset + left))
@@ -25,38 +29,50 @@ export class SendQueue {
       }
       to.payload(this.#offset === 0 ? piece : piece.subarray(this.#offset))
       left -= size
-      this.#offset = 0
-      this.#first++
+      this.#advance()
     }
-    if (this.bytes === 0) this.clear()
   }
 
   /** Copies what lies in `lent`, which will be written to again. */
   own(lent: ArrayBufferLike): void {
-    for (let i = this.#first; i < this.#pieces.length; i++) {
-      const piece = this.#pieces[i]!
-      if (piece.buffer === lent) this.#pieces[i] = Uint8Array.prototype.slice.call(piece)
-    }
+    if (this.#piece?.buffer === lent) this.#piece = copyOf(this.#piece)
+    const more = this.#more
+    if (more === undefined) return
+    for (let i = this.#next; i < more.length; i++) if (more[i]!.buffer === lent) more[i] = copyOf(more[i]!)
   }
 
   /** Forgets the bytes behind the first `kept`. */
   truncate(kept: number): void {
-    while (this.bytes > kept) {
-      const last = this.#pieces.pop()!
-      const size = this.#pieces.length === this.#first ? last.length - this.#offset : last.length
-      this.bytes -= size
-      if (this.bytes < kept) {
-        const rest = last.length - (this.bytes + size - kept)
-        this.#pieces.push(last.subarray(0, rest))
-        this.bytes = kept
-      }
-    }
+    const pieces: Uint8Array[] = []
+    const taken = Math.min(kept, this.bytes)
+    this.take(taken, { payload: bytes => pieces.push(bytes) })
+    this.clear()
+    for (const piece of pieces) this.add(piece)
   }
 
   clear(): void {
     this.bytes = 0
-    this.#first = 0
+    this.#piece = undefined
     this.#offset = 0
-    this.#pieces.length = 0
+    this.#more = undefined
+    this.#next = 0
   }
+
+  #advance(): void {
+    this.#offset = 0
+    const more = this.#more
+    if (more === undefined) {
+      this.#piece = undefined
+      return
+    }
+    this.#piece = more[this.#next]
+    this.#next++
+    if (this.#next < more.length) return
+    this.#more = undefined
+    this.#next = 0
+  }
+}
+
+function copyOf(piece: Uint8Array): Uint8Array {
+  return Uint8Array.prototype.slice.call(piece)
 }

@@ -9,11 +9,10 @@ import { Sender } from './sender.ts'
 import type { SenderOwner } from './sender.ts'
 import type { Wire } from './wire.ts'
 
-/**
- * How long a client may take to end a stream that we have ended: two ticks at most. Envoy resets it at once, so that our RST_STREAM is
- * nearly always saved.
- */
-const LINGER_TICK_MS = 100
+/** The connection's clock. */
+const TICK_MS = 100
+/** How long a client may take to end a stream that we have ended. Envoy resets it at once, so that our RST_STREAM is nearly always saved. */
+const LINGER_TICKS = 2
 
 /** What a table tells its connection. */
 export interface TableOwner {
@@ -38,7 +37,7 @@ export class StreamTable implements StreamOwner, SenderOwner {
   readonly #resetIds = new IdRing(1024)
   /** Our SETTINGS are in force at the peer: until then it goes by HTTP/2's own initial window. */
   settled = false
-  #lingerTimer: NodeJS.Timeout | undefined
+  #clock: NodeJS.Timeout | undefined
   #tick = 0
   #pendingBytes = 0
   /** WINDOW_UPDATEs that cost nothing. */
@@ -106,7 +105,7 @@ export class StreamTable implements StreamOwner, SenderOwner {
 
   /** The connection is gone, and every stream with it. */
   lose(): void {
-    clearTimeout(this.#lingerTimer)
+    clearTimeout(this.#clock)
     for (const stream of this.#open.values()) this.forget(stream, StreamEnd.LOST)
   }
 
@@ -160,21 +159,30 @@ export class StreamTable implements StreamOwner, SenderOwner {
     if (stream.halfClosed) this.forget(stream, StreamEnd.RESET)
     else {
       stream.finishedTick = this.#tick
-      this.#lingerTimer ??= setTimeout(() => this.#linger(), LINGER_TICK_MS)
+      this.#startClock()
     }
   }
 
-  /** Tells clients that go on after the end to stop: NO_ERROR, as the gRPC specification asks. */
-  #linger(): void {
-    this.#lingerTimer = undefined
+  hasDeadline(): void {
+    this.#startClock()
+  }
+
+  #startClock(): void {
+    this.#clock ??= setTimeout(() => this.#look(), TICK_MS)
+  }
+
+  /** Ends calls whose deadline has passed, and tells clients that go on after the end to stop: NO_ERROR, as the gRPC specification asks. */
+  #look(): void {
+    this.#clock = undefined
     this.#tick++
-    let left = false
+    const now = performance.now()
+    let waits = false
     for (const stream of this.#open.values()) {
-      if (!stream.finished) continue
-      if (this.#tick - stream.finishedTick >= 2) this.reset(stream.id, ErrorCode.NO_ERROR)
-      else left = true
+      if (!stream.finished) stream.checkDeadline(now)
+      else if (this.#tick - stream.finishedTick >= LINGER_TICKS) this.reset(stream.id, ErrorCode.NO_ERROR)
+      waits ||= stream.finished || stream.deadlineAt !== Number.POSITIVE_INFINITY
     }
     this.sender.schedule()
-    if (left) this.#lingerTimer = setTimeout(() => this.#linger(), LINGER_TICK_MS)
+    if (waits) this.#startClock()
   }
 }

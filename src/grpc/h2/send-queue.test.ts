@@ -1,0 +1,48 @@
+import { expect, it } from '@jest/globals'
+import fc from 'fast-check'
+import { SendQueue } from './send-queue.ts'
+
+const text = (queue: SendQueue, count = queue.bytes): string => {
+  let taken = ''
+  queue.take(count, { payload: bytes => (taken += Buffer.from(bytes).toString('latin1')) })
+  return taken
+}
+
+it('gives back what was added, in order, whatever the pieces and steps', () => {
+  const piece = fc.string({ minLength: 1, maxLength: 20 }).filter(each => /^[\x20-\x7e]*$/.test(each))
+  const step = fc.oneof(fc.record({ add: piece }), fc.record({ take: fc.nat(30) }), fc.record({ keep: fc.nat(60) }))
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), steps => {
+      const queue = new SendQueue()
+      let expected = ''
+      for (const each of steps) {
+        if ('add' in each) {
+          queue.add(Buffer.from(each.add))
+          expected += each.add
+        } else if ('take' in each) {
+          const count = Math.min(each.take, expected.length)
+          expect(text(queue, count)).toBe(expected.slice(0, count))
+          expected = expected.slice(count)
+        } else {
+          queue.truncate(each.keep)
+          expected = expected.slice(0, each.keep)
+        }
+        expect(queue.bytes).toBe(expected.length)
+      }
+      expect(text(queue)).toBe(expected)
+    }),
+  )
+})
+
+it('owns what was lent, and only that', () => {
+  const lent = Buffer.from(new TextEncoder().encode('abcdef').buffer)
+  const kept = Buffer.from(new TextEncoder().encode('xyz').buffer)
+  const queue = new SendQueue()
+  queue.add(lent.subarray(0, 3))
+  queue.add(kept)
+  queue.add(lent.subarray(3))
+  queue.own(lent.buffer)
+  lent.fill('-')
+  kept.write('K')
+  expect(text(queue)).toBe('abcKyzdef')
+})
