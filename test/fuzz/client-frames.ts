@@ -188,6 +188,11 @@ export class ClientWriter {
     const odd = [...this.#open.filter(({ isOdd }) => isOdd).map(({ stream }) => stream), ...this.#oddOnes]
     const stream =
       odd.length > 0 && !random.oneIn(4) ? random.pick(odd) : random.pick([0, 2, this.#next, this.#next + 1000])
+    if (stream === this.#next) {
+      // It may be opened by what comes: no call of ours may have it then.
+      this.#next += 2
+      this.#oddOnes.push(stream)
+    }
     const bytes = brokenFrame(random, stream, this.#common())
     // A high id makes those below it unusable.
     if (stream > this.#next || random.oneIn(6)) this.#misled = true
