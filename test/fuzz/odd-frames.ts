@@ -85,8 +85,12 @@ export function rudeFrame(random: Random, stream: number, isOpen: boolean): Buff
 /** Most of these end the connection. */
 export function brokenFrame(random: Random, stream: number, common: Buffer): Buffer {
   switch (random.below(8)) {
-    case 0:
-      return changed(random, common, stream)
+    case 0: {
+      // As DATA it would be part of a fair call.
+      const mine = Buffer.from(common)
+      if (mine.readUInt32BE(5) !== 0) mine.writeUInt32BE(stream, 5)
+      return changed(random, mine, stream)
+    }
     case 1:
       return resetFrame(stream, random.below(20))
     case 2:
