@@ -13,6 +13,7 @@ import type { TransportServer } from '../grpc/transport.ts'
 import { LinkedPlan } from '../pipeline/linked-plan.ts'
 import { Outcomes } from '../pipeline/outcomes.ts'
 import { ENTRY_METADATA } from '../pipeline/plan.ts'
+import { ErrorValve } from './error-valve.ts'
 import type { FromWorker, ListenAddress, ToWorker, WorkerStart } from './messages.ts'
 import { Figure, ThreadFigures } from './thread-figures.ts'
 
@@ -37,6 +38,8 @@ export class DataPath {
   #shared: TransportServer | undefined
   #own: TransportServer | undefined
   #timer: NodeJS.Timeout | undefined
+  /** Connections are broken by whoever likes to. */
+  readonly #valve = new ErrorValve(20, 10_000)
   #beats = 0
   #utilisation = performance.eventLoopUtilization()
 
@@ -114,16 +117,17 @@ export class DataPath {
   }
 
   #listen(listen: ListenAddress): Promise<TransportServer> {
-    const { tls, maxHeldBytes, maxConnectionAgeMs, transport } = this.#start.options
+    const { tls, maxHeldBytes, maxConnectionAgeMs, transport, trust } = this.#start.options
     return TRANSPORTS[transport].listen({
       services: [this.#service, ...this.#health.services],
       listen,
+      trust,
       // A held body of the largest cap is echoed at once; the budget of held bytes bounds them all.
       maxStreamPendingBytes: 320 * 1024 * 1024,
       maxConnectionPendingBytes: Math.max(1024 * 1024 * 1024, 2 * maxHeldBytes),
       ...(tls === undefined ? {} : { tls }),
       ...(maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs }),
-      onError: (error, source, detail) => this.#report(error, 'ext_proc transport', { source, detail }),
+      onError: (error, source, detail) => this.#transportError(error, source, detail),
     })
   }
 
@@ -159,6 +163,13 @@ export class DataPath {
 
   #set(figure: Figure, value: number): void {
     this.#figures.set(this.#start.thread, figure, value)
+  }
+
+  #transportError(error: unknown, source: string, detail: string): void {
+    const kept = this.#valve.pass(performance.now())
+    if (kept === undefined) return
+    const more = kept === 0 ? {} : { kept }
+    this.#report(error, 'ext_proc transport', { source, detail, ...more })
   }
 
   /** Errors lose their class on the way to the main thread, so their text goes. */

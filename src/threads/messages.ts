@@ -12,6 +12,8 @@ export type ListenAddress =
 /** What is the same for all workers of a process. */
 export interface WorkerOptions {
   readonly transport: 'own' | 'node'
+  /** Peers with Envoy's limits (see `H2TransportOptions`). */
+  readonly trust: 'all' | 'verified'
   readonly tls: TlsOptions | undefined
   readonly maxHeldBytes: number
   readonly modeOverride: ModeOverride

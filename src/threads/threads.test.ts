@@ -9,7 +9,8 @@ import { Figure } from './thread-figures.ts'
 import { Threads, type ThreadsOptions } from './threads.ts'
 
 const WORKER: ThreadsOptions['worker'] = {
-  transport: 'node',
+  transport: 'own',
+  trust: 'all',
   tls: undefined,
   maxHeldBytes: 1_000_000,
   modeOverride: 'none',

@@ -62,7 +62,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('no option')
       }
     }
-    expect(named).toHaveLength(22)
+    expect(named).toHaveLength(23)
     expect(parse()).toEqual({
       config: ['c'],
       extProc: { host: '127.0.0.1', port: 9002 },
@@ -81,6 +81,7 @@ describe('the options of serve', () => {
       drainMs: 20_000,
       threads: availableParallelism(),
       transport: 'own',
+      trust: 'all',
       accessLogService: true,
       descriptors: undefined,
       embedded: false,
@@ -178,6 +179,9 @@ describe('threads', () => {
     expect(parse('--threads=3', '--transport=own')).toMatchObject({ threads: 3, transport: 'own' })
     for (const bad of ['0', '257', 'x', '1.5']) expect(() => parse(`--threads=${bad}`)).toThrow('--threads')
     expect(() => parse('--transport=grpc')).toThrow('neither own nor node')
+    expect(parse('--trust=verified')).toMatchObject({ trust: 'verified' })
+    expect(() => parse('--trust=some')).toThrow('neither all nor verified')
+    expect(() => parse('--trust=verified', '--transport=node')).toThrow('--trust verified needs --transport own')
     expect(() => parse('--threads=2', '--ext-proc=65534')).toThrow('no ports for 2 threads')
     expect(parse('--threads=2', '--ext-proc=65533').extProc).toMatchObject({ port: 65_533 })
     // Foreign gateways share the port.

@@ -31,6 +31,8 @@ export interface ServeOptions {
   /** Threads of the data path. */
   readonly threads: number
   readonly transport: 'own' | 'node'
+  /** Peers of the ext_proc service that get Envoy's limits. */
+  readonly trust: 'all' | 'verified'
   /** FileDescriptorSet with further Envoy types, for raw resources. */
   readonly descriptors: string | undefined
   /** Run the embedded data plane in this process. */
@@ -66,6 +68,8 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --threads N              threads that decide requests [one per core]. Several share the port of --ext-proc; Envoys that we configure reach
                            thread i at port + 1 + i as well (any free one with port 0). Of a socket PATH, thread i has PATH.i
   --transport own|node     HTTP/2 of the ext_proc service: our own, or node's [own]
+  --trust all|verified     whose resets and control frames are not counted as a flood: everybody's who reaches the port, or only
+                           those of peers with a verified certificate (--client-ca) [all]
   --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
   --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
@@ -90,6 +94,7 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     'access-log-service': { type: 'string', default: 'on' },
     threads: { type: 'string', default: String(availableParallelism()) },
     transport: { type: 'string', default: 'own' },
+    trust: { type: 'string', default: 'all' },
     descriptors: { type: 'string' },
     embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
@@ -120,6 +125,7 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     accessLogService: parseSwitch(values['access-log-service'], '--access-log-service'),
     threads: parseThreads(values.threads),
     transport: parseTransport(values.transport),
+    trust: parseTrust(values.trust),
     descriptors: values.descriptors,
     embedded: values.embedded,
     logLevel,
@@ -141,6 +147,7 @@ function refuseContradictions(options: ServeOptions): void {
   const verifiable = typeof tls === 'object' || xdsTls !== undefined
   const asked = clientCaFile !== undefined || xdsTls?.clientCaFile !== undefined
   require('--tls-ca', tlsCaFile !== undefined, verifiable, 'needs --tls CERTFILE,KEYFILE or --xds-tls')
+  require('--trust verified', options.trust === 'verified', options.transport === 'own', 'needs --transport own')
   require('--tls-client', tlsClient !== undefined, asked, 'needs --client-ca or --xds-client-ca')
   require('--tls-ca', tlsCaFile !== undefined, fleet, ours)
   require('--tls-client', tlsClient !== undefined, fleet, ours)
@@ -194,6 +201,11 @@ function parseThreads(text: string): number {
 function parseTransport(text: string): ServeOptions['transport'] {
   if (text === 'own' || text === 'node') return text
   throw new UsageError(`--transport: '${text}' is neither own nor node`)
+}
+
+function parseTrust(text: string): ServeOptions['trust'] {
+  if (text === 'all' || text === 'verified') return text
+  throw new UsageError(`--trust: '${text}' is neither all nor verified`)
 }
 
 function parseExtProc(text: string): ServeOptions['extProc'] {

@@ -60,6 +60,7 @@ export class Signalbox {
       ownAddresses: isFleet(options),
       worker: {
         transport: options.transport,
+        trust: options.trust,
         tls: tlsOf(options),
         maxHeldBytes: options.maxHeldBytes,
         modeOverride: options.modeOverride,
