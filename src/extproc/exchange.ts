@@ -96,6 +96,9 @@ export class Exchange {
   /** Pieces of the request body that are held, and per look-mode message how many of them belong to it. */
   readonly held: Buffer[] = []
   heldBytes = 0
+  /** The last of them while small pieces are put together in it, and the memory that it grows in. */
+  #small: Buffer | undefined
+  #room: Buffer | undefined
   readonly messageEnds: number[] = []
   /** The piece of the body that decides, while its decision is written: `piece[pieceStart, pieceEnd)`. */
   piece: Buffer | undefined
@@ -166,12 +169,34 @@ export class Exchange {
   hold(bytes: Buffer, start: number, end: number): boolean {
     if (start === end) return true
     if (!this.context.budget.take(end - start)) return false
+    this.heldBytes += end - start
     const piece = bytes.subarray(start, end)
     // A small piece would keep the whole read buffer that it lies in.
-    const keeps = this.context.retainsParts && end - start >= MIN_KEPT_BYTES
-    this.held.push(keeps ? piece : Buffer.from(piece))
-    this.heldBytes += end - start
+    if (end - start < MIN_KEPT_BYTES) this.#holdSmall(piece)
+    else this.held.push(this.context.retainsParts ? piece : Buffer.from(piece))
     return true
+  }
+
+  /** Clients may send a body byte by byte: a buffer for each would take a hundred times what the budget counts. */
+  #holdSmall(piece: Buffer): void {
+    const { held } = this
+    const before = this.#small
+    const last = held.length - 1
+    if (before === undefined || held[last] !== before || before.length >= MIN_KEPT_BYTES) {
+      this.#small = Buffer.from(piece)
+      this.#room = undefined
+      held.push(this.#small)
+      return
+    }
+    const length = before.length + piece.length
+    if (this.#room === undefined || this.#room.length < length) {
+      const room = Buffer.allocUnsafeSlow(2 * length)
+      before.copy(room)
+      this.#room = room
+    }
+    piece.copy(this.#room, before.length)
+    this.#small = this.#room.subarray(0, length)
+    held[last] = this.#small
   }
 
   dropHeld(): void {
@@ -179,6 +204,8 @@ export class Exchange {
       this.context.budget.give(this.heldBytes)
       this.heldBytes = 0
       this.held.length = 0
+      this.#small = undefined
+      this.#room = undefined
     }
     if (this.messageEnds.length > 0) this.messageEnds.length = 0
   }

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
@@ -40,6 +42,14 @@ function feed(bytes: Buffer, cuts: readonly number[]) {
   return { result, body, message }
 }
 
+function memoryInUse(): number {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  collect()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}
+
 describe('MessageReader', () => {
   it('knows a large body whatever its first parts are (each of them once made it "too large")', () => {
     const size = 3 * 1024 * 1024
@@ -70,6 +80,18 @@ describe('MessageReader', () => {
     })
     const bytes = Buffer.from(toBinary(ProcessingRequestSchema, message))
     expect(feed(bytes, [1000]).result).toBe(PartResult.TOO_LARGE)
+  })
+
+  it('a message that comes byte by byte takes no more than its own size, twice', () => {
+    const reader = new MessageReader()
+    const message = new IncomingMessage()
+    const byte = Buffer.from('x')
+    // The tag of request_headers, and a length: no body.
+    reader.part(Buffer.from([0x12, 0x80, 0x80, 0x40]), 1024 * 1024, message)
+    const before = memoryInUse()
+    for (let left = 1024 * 1024 - 1; left > 0; left--) reader.part(byte, left, message)
+    expect(memoryInUse() - before).toBeLessThan(8 * 1024 * 1024)
+    expect(reader.busy).toBe(true)
   })
 
   it('a body whose lengths contradict each other is malformed', () => {

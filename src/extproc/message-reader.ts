@@ -39,7 +39,8 @@ export class MessageReader {
   /** Bytes of `HttpBody` after its `body` field. */
   #innerLeft = 0
   #streaming = false
-  #gathered: Buffer[] = []
+  /** Grows by doubling: parts may be a byte long, and an object each would cost a hundred times that. */
+  #gathered = NOTHING
   #gatheredBytes = 0
 
   /** Bytes of the body message under way that are still to come. */
@@ -69,7 +70,8 @@ export class MessageReader {
 
   /** Tries to recognise a body message by its first bytes; the common case has them all in the first part. */
   #start(part: Buffer): PartResult {
-    const head = this.#gatheredBytes === 0 ? part : Buffer.concat([...this.#gathered, part])
+    const head =
+      this.#gatheredBytes === 0 ? part : Buffer.concat([this.#gathered.subarray(0, this.#gatheredBytes), part])
     const kind = head[0]! >>> 3
     if ((kind !== RequestKind.REQUEST_BODY && kind !== RequestKind.RESPONSE_BODY) || (head[0]! & 7) !== 2)
       return PartResult.MORE
@@ -88,7 +90,7 @@ export class MessageReader {
     this.#innerLeft = innerLeft
     // Where the head ended inside this part; a head gathered before left nothing of the body behind.
     const offset = at - this.#gatheredBytes
-    this.#gathered.length = 0
+    this.#gathered = NOTHING
     this.#gatheredBytes = 0
     if (offset < 0) return PartResult.MALFORMED
     this.pieceStart = offset
@@ -140,14 +142,19 @@ export class MessageReader {
 
   /** Copies: parts are only lent, and what is gathered is small. */
   #keep(part: Buffer): void {
-    this.#gathered.push(Buffer.from(part))
-    this.#gatheredBytes += part.length
+    const length = this.#gatheredBytes + part.length
+    if (this.#gathered.length < length) {
+      const room = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.#gathered.length))
+      this.#gathered.copy(room, 0, 0, this.#gatheredBytes)
+      this.#gathered = room
+    }
+    part.copy(this.#gathered, this.#gatheredBytes)
+    this.#gatheredBytes = length
   }
 
   #join(): Buffer {
-    if (this.#gathered.length === 0) return NOTHING
-    const joined = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered)
-    this.#gathered.length = 0
+    const joined = this.#gathered.subarray(0, this.#gatheredBytes)
+    this.#gathered = NOTHING
     this.#gatheredBytes = 0
     return joined
   }

@@ -44,7 +44,12 @@ export function requestHeaders(x: Exchange, m: IncomingMessage): void {
     !ended &&
     (x.look || x.requestMode === BodyMode.FULL_DUPLEX_STREAMED || x.requestMode === BodyMode.BUFFERED || overridable(x))
   const verdict = x.decider.requestHeaders(x, m, readsBody)
-  if (verdict === Verdict.DECIDED) return commit(x)
+  if (verdict === Verdict.DECIDED) {
+    commit(x)
+    // Their bytes go back to the transport: an error that comes later must not tell what lies there then.
+    if (!x.context.retainsParts) x.headers.clear()
+    return
+  }
   if (verdict === Verdict.DEFERRED) x.deferred = true
   if (ended || !readsBody) {
     if (verdict === Verdict.MORE) fail(x, GrpcStatus.INTERNAL, 'no decision without a body')

@@ -409,6 +409,44 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
     expect(service.heldBytes).toBe(0)
   })
 
+  it('a body that comes byte by byte is not held byte by byte', () => {
+    for (const retainsParts of [false, true]) {
+      const { envoy, service } = play(new ScriptedDecider(), { retainsParts })
+      envoy.sends(headers(FDS))
+      const text = Array.from({ length: 6000 }, (_, i) => String.fromCharCode(97 + (i % 26))).join('')
+      for (const byte of text) envoy.sends(body(byte))
+      expect(service.heldBytes).toBe(text.length)
+      envoy.sends(body('!', true))
+      const words = envoy.receivesWords()
+      expect(joined(words)).toEqual([ROUTED, `chunk[${text}! eos]`])
+      // Each piece goes back by itself.
+      expect(words.length).toBeLessThan(6)
+    }
+  })
+
+  it('an error after the decision tells no request id out of bytes that were only lent', () => {
+    const told: (string | undefined)[] = []
+    const decider = new ScriptedDecider()
+    decider.followsResponse = true
+    decider.onHeaders = (_, _ended, exchange) => {
+      exchange.decision.set('x-routed', 'yes')
+      return Verdict.DECIDED
+    }
+    const { envoy } = play(decider, { retainsParts: false, onError: (_, id) => told.push(id) })
+    envoy.sends({
+      request: {
+        case: 'requestHeaders',
+        value: { headers: { headers: [header('x-request-id', 'id')] }, endOfStream: true },
+      },
+      protocolConfig: { requestBodyMode: BodyMode.NONE, responseBodyMode: BodyMode.NONE },
+    })
+    decider.responseHeaders = () => {
+      throw new Error('a bug')
+    }
+    envoy.sends(responseHeaders())
+    expect(told).toEqual([undefined])
+  })
+
   it('overrides the mode of a gateway that sends no body, where it may', () => {
     const buffered = play(new ScriptedDecider(), { modeOverride: 'buffered' })
     buffered.envoy.sends(headers())

@@ -26,6 +26,7 @@ const MAX_CONNECTIONS = 10_000
 const KEEPALIVE_MS = 20_000
 const AGE_GRACE_MS = 600_000
 const AGE_JITTER = 0.1
+const LARGEST_DELAY_MS = 0x7fffffff
 
 export class Listener implements TransportServer {
   readonly retainsParts: boolean
@@ -87,7 +88,8 @@ export class Listener implements TransportServer {
     const { maxConnectionAgeMs: age, maxConnectionAgeJitter: jitter = AGE_JITTER } = this.#options
     if (age === undefined) return
     const grace = this.#options.maxConnectionAgeGraceMs ?? AGE_GRACE_MS
-    connection.limitAge(age * (1 + jitter * (2 * Math.random() - 1)), grace)
+    // node turns a longer delay into 1 ms.
+    connection.limitAge(Math.min(age * (1 + jitter * (2 * Math.random() - 1)), LARGEST_DELAY_MS), grace)
   }
 
   remove(connection: ListenedConnection): void {

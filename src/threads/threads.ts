@@ -175,7 +175,8 @@ export class Threads {
     this.#watch.stop()
     if (this.threads.some(({ alive }) => alive)) {
       await new Promise<void>(resolve => {
-        const timer = setTimeout(resolve, graceMs + GOODBYE_MS)
+        // node turns a longer delay into 1 ms.
+        const timer = setTimeout(resolve, Math.min(graceMs + GOODBYE_MS, 0x7fffffff))
         this.#draining = () => {
           clearTimeout(timer)
           resolve()

@@ -139,6 +139,29 @@ describe('a connection in memory', () => {
     expect(data.length).toBe(2)
   })
 
+  it('the first block behind a smaller header table says so, also that of a refusal with a text', () => {
+    const connection = connect()
+    connection.receive(frame(FrameType.SETTINGS, 0, 0, Buffer.from('000100000000', 'hex')))
+    wire.written.length = 0
+    const request = { ':method': 'GET', ':scheme': 'http', ':path': '/', ':authority': 'a' }
+    connection.receive(Buffer.concat([headersFrame(1, request), headersFrame(3, request)]))
+    const blocks = wire.frames().filter(([type]) => type === FrameType.HEADERS)
+    // RFC 7541 §4.2, §6.3: a dynamic table size update to 0.
+    expect(blocks.map(([, , id, block]) => [id, block[0] === 0x20])).toEqual([
+      [1, true],
+      [3, false],
+    ])
+  })
+
+  it('a frame that breaks its content-length is answered by one reset, however it is cut', () => {
+    const connection = connect()
+    connection.receive(headersFrame(1, { ...grpcRequest(PATH), 'content-length': '2' }))
+    wire.written.length = 0
+    const data = frame(FrameType.DATA, 0, 1, Buffer.alloc(20))
+    for (let at = 0; at < data.length; at++) connection.receive(data.subarray(at, at + 1))
+    expect(wire.frames().filter(([type]) => type === FrameType.RST_STREAM).length).toBe(1)
+  })
+
   it('resets behind an end are free for gateways', () => {
     const connection = connect({ burst: 100, rate: 0, freeResets: true })
     const bytes = Buffer.concat([exchange(1), resetFrame(1, 2)])

@@ -150,7 +150,7 @@ export class H2Connection implements FrameSink, TableOwner, Controlled, Living, 
 
   dataPart(bytes: Buffer, start: number, end: number): void {
     const stream = this.#taking
-    if (stream === undefined) return
+    if (stream === undefined || stream.gone) return
     this.#frameOverhead -= end - start
     if (stream.announced >= 0) {
       stream.announced -= end - start

@@ -193,7 +193,7 @@ export class Sender {
   /** The answer to a request that is no call of a service: `head`, and what the stream has as a text. */
   refuse(stream: H2Stream, head: Uint8Array): void {
     if (!stream.endsWithData) return this.#endWith(stream, head)
-    this.output.frame(FrameType.HEADERS, Flag.END_HEADERS, stream.id, head)
+    this.#headers(Flag.END_HEADERS, stream.id, head)
     stream.headSent = true
     this.pump(stream)
   }

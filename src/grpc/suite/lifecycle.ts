@@ -178,6 +178,13 @@ export function lifecycleSuite(transport: string, listen: Listen): void {
       expect(echo.last.closings).toEqual([StreamEnd.RESET])
     })
 
+    it('an age beyond what timers can count is never reached', async () => {
+      const server = await serve(newEcho(), { maxConnectionAgeMs: 40 * 86_400_000 })
+      const client = await raw(server)
+      await sleep(60)
+      expect([goaways(client), client.closed]).toEqual([[], false])
+    })
+
     it('varies the age', async () => {
       const server = await serve(newEcho(), { maxConnectionAgeMs: 200, maxConnectionAgeJitter: 1 })
       const ends: number[] = []
