@@ -9,6 +9,12 @@ import { median, medianRatio } from './statistics.ts'
 import type { ThreadsResult } from './threads.ts'
 
 /** Everything that a run found; parts that it did not measure are absent. */
+/** In-process picks per second, two threads over one; `machine`: the same of threads that share nothing. */
+export interface Picks {
+  readonly ratio: number
+  readonly machine: number
+}
+
 export interface BenchReport {
   readonly machine: string
   /** ISO 8601 */
@@ -19,8 +25,7 @@ export interface BenchReport {
   readonly scrape?: ScrapeReport
   readonly envoy?: EnvoyResult
   readonly threads?: readonly ThreadsResult[]
-  /** In-process picks per second, two threads over one. */
-  readonly picks?: number
+  readonly picks?: Picks
   readonly memory?: readonly MemoryResult[]
   /** By server. */
   readonly profiles?: Readonly<Record<string, readonly ProfileGroup[]>>

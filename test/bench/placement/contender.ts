@@ -1,0 +1,20 @@
+/** Who places requests in the placement benchmark. */
+import type { VllmMetrics } from '../../../src/inference/metrics-parser.ts'
+import type { Arrival } from './workloads.ts'
+
+export interface Contender {
+  /** The replica for this request. */
+  pick(arrival: Arrival, now: number): number
+  /** The request that was sent to this replica is over, or failed. */
+  over(replica: number): void
+  /** A scrape of this replica; undefined = it refused the connection. */
+  scraped(replica: number, page: VllmMetrics | undefined, now: number): void
+  /** Its readiness has failed: it is no endpoint any more. */
+  removed(replica: number): void
+}
+
+export interface ContenderKind {
+  readonly name: string
+  readonly title: string
+  create(replicas: number, seed: number): Contender
+}

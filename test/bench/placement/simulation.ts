@@ -1,0 +1,168 @@
+/**
+ * A run of one workload under one contender: the engines of `signalbox sim` on a virtual clock. Deterministic: the same workload and
+ * contender give the same figures on any machine.
+ */
+import { adapterId } from '../../../src/inference/adapter-id.ts'
+import { createVllmMetrics, type VllmMetrics } from '../../../src/inference/metrics-parser.ts'
+import { Engine, type EngineObserver, type EngineOptions } from '../../../src/sim/engine.ts'
+import type { Sequence } from '../../../src/sim/sequence.ts'
+import { VirtualClock } from '../../../src/sim/virtual-clock.ts'
+import type { Contender, ContenderKind } from './contender.ts'
+import { type Arrival, answerToken, BASE_MODEL, ENGINE, REPLICAS, type Workload } from './workloads.ts'
+
+const SCRAPE_MS = 50
+/** From the replica to the picker: what is scraped is that old when it is known. */
+const SCRAPE_LATENCY_MS = 2
+/** A dead replica is taken off the list by its readiness probe after this. */
+const READINESS_MS = 5000
+/** What has no first token by then, after the last arrival, is late for any objective. */
+const DRAIN_MS = 60_000
+
+export interface Outcome {
+  readonly workload: string
+  readonly contender: string
+  readonly requests: number
+  /** Percentiles of the time to first token, ms; a failed request took for ever. */
+  readonly ttft: { readonly p50: number; readonly p90: number; readonly p99: number }
+  /** Median of the mean time per further token of each request, ms. */
+  readonly tpot: number
+  /** Share of the requests whose first token came within twice the unloaded time plus 100 ms. */
+  readonly good: number
+  /** Share of the prompts' tokens that were found in the replica's cache. */
+  readonly hits: number
+  readonly failed: number
+}
+
+interface Served {
+  readonly arrival: Arrival
+  readonly sequence: Sequence | undefined
+}
+
+const SILENT: EngineObserver = {
+  step: () => {},
+  prefixLookup: () => {},
+  token: () => {},
+  preempted: () => {},
+  finished: () => {},
+  changed: () => {},
+}
+
+export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Outcome {
+  const clock = new VirtualClock()
+  const engines = Array.from({ length: REPLICAS }, (_, i) => {
+    const options: EngineOptions = { ...ENGINE, ...workload.engines?.[i] }
+    return { options, engine: new Engine(options, clock, SILENT) }
+  })
+  const contender = kind.create(REPLICAS, seed)
+  const dead = new Set<number>()
+  const served: Served[] = []
+  const submit = (arrival: Arrival) => {
+    const replica = contender.pick(arrival, clock.now())
+    if (dead.has(replica)) {
+      contender.over(replica)
+      served.push({ arrival, sequence: undefined })
+      return
+    }
+    const sequence = engines[replica]!.engine.submit({
+      id: '',
+      prompt: arrival.prompt,
+      ...(arrival.model === BASE_MODEL ? {} : { lora: arrival.model }),
+      maxTokens: arrival.outputTokens,
+      naturalLength: Number.POSITIVE_INFINITY,
+      generate: index => answerToken(arrival.prompt, index),
+      token: () => false,
+      finished: () => contender.over(replica),
+    })
+    served.push({ arrival, sequence })
+  }
+
+  const end = workload.arrivals.at(-1)!.at + DRAIN_MS
+  const scrape = () => {
+    engines.forEach(({ engine, options }, replica) => {
+      const page = dead.has(replica) ? undefined : pageOf(engine, options)
+      const at = clock.now()
+      clock.after(SCRAPE_LATENCY_MS, () => contender.scraped(replica, page, at))
+    })
+    if (clock.now() < end) clock.after(SCRAPE_MS, scrape)
+  }
+  scrape()
+  if (workload.diesAt !== undefined) clock.after(workload.diesAt, () => die(contender))
+  let next = 0
+  const arrive = () => {
+    submit(workload.arrivals[next++]!)
+    if (next < workload.arrivals.length) clock.after(workload.arrivals[next]!.at - clock.now(), arrive)
+  }
+  clock.after(workload.arrivals[0]!.at, arrive)
+  clock.advance(end)
+  return summary(workload, kind, served)
+
+  function die(picker: Contender): void {
+    dead.add(0)
+    const { engine } = engines[0]!
+    engine.close()
+    for (const sequence of [...engine.running, ...engine.waiting]) engine.cancel(sequence)
+    clock.after(READINESS_MS, () => picker.removed(0))
+  }
+}
+
+function pageOf(engine: Engine, options: EngineOptions): VllmMetrics {
+  const page = createVllmMetrics()
+  page.waiting = engine.waiting.length
+  page.running = engine.running.length
+  page.kvUsage = engine.cache.usage
+  page.blockSize = options.blockSize
+  page.blockCount = options.numGpuBlocks
+  page.maxLora = options.maxLoras
+  const running = lorasOf(engine.running)
+  const waiting = lorasOf(engine.waiting).filter(id => !running.includes(id))
+  page.runningAdapters = running.length
+  page.waitingAdapters = waiting.length
+  page.adapters.set([...running, ...waiting])
+  return page
+}
+
+function lorasOf(sequences: readonly Sequence[]): number[] {
+  return [...new Set(sequences.flatMap(({ request }) => request.lora ?? []))].map(adapterId)
+}
+
+function summary(workload: Workload, kind: ContenderKind, served: readonly Served[]): Outcome {
+  const ttfts: number[] = []
+  const tpots: number[] = []
+  let good = 0
+  let failed = 0
+  let tokens = 0
+  let cached = 0
+  for (const { arrival, sequence } of served) {
+    const { firstTokenAt, finishedAt, generated = 0, arrivedAt = 0 } = sequence ?? {}
+    const whole = generated === arrival.outputTokens
+    if (!whole) failed++
+    const ttft = whole && firstTokenAt !== undefined ? firstTokenAt - arrivedAt : Number.POSITIVE_INFINITY
+    ttfts.push(ttft)
+    if (ttft <= 2 * unloaded(arrival.prompt.length) + 100) good++
+    if (whole && generated > 1) tpots.push((finishedAt! - firstTokenAt!) / (generated - 1))
+    tokens += arrival.prompt.length
+    cached += sequence?.cachedTokens ?? 0
+  }
+  ttfts.sort((a, b) => a - b)
+  tpots.sort((a, b) => a - b)
+  return {
+    workload: workload.name,
+    contender: kind.name,
+    requests: served.length,
+    ttft: { p50: percentile(ttfts, 0.5), p90: percentile(ttfts, 0.9), p99: percentile(ttfts, 0.99) },
+    tpot: percentile(tpots, 0.5),
+    good: good / served.length,
+    hits: cached / tokens,
+    failed,
+  }
+}
+
+/** Time to first token of a prompt on an idle replica that has none of it. */
+function unloaded(tokens: number): number {
+  const { prefillBaseMs, prefillMsPerToken, maxNumBatchedTokens } = ENGINE
+  return Math.ceil(tokens / maxNumBatchedTokens) * prefillBaseMs + tokens * prefillMsPerToken
+}
+
+function percentile(sorted: readonly number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}
