@@ -38,6 +38,8 @@ export class PoolKeeper {
   #plan!: PoolPlan
   #index: PrefixIndex | undefined
   #allListed = false
+  #memory: SharedArrayBuffer | undefined
+  #remembering = ''
 
   /** @throws UnknownScorerError, RangeError */
   constructor(plan: PoolPlan, options: PoolKeeperOptions, version: PlanVersion) {
@@ -56,11 +58,13 @@ export class PoolKeeper {
 
   /** Takes over a plan; endpoints that stay keep all that is known of them. Nothing changes when it throws. */
   update(plan: PoolPlan, version: PlanVersion): void {
-    const { usesPrefix } = new Profile(plan.scheduling.scorers)
+    const profile = new Profile(plan.scheduling)
+    const { usesPrefix } = profile
     const { prefixBlocksPerEndpoint, prefixBlockBytes } = plan.scheduling
     const freed = this.#slots.update(plan.endpoints, version)
     this.#plan = plan
     const { capacity, liveCount } = this.table
+    this.#makeMemory(profile, plan)
     if (freed.length > 0) this.#index?.forget(freed)
     if (usesPrefix && prefixBlocksPerEndpoint > 0 && prefixBlockBytes > 0) {
       const size = { slots: capacity, endpoints: liveCount, blocksPerEndpoint: prefixBlocksPerEndpoint }
@@ -81,6 +85,7 @@ export class PoolKeeper {
       table: this.table.state,
       index: this.#index?.state,
       models: this.models(),
+      ...(this.#memory === undefined ? {} : { memory: this.#memory }),
     }
   }
 
@@ -151,6 +156,16 @@ export class PoolKeeper {
       inFlight: table.inFlight(slot),
       models: this.#served.of(slot),
     }))
+  }
+
+  /** What scorers remember stays as long as they and the table's capacity do. */
+  #makeMemory(profile: Profile, { scheduling }: PoolPlan): void {
+    const { capacity } = this.table
+    const words = profile.sharedWords(capacity)
+    const remembering = `${capacity} ${JSON.stringify(scheduling.scorers)}`
+    if (words > 0 && remembering === this.#remembering) return
+    this.#remembering = remembering
+    this.#memory = words === 0 ? undefined : new SharedArrayBuffer(4 * words)
   }
 
   /** An endpoint is back: what it was is gone with its cache. */

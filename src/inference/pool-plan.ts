@@ -30,14 +30,33 @@ export interface RewritePlan {
   readonly targets: readonly { readonly model: string; readonly weight: number }[]
 }
 
+/** A plug-in of an EndpointPickerConfig (./scheduling/plugins/registry.ts). */
+export interface PluginPlan {
+  readonly type: string
+  readonly parameters: Readonly<Record<string, unknown>>
+}
+
+export interface ScorerPlan {
+  readonly type: string
+  readonly weight: number
+  /** Present: a scorer of an EndpointPickerConfig, with llm-d's formula. Absent: our own scorer of this name. */
+  readonly parameters?: Readonly<Record<string, unknown>>
+}
+
 export interface SchedulingPlan {
-  readonly scorers: readonly { readonly type: string; readonly weight: number }[]
+  readonly scorers: readonly ScorerPlan[]
+  /** In this order, before the scorers. Default: none. */
+  readonly filters?: readonly PluginPlan[]
+  /** Default: the best score. */
+  readonly picker?: PluginPlan
   /** Length of the ordered endpoint list (the first is preferred, the others are for retries). */
   readonly maxEndpoints: number
   /** Requests waiting per endpoint from which the endpoint counts as saturated; all saturated: 429. 0 = never. */
   readonly maxQueue: number
   /** Bytes of prompt per block of the prefix index. */
   readonly prefixBlockBytes: number
+  /** Bytes of the prompt that the prefix index looks at. Default: the limit of the configuration. */
+  readonly prefixBytes?: number
   /** Blocks remembered per endpoint. */
   readonly prefixBlocksPerEndpoint: number
 }

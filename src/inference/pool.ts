@@ -5,6 +5,7 @@
  *
  * Budget of a pick, default scorers, 64 prefix blocks (`test/bench/pick.bench.ts`): 8 endpoints in 5 µs, 100 in 15 µs.
  */
+import type { HeaderView } from '../extproc/header-view.ts'
 import { adapterId } from './adapter-id.ts'
 import { AddressLists } from './address-lists.ts'
 import { EndpointState, EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
@@ -14,7 +15,6 @@ import type { PoolModels, PoolShare } from './pool-share.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 import { PrefixIndex, prefixSeed } from './prefix-index.ts'
 import { Candidates } from './scheduling/candidates.ts'
-import { pickMaxScores } from './scheduling/pickers/max-score-picker.ts'
 import { Profile } from './scheduling/profile.ts'
 import { Random } from './scheduling/random.ts'
 import { ServedModels } from './served-models.ts'
@@ -31,6 +31,8 @@ export const PickStatus = {
   NO_ENDPOINTS: 1,
   /** There are some, but the queue of each is at `maxQueue`. */
   SATURATED: 2,
+  /** There are some, but the profile's filters left none. */
+  FILTERED: 3,
 } as const
 export type PickStatus = (typeof PickStatus)[keyof typeof PickStatus]
 
@@ -45,6 +47,8 @@ export interface PickRequest {
   subset: readonly string[] | undefined
   /** `Date.now()`, the clock of scrapes. */
   nowMs: number
+  /** For plug-ins that look at them. */
+  headers?: HeaderView | undefined
 }
 
 /** Pooled by the caller; valid until its next pick. The slots' generations are needed to release. */
@@ -95,14 +99,15 @@ export class Pool {
   }
 
   /** Goes over to a share of the same keeper. Nothing changes when it throws. */
-  adopt({ plan, slots, table: state, index, models }: PoolShare): void {
-    const profile = new Profile(plan.scheduling.scorers)
+  adopt({ plan, slots, table: state, index, models, memory: remembered }: PoolShare): void {
+    const profile = new Profile(plan.scheduling)
     const { table } = this
     table.adopt(state === 'known' ? table.state : state, slots)
     const { capacity } = table
     this.#plan = plan
     this.#profile = profile
     profile.reserve(capacity)
+    profile.adopt(table, remembered)
     this.#candidates.reserve(capacity)
     this.#total = new Float64Array(capacity)
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
@@ -127,6 +132,7 @@ export class Pool {
       table: table.state,
       index: undefined,
       models: { lists: [], allListed: false },
+      memory: new SharedArrayBuffer(4 * this.#profile.sharedWords(table.capacity)),
     })
   }
 
@@ -138,11 +144,12 @@ export class Pool {
     const { table } = this
     const candidates = this.#candidates
     this.#gather(request)
-    const { count } = candidates
     out.count = 0
-    if (count === 0) return PickStatus.NO_ENDPOINTS
+    if (candidates.count === 0) return PickStatus.NO_ENDPOINTS
     const base = request.model === '' || this.#served.isBase(request.model)
     candidates.adapter = base ? 0 : adapterId(request.model)
+    candidates.promptBytes = request.promptBytes
+    candidates.nowMs = request.nowMs
 
     const index = this.#index
     const { prefix } = request
@@ -151,12 +158,15 @@ export class Pool {
     if (usePrefix && index.match(prefix, seed, this.#matched) > 0) this.#sharePrefix(prefix, request.promptBytes)
 
     const total = this.#total
+    this.#profile.filter(candidates, table)
+    const { count } = candidates
+    if (count === 0) return PickStatus.FILTERED
     this.#profile.rank(candidates, table, total)
     if (this.#setSaturatedBack()) return PickStatus.SATURATED
 
     const picked = this.#picked
     const wanted = Math.max(1, Math.min(this.#plan.scheduling.maxEndpoints, MAX_ENDPOINTS))
-    out.count = pickMaxScores(total, count, wanted, this.#random, picked, out.scores)
+    out.count = this.#profile.pick(total, count, wanted, this.#random, picked, out.scores)
     for (let place = 0; place < out.count; place++) {
       const slot = candidates.slots[picked[place]!]!
       out.slots[place] = slot
@@ -164,6 +174,7 @@ export class Pool {
     }
     out.reason = count === 1 ? 'only-endpoint' : this.#profile.reason(picked[0]!)
     const first = out.slots[0]!
+    this.#profile.chosen(candidates, table, picked[0]!)
     table.decide(first)
     if (usePrefix) index.record(prefix, seed, first)
     return PickStatus.OK
@@ -238,6 +249,7 @@ export class Pool {
     const serving = this.#served.slotsOf(request.model)
     const freshSince = request.nowMs - this.#plan.scrape.staleMs
     candidates.clear()
+    candidates.headers = request.headers
     for (let i = 0; i < table.liveCount; i++) {
       const slot = table.live[i]!
       if (table.endpointState[slot] !== EndpointState.READY) continue
@@ -254,6 +266,7 @@ export class Pool {
     const candidates = this.#candidates
     const bytes = Math.min(promptBytes, prefix.maxBlocks * prefix.blockBytes)
     const blocks = Math.max(prefix.count, Math.ceil(bytes / prefix.blockBytes))
+    candidates.prefixBytes = blocks * prefix.blockBytes
     for (let i = 0; i < candidates.count; i++) candidates.prefix[i] = this.#matched[candidates.slots[i]!]! / blocks
   }
 

@@ -107,6 +107,15 @@ export function saturated(): OpenAiProblem {
   }
 }
 
+export function filtered(): OpenAiProblem {
+  return {
+    status: 429,
+    code: 'filtered',
+    type: 'rate_limit_error',
+    message: 'None of the endpoints passes the filters of the pool.',
+  }
+}
+
 export function overloaded(): OpenAiProblem {
   return {
     status: 503,

@@ -69,7 +69,7 @@ export class PlanKeeper {
 
 /** Whatever linking a plan could trip over. */
 function check({ entries, pools }: Plan): void {
-  for (const { scheduling } of pools) void new Profile(scheduling.scorers)
+  for (const { scheduling } of pools) void new Profile(scheduling)
   const names = new Set(pools.map(({ name }) => name))
   for (const { name, rules } of entries) {
     for (const rule of rules) {

@@ -8,6 +8,7 @@ import {
   noEndpoints,
   type OpenAiProblem,
   routeNotFound,
+  filtered,
   saturated,
   unsupportedMediaType,
 } from '../llm/openai-error.ts'
@@ -146,6 +147,7 @@ export class RequestRouter {
     pick.prefix = this.#usesPrefix && facts.hasBody ? facts.hasher : undefined
     pick.promptBytes = facts.promptBytes
     pick.subset = call.subset
+    pick.headers = call.headers
     pick.nowMs = this.#context.nowMs()
     const status = pool.pick(pick, call.picked)
     if (status === PickStatus.OK) {
@@ -154,6 +156,8 @@ export class RequestRouter {
       call.reason = call.picked.reason
     } else if (status === PickStatus.SATURATED) {
       return saturated()
+    } else if (status === PickStatus.FILTERED) {
+      return filtered()
     } else if (call.subset !== undefined || !plan.failOpen) {
       return noEndpoints()
     } else {

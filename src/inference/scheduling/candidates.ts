@@ -6,6 +6,7 @@
  * loaded as the worst candidate that is known, plus its own unseen decisions. So it is never preferred to a known one, and a pool
  * without any metrics is balanced by our own counts.
  */
+import type { HeaderView } from '../../extproc/header-view.ts'
 import type { EndpointTable } from '../endpoint-table.ts'
 
 export class Candidates {
@@ -27,6 +28,14 @@ export class Candidates {
   unknown = new Uint8Array(0)
   /** Id of the LoRA adapter asked for (./../adapter-id.ts); 0 when the model is known to be a base model. */
   adapter = 0
+  /** Bytes of the prompt that `prefix` is the share of: whole blocks. 0 when prefixes are not looked at. */
+  prefixBytes = 0
+  /** The request's headers, where the caller has them. */
+  headers: HeaderView | undefined
+  /** Bytes of the prompt, as far as they are known. */
+  promptBytes = 0
+  /** The moment of the pick, Unix ms. */
+  nowMs = 0
 
   reserve(capacity: number): void {
     if (this.slots.length >= capacity) return
@@ -42,6 +51,27 @@ export class Candidates {
 
   clear(): void {
     this.count = 0
+    this.prefixBytes = 0
+  }
+
+  /** Drops the candidates whose `kept[i]` is 0; the others stay in order. */
+  keep(kept: Uint8Array): void {
+    let to = 0
+    for (let i = 0; i < this.count; i++) {
+      if (kept[i] === 0) continue
+      if (to !== i) {
+        this.slots[to] = this.slots[i]!
+        this.waiting[to] = this.waiting[i]!
+        this.running[to] = this.running[i]!
+        this.unseen[to] = this.unseen[i]!
+        this.inFlight[to] = this.inFlight[i]!
+        this.kvUsage[to] = this.kvUsage[i]!
+        this.prefix[to] = this.prefix[i]!
+        this.unknown[to] = this.unknown[i]!
+      }
+      to++
+    }
+    this.count = to
   }
 
   add(table: EndpointTable, slot: number, freshSince: number): void {

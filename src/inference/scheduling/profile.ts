@@ -1,35 +1,78 @@
-/** The scorers of a pool and their weights: ranks candidates, and says afterwards which scorer decided. */
+/** The filters, weighted scorers and the picker of a pool: chooses among candidates, and says afterwards which scorer decided. */
 import type { EndpointTable } from '../endpoint-table.ts'
 import type { SchedulingPlan } from '../pool-plan.ts'
 import type { Candidates } from './candidates.ts'
+import type { Filter } from './filter.ts'
+import type { Picker } from './picker.ts'
+import { pickMaxScores } from './pickers/max-score-picker.ts'
+import { createFilter, createPicker, createPluginScorer } from './plugins/registry.ts'
 import { createScorer } from './scorers/registry.ts'
 import type { Scorer } from './scorer.ts'
 
 /** Reason when nothing told the candidates apart. */
 const TIE = 'random'
 
+const PREFIX_SCORERS: ReadonlySet<string> = new Set(['expected-ttft-scorer', 'prefix-cache-scorer'])
+
 export class Profile {
   /** Whether a scorer looks at the prefix index. */
   readonly usesPrefix: boolean
+  /** Chooses by the totals of `rank`. */
+  readonly pick: Picker
+  readonly #filters: readonly Filter[]
   readonly #scorers: readonly Scorer[]
   readonly #weights: Float64Array
   #scores: Float64Array[]
+  #kept = new Uint8Array(0)
   #count = 0
 
-  /** @throws UnknownScorerError, RangeError for a weight that is no finite number. */
-  constructor(scorers: SchedulingPlan['scorers']) {
-    this.#scorers = scorers.map(({ type }) => createScorer(type))
+  /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number. */
+  constructor({ scorers, filters = [], picker }: Pick<SchedulingPlan, 'scorers' | 'filters' | 'picker'>) {
+    this.#filters = filters.map(createFilter)
+    this.pick = picker === undefined ? pickMaxScores : createPicker(picker)
+    this.#scorers = scorers.map(({ type, parameters }) =>
+      parameters === undefined ? createScorer(type) : createPluginScorer({ type, parameters }),
+    )
     this.#weights = Float64Array.from(scorers, ({ type, weight }) => {
       if (!Number.isFinite(weight)) throw new RangeError(`weight of ${type} must be a finite number`)
       return weight
     })
     this.#scores = scorers.map(() => new Float64Array(0))
-    this.usesPrefix = scorers.some(({ type, weight }) => type === 'prefix-cache-scorer' && weight !== 0)
+    this.usesPrefix = scorers.some(({ type, weight }) => PREFIX_SCORERS.has(type) && weight !== 0)
   }
 
   reserve(capacity: number): void {
-    if ((this.#scores[0]?.length ?? capacity) >= capacity) return
+    if (this.#kept.length >= capacity) return
+    this.#kept = new Uint8Array(capacity)
     this.#scores = this.#scores.map(() => new Float64Array(capacity))
+  }
+
+  /** 32-bit words that the scorers of all threads share. */
+  sharedWords(capacity: number): number {
+    let words = 0
+    for (const scorer of this.#scorers) words += scorer.sharedWords?.(capacity) ?? 0
+    return words
+  }
+
+  /** Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity; absent: they are 0. */
+  adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined): void {
+    let at = 0
+    for (const plugin of [...this.#filters, ...this.#scorers]) plugin.adopt?.(table)
+    for (const scorer of this.#scorers) {
+      const words = scorer.sharedWords?.(table.capacity) ?? 0
+      if (words === 0) continue
+      if (memory === undefined) throw new RangeError(`${scorer.type} has no memory`)
+      scorer.attach?.(new Int32Array(memory, 4 * at, words))
+      at += words
+    }
+  }
+
+  /** Drops the candidates that a filter does not let pass. */
+  filter(candidates: Candidates, table: EndpointTable): void {
+    for (let f = 0; f < this.#filters.length && candidates.count > 0; f++) {
+      this.#filters[f]!.filter(candidates, table, this.#kept)
+      candidates.keep(this.#kept)
+    }
   }
 
   /** Sets `total[i]` to the weighted sum of candidate `i`. */
@@ -41,8 +84,19 @@ export class Profile {
       const scores = this.#scores[s]!
       const weight = this.#weights[s]!
       this.#scorers[s]!.score(candidates, table, scores)
-      for (let i = 0; i < count; i++) total[i]! += weight * scores[i]!
+      for (let i = 0; i < count; i++) {
+        const score = scores[i]!
+        // NaN becomes 0 too.
+        if (!(score >= 0)) scores[i] = 0
+        else if (score > 1) scores[i] = 1
+        total[i]! += weight * scores[i]!
+      }
     }
+  }
+
+  /** The request goes to this candidate of the last `rank`. */
+  chosen(candidates: Candidates, table: EndpointTable, choice: number): void {
+    for (let s = 0; s < this.#scorers.length; s++) this.#scorers[s]!.chosen?.(candidates, table, choice)
   }
 
   /** The scorer whose term raised this candidate of the last `rank` furthest above the candidates' mean. */

@@ -15,4 +15,9 @@ export class Random {
     this.#state = x
     return (x >>> 0) % limit
   }
+
+  /** Above 0, at most 1. */
+  unit(): number {
+    return (this.below(0x40000000) + 1) / 0x40000000
+  }
 }

@@ -7,4 +7,11 @@ export interface Scorer {
   readonly type: string
   /** Sets `out[i]` to a value in 0 … 1, 1 being best, for each candidate `i < candidates.count`. */
   score(candidates: Candidates, table: EndpointTable, out: Float64Array): void
+  /** The table has other endpoints now. */
+  adopt?(table: EndpointTable): void
+  /** 32-bit words of memory, zero at first, that the scorers of all threads share; `attach` gives it. It is lost when `capacity` changes. */
+  sharedWords?(capacity: number): number
+  attach?(memory: Int32Array): void
+  /** Candidate `choice` of the last `score` gets the request; called before the table counts it. */
+  chosen?(candidates: Candidates, table: EndpointTable, choice: number): void
 }

@@ -1,7 +1,9 @@
 /** Candidates for the tests of scorers. */
+import type { EndpointTable } from '../endpoint-table.ts'
 import { ALONE, EndpointSlots } from '../endpoint-slots.ts'
 import { addresses, endpoints, metrics } from '../testing.ts'
 import { Candidates } from './candidates.ts'
+import type { Scorer } from './scorer.ts'
 import { createScorer } from './scorers/registry.ts'
 
 export interface CandidateFacts {
@@ -15,12 +17,19 @@ export interface CandidateFacts {
   /** Ids of adapters. */
   readonly runningAdapters?: readonly number[]
   readonly waitingAdapters?: readonly number[]
+  readonly labels?: Readonly<Record<string, string>>
 }
 
-/** The scores that a scorer gives to endpoints in this state. */
-export function scoresOf(type: string, facts: readonly CandidateFacts[], adapter = 0): number[] {
+interface Situation {
+  readonly candidates: Candidates
+  readonly table: EndpointTable
+}
+
+/** Candidates in this state. */
+export function situation(facts: readonly CandidateFacts[], adapter = 0): Situation {
   const slots = new EndpointSlots({ releaseBy: 'response', threads: 1 })
-  slots.update(endpoints(addresses(facts.length)), ALONE)
+  const plans = endpoints(addresses(facts.length)).map((plan, i) => ({ ...plan, labels: facts[i]!.labels ?? {} }))
+  slots.update(plans, ALONE)
   const { table } = slots
   const candidates = new Candidates()
   candidates.reserve(table.capacity)
@@ -38,7 +47,17 @@ export function scoresOf(type: string, facts: readonly CandidateFacts[], adapter
     candidates.add(table, slot, 0)
     candidates.prefix[slot] = fact.prefix ?? 0
   })
+  return { candidates, table }
+}
+
+/** The scores that a scorer gives to endpoints in this state. */
+export function scoresOf(type: string, facts: readonly CandidateFacts[], adapter = 0): number[] {
+  return scores(createScorer(type), situation(facts, adapter))
+}
+
+/** As `scoresOf`, by a scorer that is made already. */
+export function scores(scorer: Scorer, { candidates, table }: Situation): number[] {
   const out = new Float64Array(table.capacity)
-  createScorer(type).score(candidates, table, out)
-  return [...out.subarray(0, facts.length)]
+  scorer.score(candidates, table, out)
+  return [...out.subarray(0, candidates.count)]
 }

@@ -1,0 +1,88 @@
+/**
+ * The plug-in types of an EndpointPickerConfig that work here, by name, with llm-d's names, parameters and formulas (epp.md §3). Workers link
+ * the plan's plug-ins by it, and the compiler checks configurations against it.
+ */
+import type { PluginPlan } from '../../pool-plan.ts'
+import type { Filter } from '../filter.ts'
+import type { Picker } from '../picker.ts'
+import type { Scorer } from '../scorer.ts'
+import { activeRequestScorer } from './active-request-scorer.ts'
+import { headerBasedTestingFilter } from './header-based-testing-filter.ts'
+import { headerLabelAffinityScorer } from './header-label-affinity-scorer.ts'
+import { kvCacheUtilizationScorer } from './kv-cache-utilization-scorer.ts'
+import { labelSelectorFilter } from './label-selector-filter.ts'
+import { loadAwareScorer } from './load-aware-scorer.ts'
+import { loraAffinityScorer } from './lora-affinity-scorer.ts'
+import { noHitLruScorer } from './no-hit-lru-scorer.ts'
+import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts'
+import type { PluginType } from './plugin-type.ts'
+import { prefixCacheScorer } from './prefix-cache-scorer.ts'
+import { queueScorer } from './queue-scorer.ts'
+import { decodeFilter, encodeFilter, prefillFilter } from './role-filters.ts'
+import { runningRequestsSizeScorer } from './running-requests-size-scorer.ts'
+import { sessionAffinityScorer } from './session-affinity-scorer.ts'
+import { approxPrefixCacheProducer, inflightLoadProducer, singleProfileHandler, tokenProducer } from './settings.ts'
+import { utilizationFilter } from './utilization-filter.ts'
+
+const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
+  [
+    decodeFilter,
+    encodeFilter,
+    headerBasedTestingFilter,
+    labelSelectorFilter,
+    prefillFilter,
+    utilizationFilter,
+    activeRequestScorer,
+    headerLabelAffinityScorer,
+    kvCacheUtilizationScorer,
+    loadAwareScorer,
+    loraAffinityScorer,
+    noHitLruScorer,
+    prefixCacheScorer,
+    queueScorer,
+    runningRequestsSizeScorer,
+    sessionAffinityScorer,
+    maxScorePicker,
+    randomPicker,
+    weightedRandomPicker,
+    singleProfileHandler,
+    approxPrefixCacheProducer,
+    inflightLoadProducer,
+    tokenProducer,
+  ].map((plugin: PluginType) => [plugin.type, plugin]),
+)
+
+export const PLUGIN_TYPES: readonly string[] = [...PLUGINS.keys()]
+
+export class UnknownPluginError extends Error {
+  readonly code = 'unknown-plugin'
+  constructor(type: string, role: string) {
+    super(`no ${role} "${type}"; there are ${PLUGIN_TYPES.filter(each => PLUGINS.get(each)!.role === role).join(', ')}`)
+    this.name = 'UnknownPluginError'
+  }
+}
+
+export function pluginType(type: string): PluginType | undefined {
+  return PLUGINS.get(type)
+}
+
+/** @throws UnknownPluginError, ZodError */
+export function createFilter({ type, parameters }: PluginPlan): Filter {
+  const plugin = PLUGINS.get(type)
+  if (plugin?.role !== 'filter') throw new UnknownPluginError(type, 'filter')
+  return plugin.create(parameters)
+}
+
+/** @throws UnknownPluginError, ZodError */
+export function createPluginScorer({ type, parameters }: PluginPlan): Scorer {
+  const plugin = PLUGINS.get(type)
+  if (plugin?.role !== 'scorer') throw new UnknownPluginError(type, 'scorer')
+  return plugin.create(parameters)
+}
+
+/** @throws UnknownPluginError */
+export function createPicker({ type }: PluginPlan): Picker {
+  const plugin = PLUGINS.get(type)
+  if (plugin?.role !== 'picker') throw new UnknownPluginError(type, 'picker')
+  return plugin.pick
+}
