@@ -79,7 +79,7 @@ describe('the options of serve', () => {
       maxHeldBytes: 536_870_912,
       maxConnectionAgeMs: undefined,
       drainMs: 20_000,
-      threads: availableParallelism(),
+      threads: Math.min(availableParallelism(), 64),
       transport: 'own',
       trust: 'all',
       accessLogService: true,
@@ -184,6 +184,12 @@ describe('threads', () => {
     expect(() => parse('--trust=verified', '--transport=node')).toThrow('--trust verified needs --transport own')
     expect(() => parse('--threads=2', '--ext-proc=65534')).toThrow('no ports for 2 threads')
     expect(parse('--threads=2', '--ext-proc=65533').extProc).toMatchObject({ port: 65_533 })
+    // Thread i listens at port + 1 + i.
+    expect(() => parse('--threads=88')).toThrow('--admin: port 9090 is that of thread 87')
+    expect(() => parse('--threads=2', '--ext-proc=0.0.0.0:17998')).toThrow('--xds: port 18000 is that of thread 1')
+    expect(parse('--threads=87').threads).toBe(87)
+    expect(parse('--threads=88', '--xds=off').threads).toBe(88)
+    expect(parse('--threads=88', '--ext-proc=127.0.0.2:9002').threads).toBe(88)
     // Foreign gateways share the port.
     expect(parse('--threads=2', '--ext-proc=65535', '--xds=off').extProc).toMatchObject({ port: 65_535 })
     const path = `/${'s'.repeat(106)}`

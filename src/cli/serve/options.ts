@@ -65,7 +65,7 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --access-log-service on|off   in-flight counts fall by Envoy's gRPC access log; off: by the next metrics scrape [on]
   --descriptors FILE       a FileDescriptorSet, for raw Envoy resources with types or fields that Signalbox does not know
   --embedded               carry the traffic too, with the embedded data plane (where there is no Envoy)
-  --threads N              threads that decide requests [one per core]. Several share the port of --ext-proc; Envoys that we configure reach
+  --threads N              threads that decide requests [one per core, at most 64]. Several share the port of --ext-proc; Envoys that we configure reach
                            thread i at port + 1 + i as well (any free one with port 0). Of a socket PATH, thread i has PATH.i
   --transport own|node     HTTP/2 of the ext_proc service: our own, or node's [own]
   --trust all|verified     whose resets and control frames are not counted as a flood: everybody's who reaches the port, or only
@@ -92,7 +92,7 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     'tls-ca': { type: 'string' },
     'tls-client': { type: 'string' },
     'access-log-service': { type: 'string', default: 'on' },
-    threads: { type: 'string', default: String(availableParallelism()) },
+    threads: { type: 'string', default: String(Math.min(availableParallelism(), MOST_BY_DEFAULT)) },
     transport: { type: 'string', default: 'own' },
     trust: { type: 'string', default: 'all' },
     descriptors: { type: 'string' },
@@ -175,7 +175,20 @@ function refusePorts(options: ServeOptions): void {
       throw new UsageError(`--ext-proc: with the ending .${threads - 1} the path has more than ${MAX_PATH_BYTES} bytes`)
   } else if (threads > 1 && extProc.port !== 0 && isFleet(options) && extProc.port + threads > 65_535) {
     throw new UsageError(`--ext-proc: no ports for ${threads} threads above ${extProc.port}`)
+  } else if (threads > 1 && extProc.port !== 0 && isFleet(options)) {
+    for (const [option, listen] of [
+      ['--xds', options.xds],
+      ['--admin', options.admin],
+    ] as const) {
+      const thread = listen === undefined ? -1 : listen.port - extProc.port - 1
+      if (thread < 0 || thread >= threads || !meet(extProc.host, listen!.host)) continue
+      throw new UsageError(`${option}: port ${listen!.port} is that of thread ${thread} (--ext-proc, --threads)`)
+    }
   }
+}
+
+function meet(one: string, other: string): boolean {
+  return one === other || isWildcard(one) || isWildcard(other)
 }
 
 /** How an Envoy reaches a service that listens on `host`. An address that means "all" has to be replaced. */
@@ -189,6 +202,8 @@ export function isWildcard(host: string): boolean {
 
 /** Of a Unix socket. */
 const MAX_PATH_BYTES = 107
+/** Their ports end before any other of ours, as those are by default. */
+const MOST_BY_DEFAULT = 64
 /** More than any machine has use for. */
 const MAX_THREADS = 256
 
