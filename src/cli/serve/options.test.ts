@@ -179,7 +179,9 @@ describe('threads', () => {
     expect(parse('--threads=3', '--transport=own')).toMatchObject({ threads: 3, transport: 'own' })
     for (const bad of ['0', '257', 'x', '1.5']) expect(() => parse(`--threads=${bad}`)).toThrow('--threads')
     expect(() => parse('--transport=grpc')).toThrow('neither own nor node')
-    expect(parse('--trust=verified')).toMatchObject({ trust: 'verified' })
+    const verified = ['--trust=verified', '--tls=self-signed', '--client-ca=ca', '--xds=off']
+    expect(parse(...verified)).toMatchObject({ trust: 'verified' })
+    expect(() => parse('--trust=verified')).toThrow('--trust verified needs --client-ca')
     expect(() => parse('--trust=some')).toThrow('neither all nor verified')
     expect(() => parse('--trust=verified', '--transport=node')).toThrow('--trust verified needs --transport own')
     expect(() => parse('--threads=2', '--ext-proc=65534')).toThrow('no ports for 2 threads')

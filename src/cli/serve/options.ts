@@ -68,8 +68,8 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --threads N              threads that decide requests [one per core, at most 64]. Several share the port of --ext-proc; Envoys that we configure reach
                            thread i at port + 1 + i as well (any free one with port 0). Of a socket PATH, thread i has PATH.i
   --transport own|node     HTTP/2 of the ext_proc service: our own, or node's [own]
-  --trust all|verified     whose resets and control frames are not counted as a flood: everybody's who reaches the port, or only
-                           those of peers with a verified certificate (--client-ca) [all]
+  --trust all|verified     whose resets and control frames are not counted as a flood: everybody's who reaches the port; or those
+                           of peers with a verified certificate only, and then others may come without one (with --client-ca) [all]
   --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
   --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
@@ -148,6 +148,7 @@ function refuseContradictions(options: ServeOptions): void {
   const asked = clientCaFile !== undefined || xdsTls?.clientCaFile !== undefined
   require('--tls-ca', tlsCaFile !== undefined, verifiable, 'needs --tls CERTFILE,KEYFILE or --xds-tls')
   require('--trust verified', options.trust === 'verified', options.transport === 'own', 'needs --transport own')
+  require('--trust verified', options.trust === 'verified', clientCaFile !== undefined, 'needs --client-ca')
   require('--tls-client', tlsClient !== undefined, asked, 'needs --client-ca or --xds-client-ca')
   require('--tls-ca', tlsCaFile !== undefined, fleet, ours)
   require('--tls-client', tlsClient !== undefined, fleet, ours)

@@ -286,10 +286,11 @@ function releaseMode({ xds, accessLogService, embedded }: ServeOptions): Release
 }
 
 /** How ext_proc is served; undefined: plaintext. */
-function tlsOf({ tls, clientCaFile }: ServeOptions): TlsOptions | undefined {
+function tlsOf({ tls, clientCaFile, trust }: ServeOptions): TlsOptions | undefined {
   if (tls === 'off') return undefined
   return {
     certificate: tls === 'self-signed' ? { kind: 'self-signed' } : { kind: 'files', ...tls },
-    ...(clientCaFile === undefined ? {} : { clientCaFile }),
+    // Where it only tells Envoys from others, a certificate may be missing.
+    ...(clientCaFile === undefined ? {} : { clientCaFile, clientOptional: trust === 'verified' }),
   }
 }
