@@ -11,8 +11,8 @@ import { poolCluster } from './names.ts'
 import type { ObjectIndex } from './object-index.ts'
 
 /**
- * The data-path plan of a pool. Endpoints are those of the SignalboxBackends in the pool's namespace whose labels match the
- * selector, each at its own port; the pool's `targetPorts` are for pods, which have no port of their own.
+ * The data-path plan of a pool. Endpoints are what the pool's namespace has with the labels of its selector: pods, each once for
+ * every one of the pool's `targetPorts`, and the endpoints of SignalboxBackends, which have a port of their own.
  */
 export function compilePool(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): PoolPlan {
   const { scheduling, scrape, failureMode } = objects.parameters
@@ -37,6 +37,16 @@ export function compilePool(objects: ObjectIndex, pool: InferencePool, problems:
 function selectEndpoints(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): EndpointPlan[] {
   const endpoints = new Map<string, EndpointPlan>()
   const wanted = Object.entries(pool.spec.selector.matchLabels)
+  for (const pod of objects.all('Pod')) {
+    const { namespace, labels } = pod.metadata
+    if (namespace !== pool.metadata.namespace || !wanted.every(([key, value]) => labels[key] === value)) continue
+    for (const { number } of pool.spec.targetPorts) {
+      if (pod.activePorts !== undefined && !pod.activePorts.includes(number)) continue
+      const address = addressText(canonicalHost(pod.address), number)
+      // Pods on their nodes' network may share an address.
+      if (!endpoints.has(address)) endpoints.set(address, { address, labels })
+    }
+  }
   for (const backend of objects.all('SignalboxBackend')) {
     if (backend.metadata.namespace !== pool.metadata.namespace) continue
     for (const [index, endpoint] of backend.spec.endpoints.entries()) {
@@ -59,7 +69,7 @@ function selectEndpoints(objects: ObjectIndex, pool: InferencePool, problems: Pr
     }
   }
   if (endpoints.size === 0) {
-    const message = 'no SignalboxBackend of this namespace has endpoints with these labels'
+    const message = 'no ready pod and no endpoint of a SignalboxBackend in this namespace has these labels'
     problems.push(problemAt(pool, 'warning', 'no-endpoints', ['spec', 'selector'], message))
   }
   return [...endpoints.values()]

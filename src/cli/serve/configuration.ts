@@ -7,6 +7,8 @@ import { InvalidResourcesError } from '../../xds/invalid-resources-error.ts'
 export interface ConfigurationOptions {
   readonly compile: CompileOptions
   readonly log: Log
+  /** A first configuration may come late: those that are refused before it are logged, where else `throwUnlessApplied` tells of them. */
+  readonly mayWait: boolean
   /** Puts a compiled configuration into force. Throws (and changes nothing) when it cannot be. */
   readonly apply: (compiled: Compiled) => void
 }
@@ -27,6 +29,8 @@ export class Configuration {
   readonly #options: ConfigurationOptions
   #inForce: Compiled | undefined
   #refused: readonly Problem[] = []
+  /** Warnings and errors of the last set. A source that changes often would tell them with every change. */
+  #told: ReadonlySet<string> = new Set()
 
   constructor(options: ConfigurationOptions) {
     this.#options = options
@@ -37,14 +41,15 @@ export class Configuration {
     let compiled: Compiled
     try {
       compiled = compileSet(set, this.#options.compile)
-      for (const problem of compiled.warnings) log.warn(formatProblem(problem))
-      if (compiled.errors.length > 0) return this.#refuse(compiled.errors)
+      if (compiled.errors.length > 0) return this.#refuse(compiled.errors, compiled.warnings)
+      this.#tell([], compiled.warnings)
       this.#options.apply(compiled)
     } catch (error) {
       return this.#refuse(
         error instanceof InvalidResourcesError
           ? error.problems
           : [{ severity: 'error', code: 'not-applicable', message: String(error) }],
+        [],
       )
     }
     this.#inForce = compiled
@@ -54,6 +59,10 @@ export class Configuration {
       { version: plan.version, entries: plan.entries.length, pools: plan.pools.length },
       'configuration in force',
     )
+  }
+
+  get isApplied(): boolean {
+    return this.#inForce !== undefined
   }
 
   /** @throws ConfigurationError unless some configuration is in force */
@@ -78,13 +87,33 @@ export class Configuration {
     }
   }
 
-  #refuse(problems: readonly Problem[]): void {
+  #refuse(problems: readonly Problem[], warnings: readonly Problem[]): void {
     this.#refused = problems
-    const { log } = this.#options
+    const { log, mayWait } = this.#options
     // The first one: `throwUnlessApplied` tells all of it.
-    if (this.#inForce === undefined) return
-    for (const problem of problems) log.error(formatProblem(problem))
-    const { version } = this.#inForce.plan
-    log.error({ errors: problems.length }, `configuration refused; version ${version} stays in force`)
+    if (this.#inForce === undefined && !mayWait) return void this.#tell([], warnings)
+    if (!this.#tell(problems, warnings)) return
+    const stays =
+      this.#inForce === undefined ? 'there is none yet' : `version ${this.#inForce.plan.version} stays in force`
+    log.error({ errors: problems.length }, `configuration refused; ${stays}`)
+  }
+
+  /** Logs what the last set did not have. Returns whether any error was new. */
+  #tell(errors: readonly Problem[], warnings: readonly Problem[]): boolean {
+    const { log } = this.#options
+    const told = new Set<string>()
+    let isNew = false
+    for (const problem of [...warnings, ...errors]) {
+      const line = formatProblem(problem)
+      told.add(line)
+      if (this.#told.has(line)) continue
+      if (problem.severity === 'warning') log.warn(line)
+      else {
+        log.error(line)
+        isNew = true
+      }
+    }
+    this.#told = told
+    return isNew
   }
 }

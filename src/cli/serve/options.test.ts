@@ -62,9 +62,10 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('no option')
       }
     }
-    expect(named).toHaveLength(23)
+    expect(named).toHaveLength(26)
     expect(parse()).toEqual({
       config: ['c'],
+      kubernetes: undefined,
       extProc: { host: '127.0.0.1', port: 9002 },
       xds: { host: '127.0.0.1', port: 18_000 },
       admin: { host: '127.0.0.1', port: 9090 },
@@ -87,6 +88,22 @@ describe('the options of serve', () => {
       embedded: false,
       logLevel: 'info',
     })
+  })
+
+  it('follow an API server beside files, or alone', () => {
+    const kubernetes = { kubeconfig: 'k', namespace: 'models' }
+    expect(parse('--kubernetes', '--kubeconfig', 'k', '--namespace', 'models')).toMatchObject({
+      config: ['c'],
+      kubernetes,
+    })
+    expect(parseServeOptions(['--kubernetes'])).toMatchObject({
+      config: [],
+      kubernetes: { kubeconfig: undefined, namespace: undefined },
+    })
+    expect(() => parseServeOptions([])).toThrow(/--config is missing \(or --kubernetes\)/)
+    expect(() => parse('--kubeconfig', 'k')).toThrow('--kubeconfig needs --kubernetes')
+    expect(() => parse('--namespace', 'n')).toThrow('--namespace needs --kubernetes')
+    expect(() => parse('--kubernetes', '--namespace', '')).toThrow('--namespace: is empty')
   })
 
   it('are read', () => {

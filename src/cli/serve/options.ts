@@ -6,8 +6,10 @@ import { UsageError } from '../command.ts'
 import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair } from '../options.ts'
 
 export interface ServeOptions {
-  /** Configuration files and folders. */
+  /** Configuration files and folders. May be empty where an API server is followed. */
   readonly config: readonly string[]
+  /** The API server to follow; undefined: none. */
+  readonly kubernetes: KubernetesOptions | undefined
   readonly xds: { readonly host: string; readonly port: number } | undefined
   readonly extProc: { readonly host: string; readonly port: number } | { readonly path: string }
   readonly admin: { readonly host: string; readonly port: number } | undefined
@@ -40,12 +42,22 @@ export interface ServeOptions {
   readonly logLevel: LogLevel
 }
 
+export interface KubernetesOptions {
+  readonly kubeconfig: string | undefined
+  /** Undefined: all. */
+  readonly namespace: string | undefined
+}
+
 export const SERVE_HELP = `Usage: signalbox serve --config FILE|FOLDER [options]
+       signalbox serve --kubernetes [--config FILE|FOLDER] [options]
 
 Runs Signalbox: the xDS server that configures Envoys, the ext_proc service that decides their requests, and the admin port.
 Configuration is read again when it changes; a bad one is refused whole, with every error, and the last good one stays.
 
   --config PATH            file or folder of YAML or JSON; may be given several times
+  --kubernetes             follow the InferencePools of a Kubernetes API server, what refers to them, and their pods
+  --kubeconfig FILE        how to reach it (with --kubernetes) [$KUBECONFIG, else the pod's service account, else ~/.kube/config]
+  --namespace NAME         follow one namespace only (with --kubernetes) [all]
   --ext-proc HOST:PORT     where the ext_proc service (and its gRPC health) listens [127.0.0.1:9002]; unix:/PATH for a socket
   --xds HOST:PORT          where the xDS server listens [127.0.0.1:18000]; 'off' where Envoys are configured by others
   --admin HOST:PORT        /metrics, /healthz, /readyz, /pools, /clients, /configuration [127.0.0.1:9090]; 'off'
@@ -79,6 +91,9 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
 export function parseServeOptions(argv: readonly string[]): ServeOptions {
   const { values } = parseOptions(argv, {
     config: { type: 'string', multiple: true },
+    kubernetes: { type: 'boolean', default: false },
+    kubeconfig: { type: 'string' },
+    namespace: { type: 'string' },
     'ext-proc': { type: 'string', default: '127.0.0.1:9002' },
     xds: { type: 'string', default: '127.0.0.1:18000' },
     admin: { type: 'string', default: '127.0.0.1:9090' },
@@ -102,12 +117,19 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     drain: { type: 'string', default: '20' },
     'log-level': { type: 'string', default: 'info' },
   })
-  if (values.config === undefined) throw new UsageError("serve: --config is missing; see 'signalbox serve --help'")
+  if (values.config === undefined && !values.kubernetes)
+    throw new UsageError("serve: --config is missing (or --kubernetes); see 'signalbox serve --help'")
+  for (const option of ['kubeconfig', 'namespace'] as const) {
+    if (values[option] === undefined) continue
+    if (!values.kubernetes) throw new UsageError(`--${option} needs --kubernetes`)
+    if (values[option] === '') throw new UsageError(`--${option}: is empty`)
+  }
   const logLevel = values['log-level']
   if (!isLogLevel(logLevel)) throw new UsageError(`--log-level: '${logLevel}' is no level`)
   const age = values['max-connection-age']
   const options: ServeOptions = {
-    config: values.config,
+    config: values.config ?? [],
+    kubernetes: values.kubernetes ? { kubeconfig: values.kubeconfig, namespace: values.namespace } : undefined,
     xds: values.xds === 'off' ? undefined : parseListen(values.xds, '--xds'),
     extProc: parseExtProc(values['ext-proc']),
     admin: values.admin === 'off' ? undefined : parseListen(values.admin, '--admin'),

@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import { type AdminServer, startAdminServer } from '../../admin/admin-server.ts'
 import type { UpstreamTls } from '../../compile/envoy/clusters.ts'
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
-import { FileSource } from '../../config/file-source.ts'
 import { type EmbeddedDataPlane, startEmbedded } from '../../embedded/embedded.ts'
 import type { TlsOptions } from '../../grpc/tls.ts'
 import type { ReleaseBy } from '../../inference/endpoint-table.ts'
@@ -15,11 +14,13 @@ import { ResourceRegistry } from '../../xds/registry.ts'
 import { SnapshotCache } from '../../xds/snapshot-cache.ts'
 import { joinHostPort } from '../options.ts'
 import { Configuration } from './configuration.ts'
+import { describeKubernetes } from './describe-kubernetes.ts'
 import { describeMetrics } from './describe-metrics.ts'
 import { Handover } from './handover.ts'
 import { withLiveThreads } from './live-addresses.ts'
 import { isFleet, isWildcard, reachableAt, type ServeOptions } from './options.ts'
 import { Scrapers } from './scrapers.ts'
+import { Sources } from './sources.ts'
 import { StartError, startsWith } from './start-error.ts'
 
 /** A running Signalbox: every part of it, wired. */
@@ -33,7 +34,7 @@ export class Signalbox {
   readonly #metrics = new Metrics()
   #ads: AdsServer | undefined
   #admin: AdminServer | undefined
-  #files: FileSource | undefined
+  #sources: Sources | undefined
   #configuration: Configuration | undefined
   #embedded: EmbeddedDataPlane | undefined
   /** Updates of the embedded data plane, one after the other. */
@@ -129,19 +130,23 @@ export class Signalbox {
         ...(options.pool === undefined ? {} : { defaultPool: options.pool }),
       },
       log: this.#log,
+      mayWait: options.kubernetes !== undefined,
       apply: compiled => {
         this.#cache.check(compiled.envoy)
         this.#handover.take(compiled)
         this.#threads.setReady(!this.#draining)
       },
     })
-    this.#files = new FileSource(options.config, set => this.#configuration!.take(set))
-    await this.#files.start()
-    this.#configuration.throwUnlessApplied()
-    await this.#firstSent.promise
-    await this.#embeddedUpdates
-    if (options.embedded && this.#embedded === undefined)
-      throw new StartError(`--embedded: ${String(this.#embeddedFailure)}`, { cause: this.#embeddedFailure })
+    this.#sources = new Sources(options, this.#log, set => this.#configuration!.take(set))
+    await this.#sources.start()
+    // An API server may be out of reach now, and a pool may be made later: until then we are alive, but not ready.
+    if (options.kubernetes === undefined) {
+      this.#configuration.throwUnlessApplied()
+      await this.#firstSent.promise
+      await this.#embeddedUpdates
+      if (options.embedded && this.#embedded === undefined)
+        throw new StartError(`--embedded: ${String(this.#embeddedFailure)}`, { cause: this.#embeddedFailure })
+    }
     if (admin !== undefined) await startsWith('--admin', () => this.#startAdmin(admin))
     this.#log.info(
       {
@@ -158,7 +163,7 @@ export class Signalbox {
   async stop(): Promise<void> {
     this.#draining = true
     this.#threads.setReady(false)
-    await this.#files?.stop()
+    await this.#sources?.stop()
     this.#handover.close()
     await this.#embeddedUpdates
     await this.#embedded?.close(this.#options.drainMs)
@@ -259,18 +264,23 @@ export class Signalbox {
 
   async #startAdmin({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
     describeMetrics(this.#metrics, { threads: this.#threads, scrapers: this.#scrapers })
+    const followed = this.#sources?.figures() !== undefined
+    const figures = () => this.#sources?.figures() ?? []
+    if (followed) describeKubernetes(this.#metrics, figures)
     this.#admin = await startAdminServer(host, port, {
       metrics: async () => {
         await this.#threads.publish()
         return { contentType: this.#metrics.contentType, body: await this.#metrics.page() }
       },
-      notReady: () => (this.#draining ? 'draining' : undefined),
+      notReady: () =>
+        this.#draining ? 'draining' : this.#configuration!.isApplied ? undefined : 'no configuration yet',
       documents: {
         '/pools': () =>
           Object.fromEntries([...this.#threads.keeper.pools].map(([name, pool]) => [name, pool.snapshot()])),
         '/clients': () => this.#ads?.status() ?? [],
         '/configuration': () => this.#configuration!.status(),
         '/threads': () => this.#threads.status(),
+        ...(followed ? { '/kubernetes': figures } : {}),
       },
     })
   }

@@ -4,6 +4,7 @@ import { type Gateway, gatewaySchema } from './gateway.ts'
 import { type HttpRoute, httpRouteSchema } from './http-route.ts'
 import { type InferenceModelRewrite, inferenceModelRewriteSchema } from './inference-model-rewrite.ts'
 import { type InferencePool, inferencePoolAlphaSchema, inferencePoolSchema } from './inference-pool.ts'
+import type { Pod } from './pod.ts'
 import { type ReferenceGrant, referenceGrantSchema } from './reference-grant.ts'
 import { type Secret, secretSchema } from './secret.ts'
 import { type EndpointSlice, endpointSliceSchema, type Service, serviceSchema } from './service.ts'
@@ -17,6 +18,7 @@ export type ConfigObject =
   | HttpRoute
   | InferenceModelRewrite
   | InferencePool
+  | Pod
   | ReferenceGrant
   | Secret
   | Service
