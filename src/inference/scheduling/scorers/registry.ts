@@ -2,6 +2,7 @@
 import type { SchedulingPlan } from '../../pool-plan.ts'
 import type { Scorer } from '../scorer.ts'
 import { activeRequestScorer } from './active-request-scorer.ts'
+import { expectedTtftScorer } from './expected-ttft-scorer.ts'
 import { kvCacheUtilizationScorer } from './kv-cache-utilization-scorer.ts'
 import { loraAffinityScorer } from './lora-affinity-scorer.ts'
 import { prefixCacheScorer } from './prefix-cache-scorer.ts'
@@ -10,6 +11,7 @@ import { runningRequestsSizeScorer } from './running-requests-size-scorer.ts'
 
 const SCORERS: Readonly<Record<string, () => Scorer>> = {
   'active-request-scorer': activeRequestScorer,
+  'expected-ttft-scorer': expectedTtftScorer,
   'kv-cache-utilization-scorer': kvCacheUtilizationScorer,
   'lora-affinity-scorer': loraAffinityScorer,
   'prefix-cache-scorer': prefixCacheScorer,
