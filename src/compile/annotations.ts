@@ -11,15 +11,19 @@ export const BODY_MODE = 'signalbox.dev/body'
 /** Annotation of an InferencePool; `Forward` sends models that no endpoint lists to some endpoint instead of answering 404. */
 export const UNKNOWN_MODELS = 'signalbox.dev/unknown-models'
 
+/** Annotation of an InferencePool: the name of an EndpointPickerConfig in its namespace. */
+export const PICKER_CONFIG = 'signalbox.dev/endpoint-picker-config'
+
 const PREFIX = 'signalbox.dev/'
 
-/** Annotation → the kind that it belongs to, and its values; the first is the default. */
+/** Annotation → the kind that it belongs to, and its values, where they are known; the first is the default. */
 const ANNOTATIONS: Readonly<
-  Record<string, { readonly kind: ConfigObject['kind']; readonly values: readonly string[] }>
+  Record<string, { readonly kind: ConfigObject['kind']; readonly values?: readonly string[] }>
 > = {
   [MODEL_FACT]: { kind: 'HTTPRoute', values: ['first', 'whole'] },
   [BODY_MODE]: { kind: 'HTTPRoute', values: ['look', 'full-duplex'] },
   [UNKNOWN_MODELS]: { kind: 'InferencePool', values: ['Reject', 'Forward'] },
+  [PICKER_CONFIG]: { kind: 'InferencePool' },
 }
 
 /** Annotations of ours that would have no effect, or that have a value without a meaning. */
@@ -42,7 +46,7 @@ function faultOf(kind: string, name: string, value: string): { code: string; mes
   }
   if (known.kind !== kind)
     return { code: 'misplaced-annotation', message: `"${name}" has no effect here: it belongs on a ${known.kind}` }
-  if (known.values.includes(value)) return undefined
+  if (known.values === undefined || known.values.includes(value)) return undefined
   const hint = didYouMean(value, known.values)
   return { code: 'invalid-value', message: `must be ${known.values.join(' or ')}, not "${value}"${hint}` }
 }

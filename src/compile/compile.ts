@@ -13,6 +13,7 @@ import { extProcAssignmentJson, extProcClusterJson, grpcCluster, type Upstream }
 import { readListeners } from './gateways.ts'
 import { ALS_CLUSTER, contentHash } from './names.ts'
 import { ObjectIndex } from './object-index.ts'
+import { checkPickerConfigs } from './picker-configs.ts'
 import { checkScorers } from './scorers.ts'
 import { addRaw } from './raw-resources.ts'
 import { attachRoutes } from './routes.ts'
@@ -62,6 +63,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
   const { parameters } = objects
   checkAnnotations(objects, problems)
   checkScorers(objects, problems)
+  checkPickerConfigs(objects, problems)
   const backends = new Backends(objects, problems)
   const listeners = readListeners(objects, problems)
   const routes = attachRoutes(objects, backends, listeners, problems)

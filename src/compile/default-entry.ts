@@ -1,7 +1,7 @@
 import type { SignalboxParametersSpec } from '../config/kinds/signalbox-parameters.ts'
 import type { EntryPlan } from '../pipeline/plan.ts'
 import type { Backends } from './backends.ts'
-import { entryId } from './entries.ts'
+import { entryId, prefixBytesOf } from './entries.ts'
 
 /**
  * The entry of gateways that we don't configure: everything goes to one pool. The body mode is the one that Istio and the other
@@ -21,7 +21,7 @@ export function defaultEntry(
     followResponse: true,
     body: 'full-duplex',
     model: plan.rewrites.length > 0 ? 'whole' : 'first',
-    prefixBytes: parameters.limits.prefixBytes,
+    prefixBytes: prefixBytesOf(plan, parameters),
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
     // Whether its routes retry is unknown.
     retryBufferBytes: Number.MAX_SAFE_INTEGER,

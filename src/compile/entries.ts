@@ -2,6 +2,7 @@ import type { SignalboxParametersSpec } from '../config/kinds/signalbox-paramete
 import { keyOf } from '../config/object.ts'
 import type { RouteJson, RouteMatchJson } from '../gen/envoy/config/route/v3/route_components_pb.ts'
 import type { PoolPlan } from '../inference/pool-plan.ts'
+import { looksAtPrefixes } from '../inference/scheduling/profile.ts'
 import { type EntryPlan, type RulePlan, TARGET_HEADER, type TargetPlan } from '../pipeline/plan.ts'
 import { BODY_MODE, MODEL_FACT } from './annotations.ts'
 import { perRouteJson } from './envoy/ext-proc.ts'
@@ -10,7 +11,6 @@ import { pathMatchJson } from './envoy/route-match.ts'
 import { contentHash, headerSafe } from './names.ts'
 import { type Candidate, isUnconditional, type PathCondition, type ResolvedRule } from './rules.ts'
 
-const PREFIX_SCORER = 'prefix-cache-scorer'
 const LORA_SCORER = 'lora-affinity-scorer'
 
 export interface EntrySpec {
@@ -190,7 +190,7 @@ function factsOf(
   parameters: SignalboxParametersSpec,
 ): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes'> {
   let model = false
-  let prefix = false
+  let prefixBytes = 0
   let rewrites = false
   for (const { unit } of candidates) {
     // These have no body to look at.
@@ -200,19 +200,23 @@ function factsOf(
       if (backend.type !== 'pool') continue
       model ||= poolNeedsModel(backend.plan)
       rewrites ||= backend.plan.rewrites.length > 0
-      prefix ||= backend.plan.scheduling.scorers.some(scorer => scorer.type === PREFIX_SCORER)
+      prefixBytes = Math.max(prefixBytes, prefixBytesOf(backend.plan, parameters))
     }
   }
-  prefix &&= parameters.limits.prefixBytes > 0
-  if (!model && !prefix) return NO_FACTS
+  if (!model && prefixBytes === 0) return NO_FACTS
   const annotated = (name: string, value: string): boolean =>
     candidates.some(({ unit }) => unit.rule.route.metadata.annotations[name] === value)
   return {
     body: annotated(BODY_MODE, 'full-duplex') ? 'full-duplex' : 'look',
     // A rewrite of the first `model` would be undone by a second.
     model: model ? (rewrites || annotated(MODEL_FACT, 'whole') ? 'whole' : 'first') : 'none',
-    prefixBytes: prefix ? parameters.limits.prefixBytes : 0,
+    prefixBytes,
   }
+}
+
+/** Bytes of a prompt that the pool's scorers look at. */
+export function prefixBytesOf({ scheduling }: PoolPlan, { limits }: SignalboxParametersSpec): number {
+  return looksAtPrefixes(scheduling) ? (scheduling.prefixBytes ?? limits.prefixBytes) : 0
 }
 
 function poolNeedsModel(pool: PoolPlan): boolean {

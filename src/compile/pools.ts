@@ -6,6 +6,7 @@ import type { Problem } from '../config/problem.ts'
 import type { EndpointPlan, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
 import { UNKNOWN_MODELS } from './annotations.ts'
+import { pickerConfigOf } from './picker-configs.ts'
 import type { HostPort } from './envoy/clusters.ts'
 import { poolCluster } from './names.ts'
 import type { ObjectIndex } from './object-index.ts'
@@ -23,7 +24,11 @@ export function compilePool(objects: ObjectIndex, pool: InferencePool, problems:
     failOpen: (pool.spec.endpointPickerRef?.failureMode ?? failureMode) === 'FailOpen',
     rejectUnknownModels: pool.metadata.annotations[UNKNOWN_MODELS] !== 'Forward',
     rewrites: rewritesOf(objects, pool),
-    scheduling: { ...scheduling, scorers: scheduling.scorers ?? DEFAULT_SCORERS },
+    scheduling: {
+      ...scheduling,
+      scorers: scheduling.scorers ?? DEFAULT_SCORERS,
+      ...pickerConfigOf(objects, pool, problems),
+    },
     scrape: {
       path: scrape.path,
       intervalMs: scrape.interval,

@@ -121,14 +121,14 @@ function report(result: ReadResult, origin: Origin, code: string, path: FieldPat
   result.problems.push({ severity: 'error', code, message, position: origin.locate(path), path })
 }
 
-interface Explanation {
+export interface Explanation {
   readonly code: string
   readonly path: FieldPath
   readonly message: string
 }
 
-/** Says an issue in our words, at its own field. */
-function explain(issue: z.core.$ZodIssue, root: unknown): Explanation[] {
+/** Says an issue in our words, at its own field; `root` is what was read. */
+export function explain(issue: z.core.$ZodIssue, root: unknown): Explanation[] {
   const path = issue.path.map(part => (typeof part === 'number' ? part : String(part)))
   switch (issue.code) {
     case 'unrecognized_keys': {

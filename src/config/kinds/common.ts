@@ -128,7 +128,10 @@ const metadata = object({
   ...(generation === undefined ? {} : { generation }),
 }))
 
-/** The parts of every kind around its own fields; `status` is accepted and not kept. */
-export function kindSchema<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
-  return object({ apiVersion: z.string(), kind: z.string(), metadata, status: z.unknown().optional(), ...shape })
+/** The parts of every kind around its own fields; `status` is accepted and not kept. `hints`: see `object`. */
+export function kindSchema<Shape extends z.core.$ZodLooseShape>(
+  shape: Shape,
+  hints: Readonly<Record<string, string>> = {},
+) {
+  return object({ apiVersion: z.string(), kind: z.string(), metadata, status: z.unknown().optional(), ...shape }, hints)
 }

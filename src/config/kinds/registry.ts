@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { configMapSchema, type ConfigMap } from './config-map.ts'
+import { type EndpointPickerConfig, endpointPickerConfigSchema } from './endpoint-picker-config.ts'
 import { type Gateway, gatewaySchema } from './gateway.ts'
 import { type HttpRoute, httpRouteSchema } from './http-route.ts'
 import { type InferenceModelRewrite, inferenceModelRewriteSchema } from './inference-model-rewrite.ts'
@@ -13,6 +14,7 @@ import { type SignalboxParameters, signalboxParametersSchema } from './signalbox
 
 export type ConfigObject =
   | ConfigMap
+  | EndpointPickerConfig
   | EndpointSlice
   | Gateway
   | HttpRoute
@@ -42,6 +44,11 @@ export const KINDS: ReadonlyMap<string, KindReader> = new Map<string, KindReader
   ['gateway.networking.k8s.io/v1beta1/ReferenceGrant', { kind: 'ReferenceGrant', schema: referenceGrantSchema }],
   ['inference.networking.k8s.io/v1/InferencePool', { kind: 'InferencePool', schema: inferencePoolSchema }],
   ['inference.networking.x-k8s.io/v1alpha2/InferencePool', { kind: 'InferencePool', schema: inferencePoolAlphaSchema }],
+  ['llm-d.ai/v1alpha1/EndpointPickerConfig', { kind: 'EndpointPickerConfig', schema: endpointPickerConfigSchema }],
+  [
+    'inference.networking.x-k8s.io/v1alpha1/EndpointPickerConfig',
+    { kind: 'EndpointPickerConfig', schema: endpointPickerConfigSchema },
+  ],
   ['llm-d.ai/v1alpha2/InferenceModelRewrite', { kind: 'InferenceModelRewrite', schema: inferenceModelRewriteSchema }],
   [
     'inference.networking.x-k8s.io/v1alpha2/InferenceModelRewrite',

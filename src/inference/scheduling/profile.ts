@@ -12,7 +12,16 @@ import type { Scorer } from './scorer.ts'
 /** Reason when nothing told the candidates apart. */
 const TIE = 'random'
 
-const PREFIX_SCORERS: ReadonlySet<string> = new Set(['expected-ttft-scorer', 'prefix-cache-scorer'])
+const PREFIX_SCORERS: ReadonlySet<string> = new Set([
+  'expected-ttft-scorer',
+  'no-hit-lru-scorer',
+  'prefix-cache-scorer',
+])
+
+/** Whether a scorer looks at the prefix index. */
+export function looksAtPrefixes({ scorers }: Pick<SchedulingPlan, 'scorers'>): boolean {
+  return scorers.some(({ type, weight }) => PREFIX_SCORERS.has(type) && weight !== 0)
+}
 
 export class Profile {
   /** Whether a scorer looks at the prefix index. */
@@ -38,7 +47,7 @@ export class Profile {
       return weight
     })
     this.#scores = scorers.map(() => new Float64Array(0))
-    this.usesPrefix = scorers.some(({ type, weight }) => PREFIX_SCORERS.has(type) && weight !== 0)
+    this.usesPrefix = looksAtPrefixes({ scorers })
   }
 
   reserve(capacity: number): void {

@@ -1,0 +1,244 @@
+import { describe, expect, it } from '@jest/globals'
+import { readTexts } from '../config/object-set.ts'
+import { formatProblem } from '../config/problem.ts'
+import { Profile } from '../inference/scheduling/profile.ts'
+import { compileSet } from './compile.ts'
+
+const POOL = (annotations = '{}') => `
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: { name: p, annotations: ${annotations} }
+spec: { selector: { matchLabels: { app: x } }, targetPorts: [{ number: 1 }] }
+---
+apiVersion: signalbox.dev/v1alpha1
+kind: SignalboxBackend
+metadata: { name: b, labels: { app: x } }
+spec: { endpoints: [{ address: 10.0.0.1, port: 8000 }] }
+`
+const CONFIG = 'apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n'
+
+function compiled(config: string, pool = POOL()) {
+  const set = readTexts([
+    { file: 'pool.yaml', text: pool },
+    { file: 'picker.yaml', text: config },
+  ])
+  return compileSet(set, { extProc: { addresses: ['127.0.0.1:1'] }, defaultPool: 'default/p' })
+}
+
+/** The pool's scheduling under a configuration without problems, which every worker must be able to link. */
+function scheduling(config: string, pool?: string) {
+  const { plan, errors, warnings } = compiled(config, pool)
+  expect([...errors, ...warnings].map(formatProblem)).toEqual([])
+  const found = structuredClone(plan).pools[0]!.scheduling
+  expect(() => new Profile(found)).not.toThrow()
+  return found
+}
+
+const errorsOf = (config: string) => compiled(config).errors.map(formatProblem)
+
+describe('the well-known configurations', () => {
+  it('optimized-baseline', () => {
+    const found = scheduling(`${CONFIG}
+plugins:
+- type: queue-scorer
+- type: kv-cache-utilization-scorer
+- type: prefix-cache-scorer
+- type: no-hit-lru-scorer
+- type: max-score-picker
+schedulingProfiles:
+- name: default
+  plugins:
+  - { pluginRef: queue-scorer, weight: 2 }
+  - { pluginRef: kv-cache-utilization-scorer, weight: 2.0 }
+  - { pluginRef: prefix-cache-scorer, weight: 3 }
+  - { pluginRef: no-hit-lru-scorer, weight: 2 }
+  - { pluginRef: max-score-picker }
+`)
+    expect(found.scorers.map(({ type, weight }) => [type, weight])).toEqual([
+      ['queue-scorer', 2],
+      ['kv-cache-utilization-scorer', 2],
+      ['prefix-cache-scorer', 3],
+      ['no-hit-lru-scorer', 2],
+    ])
+    expect(found).toMatchObject({ maxEndpoints: 3, prefixBlockBytes: 256, prefixBlocksPerEndpoint: 31_250 })
+  })
+
+  it('those with what is not there yet say so', () => {
+    expect(errorsOf(`${CONFIG}featureGates: [flowControl]\nplugins: []\n`)).toEqual([
+      expect.stringMatching(
+        /^picker.yaml:3:16: .*featureGates\[0\]: flow control is not supported yet \(not-supported\)/,
+      ),
+    ])
+    expect(errorsOf(`${CONFIG}flowControl: { maxBytes: 1G }\n`)).toEqual([
+      expect.stringMatching(/^picker.yaml:3:1: .*"flowControl": not supported yet/),
+    ])
+    const disagg = `${CONFIG}
+plugins:
+- type: disagg-profile-handler
+- type: prefill-filter
+- type: decode-filter
+- type: max-score-picker
+schedulingProfiles:
+- name: prefill
+  plugins: [{ pluginRef: prefill-filter }]
+- name: decode
+  plugins: [{ pluginRef: decode-filter }]
+`
+    expect(errorsOf(disagg)).toEqual([
+      expect.stringMatching(
+        /^picker.yaml:5:\d+: .*plugins\[0\].type: plug-in type "disagg-profile-handler" is not supported yet; supported are active-request-scorer, /,
+      ),
+      expect.stringMatching(/^picker.yaml:12:.*only one profile is supported yet/),
+    ])
+    const tiered = `${CONFIG}plugins:
+- { type: approx-prefix-cache-producer }
+- { type: approx-prefix-cache-producer, name: cpu, parameters: { autoTune: false, lruCapacityPerServer: 1000 } }
+- { type: prefix-cache-scorer, parameters: { prefixMatchInfoProducerName: cpu } }
+`
+    expect(errorsOf(tiered)).toEqual([
+      expect.stringContaining('only one approx-prefix-cache-producer is supported yet'),
+    ])
+  })
+})
+
+describe('defaults', () => {
+  it('without a plug-in: those of llm-d, formulas included', () => {
+    expect(scheduling(CONFIG)).toMatchObject({
+      scorers: [
+        { type: 'queue-scorer', weight: 2, parameters: {} },
+        { type: 'kv-cache-utilization-scorer', weight: 2, parameters: {} },
+        { type: 'prefix-cache-scorer', weight: 3, parameters: {} },
+      ],
+      filters: [],
+    })
+  })
+
+  it('without a profile: one with every filter, scorer and picker', () => {
+    const found = scheduling(`${CONFIG}plugins:
+- type: single-profile-handler
+- { type: decode-filter, name: decoders }
+- type: load-aware-scorer
+- { type: random-picker, parameters: { maxNumOfEndpoints: 2 } }
+- { type: approx-prefix-cache-producer, parameters: { blockSizeTokens: 128, lruCapacityPerServer: 500, maxPrefixTokensToMatch: 1000 } }
+`)
+    expect(found).toMatchObject({
+      filters: [{ type: 'decode-filter', parameters: {} }],
+      scorers: [{ type: 'load-aware-scorer', weight: 1, parameters: { threshold: 128 } }],
+      picker: { type: 'random-picker' },
+      maxEndpoints: 2,
+      prefixBlockBytes: 512,
+      prefixBlocksPerEndpoint: 500,
+      prefixBytes: 4000,
+    })
+  })
+
+  it('a pool without a configuration keeps our own scorers', () => {
+    const named = CONFIG.replace('kind', 'metadata: { name: other }\nkind')
+    const { plan, warnings } = compiled(named)
+    expect(plan.pools[0]!.scheduling.scorers.every(({ parameters }) => parameters === undefined)).toBe(true)
+    expect(warnings.map(formatProblem)).toEqual([expect.stringContaining('no InferencePool has the annotation')])
+  })
+
+  it('a pool may name another one; the older API group means the same', () => {
+    const named = `apiVersion: inference.networking.x-k8s.io/v1alpha1
+kind: EndpointPickerConfig
+metadata: { name: mine }
+plugins: [{ type: queue-scorer }]
+`
+    const pool = POOL('{ signalbox.dev/endpoint-picker-config: mine }')
+    expect(scheduling(`${named}---\n${CONFIG}`, pool).scorers.map(({ type }) => type)).toEqual(['queue-scorer'])
+    expect(compiled(CONFIG, pool).errors.map(formatProblem)).toEqual([
+      expect.stringMatching(/^pool.yaml:4:.*there is no EndpointPickerConfig default\/mine/),
+    ])
+  })
+})
+
+it('the prompt is read as far as the profile looks at it', () => {
+  const prefixBytes = (config: string) => compiled(CONFIG + config).plan.entries[0]!.prefixBytes
+  expect(prefixBytes('plugins: [{ type: queue-scorer }]')).toBe(0)
+  expect(prefixBytes('plugins: [{ type: no-hit-lru-scorer }]')).toBe(32_768)
+  const producer = '{ type: approx-prefix-cache-producer, parameters: { maxPrefixTokensToMatch: 100000 } }'
+  expect(prefixBytes(`plugins: [{ type: prefix-cache-scorer }, ${producer}]`)).toBe(400_000)
+})
+
+it('every error is told at once, at its place', () => {
+  const config = `${CONFIG}
+plugins:
+- type: queue-scorer
+- type: queue-scorer
+- type: quue-scorer
+- type: latency-scorer
+- { type: load-aware-scorer, parameters: { threshhold: 1 } }
+- { type: active-request-scorer, parameters: { maxBusyScore: 2, inFlightLoadProducerName: none } }
+- { type: prefix-cache-scorer, parameters: { prefixMatchInfoProducerName: aprox } }
+- { type: session-affinity-scorer, parameters: {} }
+- { name: one, type: single-profile-handler }
+- { name: two, type: single-profile-handler }
+- { type: max-score-picker }
+- { type: random-picker }
+featureGates: [flowcontrol, flowControl=maybe]
+schedulingProfiles:
+- name: default
+  plugins:
+  - pluginRef: queue-scorr
+  - pluginRef: queue-scorer
+  - pluginRef: queue-scorer
+  - pluginRef: one
+  - pluginRef: max-score-picker
+  - pluginRef: random-picker
+  - pluginRef: latency-scorer
+  - pluginRef: prefix-cache-scorer
+`
+  const told = errorsOf(config).map(text =>
+    text.replace(/^picker.yaml:(\d+):\d+: error: EndpointPickerConfig default\/default: /, '$1 '),
+  )
+  expect(told).toEqual([
+    expect.stringMatching(
+      /^6 plugins\[1\].type: a second plug-in "queue-scorer"; a second one of this type needs a name/,
+    ),
+    expect.stringMatching(
+      /^7 plugins\[2\].type: there is no plug-in type "quue-scorer" \(did you mean "queue-scorer"\?\); supp/,
+    ),
+    expect.stringMatching(/^8 plugins\[3\].type: plug-in type "latency-scorer" is not supported yet; supported are/),
+    expect.stringMatching(/^9 .*unknown field "threshhold" \(did you mean "threshold"\?\) \(unknown-field\)/),
+    expect.stringMatching(/^10 plugins\[5\].parameters.maxBusyScore: must be at most 1 \(out-of-range\)/),
+    expect.stringMatching(/^11 .*there is no approx-prefix-cache-producer "aprox"/),
+    expect.stringMatching(/^12 plugins\[7\].parameters.strategy: .*only session_id is supported yet/),
+    expect.stringMatching(/^14 plugins\[9\]: only one profile handler may be; there is "one"/),
+    expect.stringMatching(
+      /^17 featureGates\[0\]: there is no feature gate "flowcontrol" \(did you mean "flowControl"\?\)/,
+    ),
+    expect.stringMatching(/^17 featureGates\[1\]: must be a name/),
+    expect.stringMatching(
+      /^21 schedulingProfiles\[0\].plugins\[0\].pluginRef: there is no plug-in "queue-scorr" \(did you mean/,
+    ),
+    expect.stringMatching(/^23 .*"queue-scorer" stands in the profile already/),
+    expect.stringMatching(/^24 .*"one" is a profile-handler, and can't stand in a profile/),
+    expect.stringMatching(/^26 .*a second picker/),
+  ])
+})
+
+it('a field that is no field is an error', () => {
+  expect(errorsOf(`${CONFIG}pluggins: []\nplugins: [{ typ: a, type: queue-scorer }]\n`)).toEqual([
+    expect.stringMatching(/^picker.yaml:3:1: .*unknown field "pluggins" \(did you mean "plugins"\?\)/),
+    expect.stringMatching(/^picker.yaml:4:18: .*unknown field "typ" \(did you mean "type"\?\)/),
+  ])
+})
+
+it('former names work, with a warning; so does what has no effect', () => {
+  const { errors, warnings } = compiled(`${CONFIG}plugins:
+- { type: by-label-selector, name: gpus, parameters: { matchLabels: { gpu: a } } }
+- type: tokenizer
+- type: queue-scorer
+featureGates: [haPopulateNonLeaderDatastore=true, flowControl=false]
+schedulingProfiles: [{ name: default, plugins: [{ pluginRef: gpus, weight: 1 }] }]
+`)
+  expect(errors).toEqual([])
+  expect(warnings.map(formatProblem)).toEqual([
+    expect.stringContaining('"by-label-selector" is called "label-selector-filter" now (deprecated)'),
+    expect.stringContaining('"tokenizer" is called "token-producer" now (deprecated)'),
+    expect.stringContaining('no profile refers to the scorer "queue-scorer" (unused)'),
+    expect.stringContaining('has no effect: every replica knows all endpoints (no-effect)'),
+    expect.stringContaining('has no effect: only scorers have a weight (no-effect)'),
+  ])
+})

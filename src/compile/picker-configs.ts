@@ -1,0 +1,54 @@
+import type { EndpointPickerConfig } from '../config/kinds/endpoint-picker-config.ts'
+import type { InferencePool } from '../config/kinds/inference-pool.ts'
+import { problemAt } from '../config/object.ts'
+import type { Problem } from '../config/problem.ts'
+import { didYouMean } from '../config/suggest.ts'
+import type { SchedulingPlan } from '../inference/pool-plan.ts'
+import { PICKER_CONFIG } from './annotations.ts'
+import type { ObjectIndex } from './object-index.ts'
+import { readPickerConfig } from './picker-config.ts'
+
+/** The EndpointPickerConfig of pools that name none: one without `metadata` is called so. */
+const DEFAULT_CONFIG = 'default/default'
+
+/** What an EndpointPickerConfig changes of a pool's scheduling: its own by annotation, else the default one, else nothing. */
+export function pickerConfigOf(
+  objects: ObjectIndex,
+  pool: InferencePool,
+  problems: Problem[],
+): Partial<SchedulingPlan> | undefined {
+  const name = pool.metadata.annotations[PICKER_CONFIG]
+  const { namespace } = pool.metadata
+  const config = objects.get('EndpointPickerConfig', name === undefined ? DEFAULT_CONFIG : `${namespace}/${name}`)
+  if (config === undefined) {
+    if (name === undefined) return undefined
+    const message = `there is no EndpointPickerConfig ${namespace}/${name}${didYouMean(name, namesIn(objects, namespace))}`
+    const path = ['metadata', 'annotations', PICKER_CONFIG]
+    problems.push(problemAt(pool, 'error', 'unresolved-reference', path, message))
+    return undefined
+  }
+  // `checkPickerConfigs` tells what is wrong with it, once for all pools.
+  return readPickerConfig(config, [])
+}
+
+/** All problems of all EndpointPickerConfigs, used or not. */
+export function checkPickerConfigs(objects: ObjectIndex, problems: Problem[]): void {
+  for (const config of objects.all('EndpointPickerConfig')) {
+    readPickerConfig(config, problems)
+    if (isUsed(objects, config)) continue
+    const message = `no InferencePool has the annotation ${PICKER_CONFIG}: ${config.metadata.name}`
+    problems.push(problemAt(config, 'warning', 'unused', [], message))
+  }
+}
+
+function isUsed(objects: ObjectIndex, { metadata: { name, namespace } }: EndpointPickerConfig): boolean {
+  if (`${namespace}/${name}` === DEFAULT_CONFIG) return true
+  return objects
+    .all('InferencePool')
+    .some(({ metadata }) => metadata.namespace === namespace && metadata.annotations[PICKER_CONFIG] === name)
+}
+
+function namesIn(objects: ObjectIndex, namespace: string): string[] {
+  const configs = objects.all('EndpointPickerConfig').filter(({ metadata }) => metadata.namespace === namespace)
+  return configs.map(({ metadata }) => metadata.name)
+}

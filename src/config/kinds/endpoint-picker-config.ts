@@ -1,0 +1,60 @@
+import { z } from 'zod'
+import type { KindObject } from '../object.ts'
+import { kindSchema, object } from './common.ts'
+
+const NOT_YET = 'not supported yet'
+const name = z.string().min(1)
+
+const kind = kindSchema(
+  {
+    featureGates: z.array(z.string().min(1)).default([]),
+    plugins: z
+      .array(
+        object({
+          /** Default: the type. */
+          name: name.optional(),
+          type: name,
+          parameters: z.record(z.string(), z.unknown()).default({}),
+        }),
+      )
+      .default([]),
+    schedulingProfiles: z
+      .array(
+        object({
+          name,
+          plugins: z
+            .array(object({ pluginRef: name, weight: z.number().min(0).max(1_000_000).optional() }))
+            .default([]),
+        }),
+      )
+      .default([]),
+    dataLayer: object(
+      { injectDefaults: z.literal(true, 'false is not supported yet').default(true) },
+      {
+        sources: `${NOT_YET}: the endpoints of every pool are scraped, see SignalboxParameters, scrape`,
+        discovery: NOT_YET,
+        peerDiscovery: NOT_YET,
+        crossReplicaSyncerPluginRef: NOT_YET,
+        crossReplicaSyncInterval: NOT_YET,
+      },
+    ).optional(),
+  },
+  {
+    flowControl: NOT_YET,
+    requestHandler: `${NOT_YET}: requests are read as OpenAI's, whatever else they are passes unread`,
+    saturationDetector: `${NOT_YET}: see SignalboxParameters, scheduling.maxQueue`,
+    parser: NOT_YET,
+  },
+)
+
+/**
+ * EndpointPickerConfig (llm-d.ai/v1alpha1): the configuration file of llm-d's endpoint picker (epp.md §2.1). It has no `metadata` there; ours
+ * may have, and is `default/default` without. What the plug-ins' types and parameters mean is checked where they are known
+ * (src/compile/picker-config.ts).
+ */
+export const endpointPickerConfigSchema = kind.extend({ metadata: kind.shape.metadata.prefault({ name: 'default' }) })
+
+export type EndpointPickerConfig = KindObject<
+  'EndpointPickerConfig',
+  Omit<z.output<typeof endpointPickerConfigSchema>, 'apiVersion' | 'kind' | 'metadata' | 'status'>
+>
