@@ -142,7 +142,7 @@ describe('references that lead nowhere are warnings and statuses', () => {
 
   it('a pool without endpoints, and one without routes', () => {
     expect(warningsOf(join(gateway('a', HTTP), route(TO_POOL), pool('{name: p}'), pool('{name: q}')))).toEqual([
-      expect.stringContaining('InferencePool default/p: spec.selector: no SignalboxBackend'),
+      expect.stringContaining('InferencePool default/p: spec.selector: no ready pod and no endpoint'),
       expect.stringContaining('InferencePool default/q: no route leads to this pool'),
     ])
   })

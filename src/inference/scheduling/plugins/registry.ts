@@ -7,6 +7,8 @@ import type { Filter } from '../filter.ts'
 import type { Picker } from '../picker.ts'
 import type { Scorer } from '../scorer.ts'
 import { activeRequestScorer } from './active-request-scorer.ts'
+import { concurrencyDetector } from './concurrency-detector.ts'
+import { expectedTtftScorer } from './expected-ttft-scorer.ts'
 import { headerBasedTestingFilter } from './header-based-testing-filter.ts'
 import { headerLabelAffinityScorer } from './header-label-affinity-scorer.ts'
 import { kvCacheUtilizationScorer } from './kv-cache-utilization-scorer.ts'
@@ -22,17 +24,21 @@ import { decodeFilter, encodeFilter, prefillFilter } from './role-filters.ts'
 import { runningRequestsSizeScorer } from './running-requests-size-scorer.ts'
 import { sessionAffinityScorer } from './session-affinity-scorer.ts'
 import { approxPrefixCacheProducer, inflightLoadProducer, singleProfileHandler, tokenProducer } from './settings.ts'
+import { utilizationDetector } from './utilization-detector.ts'
 import { utilizationFilter } from './utilization-filter.ts'
 
 const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
   [
+    concurrencyDetector,
     decodeFilter,
     encodeFilter,
     headerBasedTestingFilter,
     labelSelectorFilter,
     prefillFilter,
+    utilizationDetector,
     utilizationFilter,
     activeRequestScorer,
+    expectedTtftScorer,
     headerLabelAffinityScorer,
     kvCacheUtilizationScorer,
     loadAwareScorer,

@@ -4,7 +4,7 @@ import type { Scorer } from '../scorer.ts'
 import { type CandidateFacts, scores, situation } from '../testing.ts'
 import { createFilter, createPluginScorer } from './registry.ts'
 
-export function headersOf(headers: Readonly<Record<string, string>>): HeaderView {
+function headersOf(headers: Readonly<Record<string, string>>): HeaderView {
   const view = new HeaderView()
   const pieces: Buffer[] = []
   let at = 0
@@ -65,10 +65,12 @@ export function keptBy(
   parameters: Readonly<Record<string, unknown>>,
   facts: readonly CandidateFacts[],
   headers: Readonly<Record<string, string>> = {},
+  nowMs = 1000,
 ): number[] {
   const filter = createFilter({ type, parameters })
   const { candidates, table } = situation(facts)
   candidates.headers = headersOf(headers)
+  candidates.nowMs = nowMs
   filter.adopt?.(table)
   const kept = new Uint8Array(table.capacity)
   filter.filter(candidates, table, kept)

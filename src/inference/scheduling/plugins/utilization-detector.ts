@@ -1,0 +1,34 @@
+import { z } from 'zod'
+import { parseDuration } from '../../../config/duration.ts'
+import { object } from '../../../config/kinds/common.ts'
+import { filterType } from './plugin-type.ts'
+
+const parameters = object({
+  queueDepthThreshold: z.int().min(1).default(5),
+  kvCacheUtilThreshold: z.number().positive().max(1).default(0.8),
+  metricsStalenessThreshold: z
+    .string()
+    .refine(text => (parseDuration(text) ?? 0) > 0, 'must be a duration longer than 0, like 200ms')
+    .default('200ms'),
+  /** How far above the thresholds an endpoint may still be, as a share of them. */
+  headroom: z.number().min(0).default(0),
+})
+
+/** As a filter: keeps endpoints below both thresholds whose metrics are fresh; all, where none would stay (epp.md §3.9). */
+export const utilizationDetector = filterType('utilization-detector', parameters, given => {
+  const maxQueue = given.queueDepthThreshold * (1 + given.headroom)
+  const maxUsage = given.kvCacheUtilThreshold * (1 + given.headroom)
+  const staleMs = parseDuration(given.metricsStalenessThreshold) ?? 0
+  return {
+    type: 'utilization-detector',
+    filter({ count, slots, waiting, kvUsage, nowMs }, table, kept) {
+      let any = 0
+      for (let i = 0; i < count; i++) {
+        const fresh = nowMs - table.scrapedAt[slots[i]!]! <= staleMs
+        kept[i] = fresh && waiting[i]! < maxQueue && kvUsage[i]! < maxUsage ? 1 : 0
+        any |= kept[i]!
+      }
+      if (any === 0) kept.fill(1, 0, count)
+    },
+  }
+})
