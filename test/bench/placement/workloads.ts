@@ -75,16 +75,16 @@ function heavyTail(random: Random, duration: number): Workload {
   return { name: 'heavy-tail', title: 'heavy-tailed prompts and answers', arrivals }
 }
 
-/** Conversations of six turns, each on one of eight system prompts of 2,000 tokens; the history grows with every turn. */
+/** Conversations of six turns, each on one of eight system prompts of 3,000 tokens; the history grows with every turn. */
 function chat(random: Random, duration: number): Workload {
-  const systems = Array.from({ length: 8 }, () => fresh(random, 2000))
+  const systems = Array.from({ length: 8 }, () => fresh(random, 3000))
   const arrivals: Arrival[] = []
   // Conversations that began before the start: the load is even from the first moment.
-  for (let start = -30_000; start < duration; start += exponential(random, 1000 / 2.2)) {
+  for (let start = -30_000; start < duration; start += exponential(random, 1000 / 2.6)) {
     let history = systems[random.between(0, 7)]!
     let at = start
     for (let turn = 0; turn < 6; turn++) {
-      const prompt = joined(history, fresh(random, random.between(100, 500)))
+      const prompt = joined(history, fresh(random, random.between(200, 800)))
       const outputTokens = random.between(40, 120)
       if (at >= 0 && at < duration) arrivals.push({ at, model: BASE_MODEL, prompt, outputTokens })
       history = joined(prompt, answer(prompt, outputTokens))
@@ -129,14 +129,18 @@ function bursts(random: Random, duration: number): Workload {
   return { name: 'bursts', title: 'bursts of 64 identical prefixes', arrivals: inOrder(arrivals) }
 }
 
-/** 15 adapters for 6 × 4 places, asked for by Zipf's law. */
+/** 15 adapters for 6 × 4 places, asked for by Zipf's law, each with its own system prompt. */
 function adapters(random: Random, duration: number): Workload {
-  const arrivals = poisson(random, duration, 15, at => ({
-    at,
-    model: `adapter-${zipf(random, 15)}`,
-    prompt: fresh(random, random.between(200, 600)),
-    outputTokens: random.between(40, 120),
-  }))
+  const prompts = Array.from({ length: 15 }, () => fresh(random, 600))
+  const arrivals = poisson(random, duration, 11, at => {
+    const adapter = zipf(random, 15)
+    return {
+      at,
+      model: `adapter-${adapter}`,
+      prompt: joined(prompts[adapter]!, fresh(random, random.between(100, 300))),
+      outputTokens: random.between(40, 120),
+    }
+  })
   return { name: 'lora', title: '15 LoRA adapters, Zipf', arrivals }
 }
 

@@ -1,0 +1,72 @@
+/** A short share of `npm run bench:placement`: the simulation says what it should, and our scorer does what it is for. */
+import { describe, expect, it } from '@jest/globals'
+import type { ContenderKind } from './contender.ts'
+import { CONTENDERS, OURS } from './contenders.ts'
+import { LLM_D_DEFAULT } from './llm-d-default.ts'
+import { LEAST_REQUEST } from './plain-contenders.ts'
+import { plotGoodput } from './plot.ts'
+import { detailTable, goodputTable, rowsOf } from './report.ts'
+import { type Outcome, simulate } from './simulation.ts'
+import { workloads } from './workloads.ts'
+
+const MS = 6000
+const all = workloads(7, MS)
+
+function workload(name: string) {
+  return all.find(each => each.name === name)!
+}
+
+const outcomes = new Map<string, Outcome>()
+/** Runs are repeatable, so that one of each is enough. */
+function run(name: string, contender: ContenderKind): Outcome {
+  const key = `${name} ${contender.name}`
+  const outcome = outcomes.get(key) ?? simulate(workload(name), contender)
+  outcomes.set(key, outcome)
+  return outcome
+}
+
+it('gives the same figures every time, and others for another seed', () => {
+  const once = simulate(workload('uniform'), OURS)
+  expect(simulate(workload('uniform'), OURS)).toEqual(once)
+  expect(simulate(workloads(8, MS)[0]!, OURS)).not.toEqual(once)
+})
+
+describe("llm-d's default, as it was measured", () => {
+  it('never lets a hot prefix go, and sends a burst to one replica', () => {
+    for (const name of ['hot-prefix', 'bursts']) expect(run(name, LLM_D_DEFAULT).good).toBeLessThan(0.6)
+  })
+
+  it('finds prefixes that least-request does not', () => {
+    const sticky = run('chat', LLM_D_DEFAULT)
+    expect(sticky.hits).toBeGreaterThan(run('chat', LEAST_REQUEST).hits + 0.1)
+  })
+})
+
+describe('expected time to first token', () => {
+  it.each(['hot-prefix', 'bursts', 'heterogeneous'])('spreads as least-request does: %s', name => {
+    const good = run(name, LEAST_REQUEST).good
+    expect(run(name, OURS).good).toBeGreaterThan(good - 0.03)
+  })
+
+  it.each(['chat', 'lora'])("sticks as llm-d's default does: %s", name => {
+    const [ours, theirs] = [run(name, OURS), run(name, LLM_D_DEFAULT)]
+    expect(ours.good).toBeGreaterThan(theirs.good - 0.03)
+    expect(ours.hits).toBeGreaterThan(theirs.hits - 0.05)
+  })
+
+  it('loses few requests to a dead replica', () => {
+    const outcome = run('dying', OURS)
+    expect(outcome.failed).toBeLessThan(outcome.requests * 0.1)
+    expect(outcome.failed).toBeLessThan(run('dying', LEAST_REQUEST).failed)
+  })
+})
+
+it('reports each workload and contender', () => {
+  const two = [LEAST_REQUEST, OURS]
+  const runs = two.map(contender => run('uniform', contender))
+  const rows = rowsOf([workload('uniform')], two, runs)
+  expect(goodputTable(rows, two).split('\n')).toHaveLength(4)
+  expect(detailTable(rows, two).split('\n')).toHaveLength(4)
+  expect(plotGoodput(rows, two).match(/<circle/g)).toHaveLength(4)
+  expect(CONTENDERS.at(-1)).toBe(OURS)
+})

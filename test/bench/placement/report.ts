@@ -1,0 +1,88 @@
+/** Tables of the placement benchmark: means over its seeds. */
+import type { ContenderKind } from './contender.ts'
+import type { Outcome } from './simulation.ts'
+import type { Workload } from './workloads.ts'
+
+/** Mean of a workload's runs under one contender. */
+export interface Cell {
+  readonly good: number
+  readonly hits: number
+  readonly tpot: number
+  readonly p50: number
+  readonly p90: number
+  readonly p99: number
+}
+
+export interface Row {
+  readonly workload: Workload
+  /** In the order of the contenders. */
+  readonly cells: readonly Cell[]
+}
+
+export function rowsOf(
+  workloads: readonly Workload[],
+  contenders: readonly ContenderKind[],
+  outcomes: readonly Outcome[],
+): Row[] {
+  return workloads.map(workload => ({
+    workload,
+    cells: contenders.map(({ name }) => {
+      const runs = outcomes.filter(run => run.workload === workload.name && run.contender === name)
+      const mean = (of: (run: Outcome) => number) => runs.reduce((sum, run) => sum + of(run), 0) / runs.length
+      return {
+        good: mean(({ good }) => good),
+        hits: mean(({ hits }) => hits),
+        tpot: mean(({ tpot }) => tpot),
+        p50: mean(({ ttft }) => ttft.p50),
+        p90: mean(({ ttft }) => ttft.p90),
+        p99: mean(({ ttft }) => ttft.p99),
+      }
+    }),
+  }))
+}
+
+/** Mean of the rows' goodput, by contender. */
+export function meanGood(rows: readonly Row[]): number[] {
+  return rows[0]!.cells.map((_, c) => rows.reduce((sum, { cells }) => sum + cells[c]!.good, 0) / rows.length)
+}
+
+export function goodputTable(rows: readonly Row[], contenders: readonly ContenderKind[]): string {
+  const lines = rows.map(({ workload, cells }) => {
+    const best = Math.max(...cells.map(({ good }) => good))
+    return [workload.title, ...cells.map(({ good }) => (good === best ? `**${percent(good)}**` : percent(good)))]
+  })
+  return table(
+    ['good %', ...contenders.map(({ title }) => title)],
+    [...lines, ['mean', ...meanGood(rows).map(percent)]],
+  )
+}
+
+/** Everything, a line for each workload and contender. */
+export function detailTable(rows: readonly Row[], contenders: readonly ContenderKind[]): string {
+  const lines = rows.flatMap(({ workload, cells }) =>
+    cells.map(({ good, p50, p90, p99, tpot, hits }, c) => [
+      c === 0 ? workload.title : '',
+      contenders[c]!.title,
+      percent(good),
+      millis(p50),
+      millis(p90),
+      millis(p99),
+      tpot.toFixed(1),
+      percent(hits),
+    ]),
+  )
+  return table(['workload', 'contender', 'good %', 'TTFT p50 ms', 'p90', 'p99', 'TPOT ms', 'prefix hits %'], lines)
+}
+
+function table(head: readonly string[], lines: readonly (readonly string[])[]): string {
+  const rule = head.map((_, i) => (i === 0 ? '---' : '---:'))
+  return [head, rule, ...lines].map(cells => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+function percent(share: number): string {
+  return (share * 100).toFixed(1)
+}
+
+function millis(value: number): string {
+  return Number.isFinite(value) ? value.toFixed(0) : 'failed'
+}
