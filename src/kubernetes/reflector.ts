@@ -41,10 +41,10 @@ export interface ReflectorTiming {
   readonly watchMs: number
 }
 
-export const REFLECTOR_TIMING: ReflectorTiming = {
+const REFLECTOR_TIMING: ReflectorTiming = {
   firstRetryMs: 500,
   lastRetryMs: 10_000,
-  absentMs: 30_000,
+  absentMs: 10_000,
   silenceMs: 150_000,
   listMs: 60_000,
   watchMs: 300_000,

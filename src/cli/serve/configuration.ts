@@ -7,7 +7,10 @@ import { InvalidResourcesError } from '../../xds/invalid-resources-error.ts'
 export interface ConfigurationOptions {
   readonly compile: CompileOptions
   readonly log: Log
-  /** A first configuration may come late: those that are refused before it are logged, where else `throwUnlessApplied` tells of them. */
+  /**
+   * An API server is followed: a first configuration may come late (those that are refused before it are logged, where else
+   * `throwUnlessApplied` tells of them), and many changes come that are nobody's edit, so a problem is told once.
+   */
   readonly mayWait: boolean
   /** Puts a compiled configuration into force. Throws (and changes nothing) when it cannot be. */
   readonly apply: (compiled: Compiled) => void
@@ -29,7 +32,7 @@ export class Configuration {
   readonly #options: ConfigurationOptions
   #inForce: Compiled | undefined
   #refused: readonly Problem[] = []
-  /** Warnings and errors of the last set. A source that changes often would tell them with every change. */
+  /** Warnings and errors of the last set. */
   #told: ReadonlySet<string> = new Set()
 
   constructor(options: ConfigurationOptions) {
@@ -98,15 +101,15 @@ export class Configuration {
     log.error({ errors: problems.length }, `configuration refused; ${stays}`)
   }
 
-  /** Logs what the last set did not have. Returns whether any error was new. */
+  /** Logs problems, or those that the last set did not have. Returns whether there was an error among them. */
   #tell(errors: readonly Problem[], warnings: readonly Problem[]): boolean {
-    const { log } = this.#options
+    const { log, mayWait } = this.#options
     const told = new Set<string>()
     let isNew = false
     for (const problem of [...warnings, ...errors]) {
       const line = formatProblem(problem)
       told.add(line)
-      if (this.#told.has(line)) continue
+      if (mayWait && this.#told.has(line)) continue
       if (problem.severity === 'warning') log.warn(line)
       else {
         log.error(line)

@@ -42,7 +42,7 @@ export interface ServeOptions {
   readonly logLevel: LogLevel
 }
 
-export interface KubernetesOptions {
+interface KubernetesOptions {
   readonly kubeconfig: string | undefined
   /** Undefined: all. */
   readonly namespace: string | undefined
