@@ -43,7 +43,6 @@ export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
   'prefill-header-handler',
   'prefix-based-pd-decider',
   'prefix-cache-affinity-filter',
-  'session-affinity-filter',
   'session-id-producer',
   'sglanghttp-parser',
   'slo-headroom-tier-filter',

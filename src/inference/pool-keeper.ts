@@ -158,11 +158,11 @@ export class PoolKeeper {
     }))
   }
 
-  /** What scorers remember stays as long as they and the table's capacity do. */
+  /** What filters and scorers remember stays as long as they and the table's capacity do. */
   #makeMemory(profile: Profile, { scheduling }: PoolPlan): void {
     const { capacity } = this.table
     const words = profile.sharedWords(capacity)
-    const remembering = `${capacity} ${JSON.stringify(scheduling.scorers)}`
+    const remembering = `${capacity} ${JSON.stringify([scheduling.filters, scheduling.scorers])}`
     if (words > 0 && remembering === this.#remembering) return
     this.#remembering = remembering
     this.#memory = words === 0 ? undefined : new SharedArrayBuffer(4 * words)

@@ -13,7 +13,7 @@ export interface PoolShare {
   /** Absent: no scorer looks at prefixes. */
   readonly index: PrefixIndexState | 'known' | undefined
   readonly models: PoolModels
-  /** What the scorers of all threads remember together; absent: none of them does. */
+  /** What the filters and scorers of all threads remember together; absent: none of them does. */
   readonly memory?: SharedArrayBuffer
 }
 

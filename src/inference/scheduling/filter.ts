@@ -9,4 +9,8 @@ export interface Filter {
   filter(candidates: Candidates, table: EndpointTable, kept: Uint8Array): void
   /** The table has other endpoints now. */
   adopt?(table: EndpointTable): void
+  /** As a scorer's. */
+  sharedWords?(capacity: number): number
+  attach?(memory: Int32Array): void
+  chosen?(candidates: Candidates, table: EndpointTable, choice: number): void
 }

@@ -30,6 +30,8 @@ export class Profile {
   readonly pick: Picker
   readonly #filters: readonly Filter[]
   readonly #scorers: readonly Scorer[]
+  /** Filters and scorers. */
+  readonly #plugins: readonly (Filter | Scorer)[]
   readonly #weights: Float64Array
   #scores: Float64Array[]
   #kept = new Uint8Array(0)
@@ -42,6 +44,7 @@ export class Profile {
     this.#scorers = scorers.map(({ type, parameters }) =>
       parameters === undefined ? createScorer(type) : createPluginScorer({ type, parameters }),
     )
+    this.#plugins = [...this.#filters, ...this.#scorers]
     this.#weights = Float64Array.from(scorers, ({ type, weight }) => {
       if (!Number.isFinite(weight)) throw new RangeError(`weight of ${type} must be a finite number`)
       return weight
@@ -56,22 +59,22 @@ export class Profile {
     this.#scores = this.#scores.map(() => new Float64Array(capacity))
   }
 
-  /** 32-bit words that the scorers of all threads share. */
+  /** 32-bit words that the filters and scorers of all threads share. */
   sharedWords(capacity: number): number {
     let words = 0
-    for (const scorer of this.#scorers) words += scorer.sharedWords?.(capacity) ?? 0
+    for (const plugin of this.#plugins) words += plugin.sharedWords?.(capacity) ?? 0
     return words
   }
 
   /** Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity; absent: they are 0. */
   adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined): void {
     let at = 0
-    for (const plugin of [...this.#filters, ...this.#scorers]) plugin.adopt?.(table)
-    for (const scorer of this.#scorers) {
-      const words = scorer.sharedWords?.(table.capacity) ?? 0
+    for (const plugin of this.#plugins) {
+      plugin.adopt?.(table)
+      const words = plugin.sharedWords?.(table.capacity) ?? 0
       if (words === 0) continue
-      if (memory === undefined) throw new RangeError(`${scorer.type} has no memory`)
-      scorer.attach?.(new Int32Array(memory, 4 * at, words))
+      if (memory === undefined) throw new RangeError(`${plugin.type} has no memory`)
+      plugin.attach?.(new Int32Array(memory, 4 * at, words))
       at += words
     }
   }
@@ -105,7 +108,7 @@ export class Profile {
 
   /** The request goes to this candidate of the last `rank`. */
   chosen(candidates: Candidates, table: EndpointTable, choice: number): void {
-    for (let s = 0; s < this.#scorers.length; s++) this.#scorers[s]!.chosen?.(candidates, table, choice)
+    for (let p = 0; p < this.#plugins.length; p++) this.#plugins[p]!.chosen?.(candidates, table, choice)
   }
 
   /** The scorer whose term raised this candidate of the last `rank` furthest above the candidates' mean. */

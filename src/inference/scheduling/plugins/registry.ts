@@ -22,6 +22,7 @@ import { prefixCacheScorer } from './prefix-cache-scorer.ts'
 import { queueScorer } from './queue-scorer.ts'
 import { decodeFilter, encodeFilter, prefillFilter } from './role-filters.ts'
 import { runningRequestsSizeScorer } from './running-requests-size-scorer.ts'
+import { sessionAffinityFilter } from './session-affinity-filter.ts'
 import { sessionAffinityScorer } from './session-affinity-scorer.ts'
 import { approxPrefixCacheProducer, inflightLoadProducer, singleProfileHandler, tokenProducer } from './settings.ts'
 import { utilizationDetector } from './utilization-detector.ts'
@@ -35,6 +36,7 @@ const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
     headerBasedTestingFilter,
     labelSelectorFilter,
     prefillFilter,
+    sessionAffinityFilter,
     utilizationDetector,
     utilizationFilter,
     activeRequestScorer,

@@ -4,7 +4,7 @@ import type { Scorer } from '../scorer.ts'
 import { type CandidateFacts, scores, situation } from '../testing.ts'
 import { createFilter, createPluginScorer } from './registry.ts'
 
-function headersOf(headers: Readonly<Record<string, string>>): HeaderView {
+export function headersOf(headers: Readonly<Record<string, string>>): HeaderView {
   const view = new HeaderView()
   const pieces: Buffer[] = []
   let at = 0
