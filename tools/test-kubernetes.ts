@@ -9,10 +9,14 @@ import { buildControlPlane, findControlPlane } from '../test/kubernetes/control-
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 
+const assets = process.env['KUBEBUILDER_ASSETS']
+let binaries = await findControlPlane(process.env, ROOT)
+if (binaries === undefined && assets !== undefined && assets !== '') {
+  console.error(`KUBEBUILDER_ASSETS: ${assets} has no etcd and kube-apiserver`)
+  process.exit(1)
+}
 try {
-  await findControlPlane(process.env, ROOT).then(
-    found => found ?? buildControlPlane(process.env, ROOT, line => console.log(line)),
-  )
+  binaries ??= await buildControlPlane(process.env, ROOT, line => console.log(line))
 } catch (error) {
   console.error(`SKIPPED: no kube-apiserver and etcd, so nothing was tested against a real API server.
   ${(error as Error).message}
@@ -23,6 +27,10 @@ try {
 const args = process.argv.slice(2)
 const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js']
 const paths = args.some(arg => !arg.startsWith('-')) ? [] : ['test/kubernetes']
-const child = spawn(process.execPath, [...jest, ...paths, ...args], { cwd: ROOT, stdio: 'inherit' })
+const child = spawn(process.execPath, [...jest, ...paths, ...args], {
+  cwd: ROOT,
+  env: { ...process.env, KUBEBUILDER_ASSETS: dirname(binaries.etcd) },
+  stdio: 'inherit',
+})
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
 child.once('close', code => (process.exitCode = code ?? 1))
