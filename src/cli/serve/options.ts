@@ -60,7 +60,7 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --namespace NAME         follow one namespace only (with --kubernetes) [all]
   --ext-proc HOST:PORT     where the ext_proc service (and its gRPC health) listens [127.0.0.1:9002]; unix:/PATH for a socket
   --xds HOST:PORT          where the xDS server listens [127.0.0.1:18000]; 'off' where Envoys are configured by others
-  --admin HOST:PORT        /metrics, /healthz, /readyz, /pools, /clients, /configuration [127.0.0.1:9090]; 'off'
+  --admin HOST:PORT        /metrics, /healthz, /readyz, /pools, /clients, /threads, /configuration [127.0.0.1:9090]; 'off'
   --advertise HOST         how Envoys reach this host [where we listen]
 
   --pool NAMESPACE/NAME    serve streams of gateways that we don't configure as the endpoint picker of this InferencePool

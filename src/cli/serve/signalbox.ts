@@ -116,6 +116,7 @@ export class Signalbox {
     if (xds !== undefined)
       await startsWith(options.xdsTls === undefined ? '--xds' : '--xds with --xds-tls', () => this.#startXds(xds))
     this.#warnOfAddresses()
+    this.#warnOfStrangers()
     this.#configuration = new Configuration({
       compile: {
         extProc: { ...this.#extProcUpstream(), ...(tls === undefined ? {} : { tls }) },
@@ -219,6 +220,14 @@ export class Signalbox {
       return pem
     })
     return { ca, ...(tlsClient === undefined ? {} : { clientCertificate: tlsClient }) }
+  }
+
+  #warnOfStrangers(): void {
+    const { pool } = this.#options
+    if (isFleet(this.#options) || pool !== undefined) return
+    this.#log.warn(
+      'no --pool: only Envoys that have the routes of `signalbox compile` are served, streams of other gateways are refused',
+    )
   }
 
   #warnOfAddresses(): void {

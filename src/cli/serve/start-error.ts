@@ -15,7 +15,9 @@ export async function startsWith<T>(option: string, run: () => T | Promise<T>): 
 const LISTEN_FAILURES: Readonly<Record<string, (address: string) => string>> = {
   EADDRINUSE: address => `${address} is in use`,
   EADDRNOTAVAIL: address => `${address} is no address of this machine`,
-  EACCES: address => `no permission to listen on ${address}`,
+  // libuv says the same for a socket whose folder is missing.
+  EACCES: address =>
+    `no permission to listen on ${address}${address.startsWith('/') ? ', or its folder does not exist' : ''}`,
 }
 
 /** The system's errors of listening by their message, because an error that comes from another thread has nothing else. */
