@@ -1,4 +1,4 @@
-import { Agent, type Dispatcher } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { ApiError } from './api-error.ts'
 import type { ClusterAccess } from './cluster-access.ts'
 import type { AccessLoader } from './find-access.ts'
@@ -93,6 +93,8 @@ export class ApiClient {
     this.#access = access
     if (this.#closed || fingerprint === this.#fingerprint) return
     this.#fingerprint = fingerprint
+    // 30 MB that nobody needs who follows no API server.
+    const { Agent } = await import('undici')
     const before = this.#agent
     this.#agent = new Agent({
       connect: {
