@@ -29,20 +29,17 @@ export class ServiceEstimates {
   /** Request-milliseconds in the batch, and completions, of about the last `MEMORY_MS`. */
   #occupied = new Float64Array(0)
   #completions = new Float64Array(0)
-  /** Largest batch while it was full, 0 = it never was. */
-  #batch = new Float64Array(0)
   /** First of the scrapes without a break that showed a queue, 0 = the last one showed none. */
   #waitingSince = new Float64Array(0)
   #full = new Float64Array(0)
   #generation = new Int32Array(0)
 
   reserve(capacity: number): void {
-    if (this.#batch.length >= capacity) return
+    if (this.#full.length >= capacity) return
     this.#scrapedAt = grown(this.#scrapedAt, capacity)
     this.#completed = grown(this.#completed, capacity)
     this.#occupied = grown(this.#occupied, capacity)
     this.#completions = grown(this.#completions, capacity)
-    this.#batch = grown(this.#batch, capacity)
     this.#waitingSince = grown(this.#waitingSince, capacity)
     this.#full = grown(this.#full, capacity)
     const generation = new Int32Array(capacity)
@@ -63,17 +60,14 @@ export class ServiceEstimates {
     this.#completed[slot] = completed
     if (this.#generation[slot] !== table.generation[slot]) {
       this.#generation[slot] = table.generation[slot]!
-      this.#occupied[slot] = this.#completions[slot] = this.#batch[slot] = this.#waitingSince[slot] = 0
+      this.#occupied[slot] = this.#completions[slot] = this.#waitingSince[slot] = 0
       return
     }
     // Requests wait for the end of a step too, which may be a long prefill: only a queue that lasts tells of a full batch.
     if (waiting === 0) this.#waitingSince[slot] = 0
     else if (this.#waitingSince[slot] === 0) this.#waitingSince[slot] = at
     this.#full[slot] = waiting > 0 && at - this.#waitingSince[slot]! >= FULL_AFTER_MS ? 1 : 0
-    if (this.#full[slot] === 1 && running > this.#batch[slot]!) {
-      this.#batch[slot] = running
-      if (running > this.#largestBatch) this.#largestBatch = running
-    }
+    if (this.#full[slot] === 1 && running > this.#largestBatch) this.#largestBatch = running
     const gap = at - before
     if (gap <= 0 || gap > LONGEST_GAP_MS) return
     const keep = Math.max(0, 1 - gap / MEMORY_MS)
@@ -87,13 +81,12 @@ export class ServiceEstimates {
     return this.#full[slot] === 1
   }
 
-  /** Requests that the replica runs at once; infinite as long as no replica has let anybody wait. */
-  batch(slot: number): number {
-    const largest = this.#largestBatch
-    if (largest === 0) return Number.POSITIVE_INFINITY
-    // A replica may let requests wait for other reasons than a full batch: far smaller ones than its peers' are not believed.
-    const own = this.#batch[slot]!
-    return own * 2 >= largest ? own : largest
+  /**
+   * Requests that a replica runs at once: the same for all, as a queue may last for other reasons than a full batch, and who had one would
+   * look smaller than its peers. Infinite as long as no replica was full.
+   */
+  get batch(): number {
+    return this.#largestBatch === 0 ? Number.POSITIVE_INFINITY : this.#largestBatch
   }
 
   /** Time that a request spends in the replica's batch, ms. */

@@ -3,7 +3,7 @@
  *
  *     npm run bench:placement [-- <seed> …]
  *
- * About a minute of CPU for the three seeds that are the default; the same figures on every machine.
+ * Half a minute of CPU for the three seeds that are the default; the same figures on every machine.
  */
 import { writeFileSync } from 'node:fs'
 import { CONTENDERS } from './contenders.ts'

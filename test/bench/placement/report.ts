@@ -4,7 +4,7 @@ import type { Outcome } from './simulation.ts'
 import type { Workload } from './workloads.ts'
 
 /** Mean of a workload's runs under one contender. */
-export interface Cell {
+interface Cell {
   readonly good: number
   readonly hits: number
   readonly tpot: number
@@ -42,7 +42,7 @@ export function rowsOf(
 }
 
 /** Mean of the rows' goodput, by contender. */
-export function meanGood(rows: readonly Row[]): number[] {
+function meanGood(rows: readonly Row[]): number[] {
   return rows[0]!.cells.map((_, c) => rows.reduce((sum, { cells }) => sum + cells[c]!.good, 0) / rows.length)
 }
 

@@ -96,7 +96,7 @@ class ExpectedTtft implements Scorer {
     const share = load * SHARE_MS
     const service = this.#service
     const full = service.full(slot)
-    const batch = full ? Math.max(1, running[i]!) : service.batch(slot)
+    const batch = full ? Math.max(1, running[i]!) : service.batch
     const ahead = full ? waiting[i]! + unseen[i]! + 1 : load + 1 - batch
     return ahead <= 0 || batch === Number.POSITIVE_INFINITY ? share : share + (ahead * service.residence(slot)) / batch
   }
