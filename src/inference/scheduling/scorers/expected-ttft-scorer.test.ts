@@ -126,6 +126,11 @@ describe('adapters', () => {
     expect(pick('q', 'sql')).toBe(2)
   })
 
+  it('cost nothing on replicas that have no places for any: the model is one that is not listed yet', () => {
+    for (let slot = 0; slot < 4; slot++) scrape(pool, slot, { maxLora: 0 }, now)
+    expect(countOf(Array.from({ length: 32 }, () => pick(HOT, 'unlisted')))).toEqual([8, 8, 8, 8])
+  })
+
   it('avoid replicas whose places are all in use', () => {
     const adapters = new Int32Array(64)
     adapters.set([adapterId('a'), adapterId('b')])

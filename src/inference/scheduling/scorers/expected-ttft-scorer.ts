@@ -128,11 +128,13 @@ class ExpectedTtft implements Scorer {
   }
 
   #adapterLoad(adapter: number, table: EndpointTable, slot: number): number {
+    // A replica without places for adapters: the model is a base model that it has not listed yet.
+    if (table.maxLora[slot] === 0) return 0
     const running = table.runningAdapters[slot]!
     const start = slot * ADAPTERS_PER_ENDPOINT
     for (let at = 0; at < running; at++) if (table.adapters[start + at] === adapter) return 0
     const generation = table.generation[slot]!
-    const room = Math.max(1, table.maxLora[slot]!)
+    const room = table.maxLora[slot]!
     const place = this.#adapters.place(slot, generation, adapter)
     if (place >= 0 && place < room) return 0
     // A running adapter cannot be thrown out: it has to become idle first.
