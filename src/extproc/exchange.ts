@@ -22,6 +22,8 @@ export type RequestState = (typeof RequestState)[keyof typeof RequestState]
 
 /** Pieces from this size on are held where they lie, if the transport allows it. */
 const MIN_KEPT_BYTES = 4096
+/** Headers and other messages up to this size are part of what a stream takes anyway. */
+const MIN_COUNTED_BYTES = 4096
 
 /** What a thread's exchanges share. */
 export interface ExchangeContext {
@@ -96,6 +98,10 @@ export class Exchange {
   /** Pieces of the request body that are held, and per look-mode message how many of them belong to it. */
   readonly held: Buffer[] = []
   heldBytes = 0
+  /** Bytes kept of a message that comes in parts; the budget counts them too. */
+  #gatheredBytes = 0
+  /** Those of headers that wait for the decision, where they are large. */
+  #headerBytes = 0
   /** The last of them while small pieces are put together in it, and the memory that it grows in. */
   #small: Buffer | undefined
   #room: Buffer | undefined
@@ -159,10 +165,35 @@ export class Exchange {
   release(): void {
     this.serial++
     this.dropHeld()
+    this.gather(0)
+    this.context.budget.give(this.#headerBytes)
+    this.#headerBytes = 0
     this.decision.clear()
     this.headers.clear()
     this.call = undefined
     this.piece = undefined
+  }
+
+  /** So many bytes are kept of the message under way; false when the budget is used up. */
+  gather(bytes: number): boolean {
+    const counted = bytes > MIN_COUNTED_BYTES ? bytes : 0
+    const more = counted - this.#gatheredBytes
+    if (more === 0) return true
+    if (more > 0 && !this.context.budget.take(more)) return false
+    if (more < 0) this.context.budget.give(-more)
+    this.#gatheredBytes = counted
+    return true
+  }
+
+  /** Keeps the headers until the decision: copied, where they are only lent. False when the budget is used up. */
+  keepHeaders(): boolean {
+    const { length } = this.headers.bytes
+    if (length > MIN_COUNTED_BYTES) {
+      if (!this.context.budget.take(length)) return false
+      this.#headerBytes = length
+    }
+    if (!this.context.retainsParts) this.headers.keep()
+    return true
   }
 
   /** Holds bytes of the body; false when the budget is used up. */

@@ -16,6 +16,9 @@ export function headerName(text: string): HeaderName {
 /** Larger header messages get a copy of their own that goes with them: views are pooled. */
 const MAX_OWN_BYTES = 4096
 const OWN_STEP = 512
+/** Positions of 32 headers at first; views give back what more than 256 took. */
+const OWN_POSITIONS = 4 * 32
+const MAX_OWN_POSITIONS = 4 * 256
 const EMPTY = Buffer.alloc(0)
 const COMMON = new TextCache()
 
@@ -27,13 +30,14 @@ export class HeaderView {
   bytes: Buffer = EMPTY
   count = 0
   /** Four positions a header: key start, key end, value start, value end. */
-  #at = new Int32Array(4 * 32)
+  #at = new Int32Array(OWN_POSITIONS)
   /** See `keep`. */
   #own: Buffer = EMPTY
 
   clear(): void {
     this.count = 0
     this.bytes = EMPTY
+    if (this.#at.length > MAX_OWN_POSITIONS) this.#at = new Int32Array(OWN_POSITIONS)
   }
 
   /** Appends one header (decoder only). */

@@ -4,7 +4,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { ProcessingRequestSchema } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
-import { IncomingMessage } from './decode-request.ts'
+import { decodeRequest, IncomingMessage } from './decode-request.ts'
 import { MessageReader, PartResult } from './message-reader.ts'
 import { RequestKind } from './modes.ts'
 
@@ -92,6 +92,29 @@ describe('MessageReader', () => {
     for (let left = 1024 * 1024 - 1; left > 0; left--) reader.part(byte, left, message)
     expect(memoryInUse() - before).toBeLessThan(8 * 1024 * 1024)
     expect(reader.busy).toBe(true)
+  })
+
+  it('takes no more headers than anybody has, and gives back the room of many', () => {
+    const list = (count: number): Buffer => {
+      const headers = Array.from({ length: count }, () => ({ key: 'x' }))
+      const value = { headers: { headers } }
+      const message = create(ProcessingRequestSchema, { request: { case: 'requestHeaders', value } })
+      return Buffer.from(toBinary(ProcessingRequestSchema, message))
+    }
+    expect(feed(list(4097), []).result).toBe(PartResult.MALFORMED)
+    const most = list(4096)
+    const before = memoryInUse()
+    // Exchanges are pooled, thousands of them, and their views with them.
+    const pooled = Array.from({ length: 500 }, () => {
+      const message = new IncomingMessage()
+      decodeRequest(most, 0, most.length, message)
+      expect(message.headers.count).toBe(4096)
+      message.clear()
+      return message.headers
+    })
+    // Their positions alone would be 32 MiB.
+    expect(memoryInUse() - before).toBeLessThan(16 * 1024 * 1024)
+    expect(pooled).toHaveLength(500)
   })
 
   it('a body whose lengths contradict each other is malformed', () => {

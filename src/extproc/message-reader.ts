@@ -48,6 +48,11 @@ export class MessageReader {
     return this.#bodyLeft
   }
 
+  /** Bytes kept of the message under way. */
+  get gatheredBytes(): number {
+    return this.#gatheredBytes
+  }
+
   /** True between the parts of a message. */
   get busy(): boolean {
     return this.#streaming || this.#gatheredBytes > 0

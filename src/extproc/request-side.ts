@@ -52,10 +52,11 @@ export function requestHeaders(x: Exchange, m: IncomingMessage): void {
   }
   if (verdict === Verdict.DEFERRED) x.deferred = true
   if (ended || !readsBody) {
-    if (verdict === Verdict.MORE) fail(x, GrpcStatus.INTERNAL, 'no decision without a body')
-    return keepHeaders(x)
+    if (verdict === Verdict.MORE) return fail(x, GrpcStatus.INTERNAL, 'no decision without a body')
+    if (!x.keepHeaders()) refuse(x, Refusal.OVERLOADED)
+    return
   }
-  keepHeaders(x)
+  if (!x.keepHeaders()) return refuse(x, Refusal.OVERLOADED)
   if (x.requestMode === BodyMode.BUFFERED) {
     writeEmptyHeaders(x.context.out, Direction.REQUEST)
     x.headersAnswered = true
@@ -79,11 +80,6 @@ function override(x: Exchange): void {
     writeModeOverride(x.context.out, BodyMode.FULL_DUPLEX_STREAMED, x.responseMode, HeaderMode.SEND, false)
     x.requestMode = BodyMode.FULL_DUPLEX_STREAMED
   }
-}
-
-/** Lent header bytes are copied once the decision has to wait. */
-function keepHeaders(x: Exchange): void {
-  if (!x.context.retainsParts) x.headers.keep()
 }
 
 /** A piece of a body message; `last` = the message is complete with it, only then `ended` is known. */

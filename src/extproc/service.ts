@@ -131,6 +131,8 @@ export class ExtProcService implements StreamService {
           bodyPiece(exchange, reader.bodyKind, part, reader.pieceStart, reader.pieceEnd, reader.bodyLeft)
         result = reader.finish(remaining, m)
       }
+      if (!exchange.gather(reader.gatheredBytes))
+        this.#fail(exchange, GrpcStatus.RESOURCE_EXHAUSTED, 'too many bytes are held')
     }
     if (result === PartResult.MESSAGE) {
       message(exchange, m)

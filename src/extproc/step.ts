@@ -81,8 +81,12 @@ export function closed(x: Exchange, how: StreamEnd): void {
 
 /** Time passes: asks Envoy once for a longer message timeout while a body is still being read, and bounds waits and uploads. */
 export function timer(x: Exchange, now: number): void {
-  if (x.finished || x.observability || x.requestState !== RequestState.UNDECIDED) return
+  if (x.finished || x.observability) return
   const { decider } = x
+  // Envoy opens a stream when it has something to say. Others could keep as many as they like.
+  if (!x.started && now - x.startedAt >= decider.uploadIdleMs)
+    return fail(x, GrpcStatus.DEADLINE_EXCEEDED, 'no message came')
+  if (x.requestState !== RequestState.UNDECIDED) return
   // The end of the body did not come with the rest: a slow client, or trailers (no end of stream comes before our answer then).
   if (x.verdictReady && readsInParts(x) && ++x.readyTurns >= 2) return decided(x)
   const waited = now - x.startedAt

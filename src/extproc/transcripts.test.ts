@@ -14,10 +14,11 @@ const header = (key: string, value: string) => ({ key, rawValue: Buffer.from(val
 
 function headers(
   mode: { request?: BodyMode; response?: BodyMode; nowait?: boolean } = {},
-  options: { eos?: boolean; length?: number } = {},
+  options: { eos?: boolean; length?: number; note?: string } = {},
 ): Message {
   const list = [header(':method', 'POST'), header(':path', '/v1/chat/completions')]
   if (options.length !== undefined) list.push(header('content-length', String(options.length)))
+  if (options.note !== undefined) list.push(header('x-note', options.note))
   return {
     request: { case: 'requestHeaders', value: { headers: { headers: list }, endOfStream: options.eos ?? false } },
     protocolConfig: {
@@ -532,6 +533,50 @@ describe.each([0, 1, 7])('transcripts, messages in parts of %i bytes (0 = whole)
 })
 
 describe('time', () => {
+  it('ends a stream on which no message comes', () => {
+    let now = 0
+    const decider = new ScriptedDecider()
+    const service = scriptedService(decider, { now: () => now })
+    const [silent, halfway, speaking] = [0, 1, 2].map(() => new ScriptedEnvoy(service)) as [
+      ScriptedEnvoy,
+      ScriptedEnvoy,
+      ScriptedEnvoy,
+    ]
+    halfway.sendsPart(Buffer.from([0x12]), 100)
+    speaking.sends(responseHeaders())
+    now = decider.uploadIdleMs - 1
+    service.tick()
+    expect(silent.stream.ended).toBeUndefined()
+    now++
+    service.tick()
+    expect(silent.stream.ended?.status).toBe(GrpcStatus.DEADLINE_EXCEEDED)
+    expect(halfway.stream.ended?.status).toBe(GrpcStatus.DEADLINE_EXCEEDED)
+    expect(speaking.stream.ended).toBeUndefined()
+    expect(service.openExchanges).toBe(1)
+    service.close()
+  })
+
+  it('counts headers that come in parts, or wait, among the bytes that are held', () => {
+    const service = scriptedService(new ScriptedDecider(), { budget: new HeldBudget(20_000) })
+    const large = headers(FDS, { note: 'y'.repeat(9_000) })
+    const waiting = new ScriptedEnvoy(service)
+    waiting.sends(large)
+    expect(service.heldBytes).toBeGreaterThan(9_000)
+    const coming = new ScriptedEnvoy(service)
+    coming.sendsPart(Buffer.alloc(9_000, 0x12), 10_000)
+    expect(service.heldBytes).toBeGreaterThan(18_000)
+    coming.sendsPart(Buffer.alloc(5_000), 5_000)
+    expect(coming.stream.ended?.status).toBe(GrpcStatus.RESOURCE_EXHAUSTED)
+    const second = new ScriptedEnvoy(service)
+    second.sends(large)
+    const third = new ScriptedEnvoy(service)
+    third.sends(large)
+    expect(third.receivesWords()).toEqual(['immediate(503)'])
+    for (const envoy of [waiting, second]) envoy.resets()
+    expect(service.heldBytes).toBe(0)
+    service.close()
+  })
+
   it('asks once for a longer message timeout, then refuses the upload', () => {
     let now = 0
     const decider = new ScriptedDecider()

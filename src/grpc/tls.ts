@@ -1,4 +1,5 @@
 /** Certificates of a listener: made at start, or read from files that are watched. */
+import { constants } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import type { SecureContextOptions, TLSSocket } from 'node:tls'
@@ -18,7 +19,7 @@ export interface TlsOptions {
 }
 
 /** What `tls.Server.setSecureContext` takes. */
-type ContextOptions = Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'minVersion'>
+type ContextOptions = Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'minVersion' | 'secureOptions'>
 
 /**
  * The current certificate pair. Files are polled by time and size rather than watched: Kubernetes replaces a mounted secret by
@@ -118,6 +119,8 @@ async function readContext(
     ...pair,
     ...(clientCaFile === undefined ? {} : { ca: await readFile(clientCaFile) }),
     minVersion: 'TLSv1.2',
+    // RFC 9113 §9.2.1 forbids it, and node only limits it by an error that leaves the connection open.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   }
   // Throws on anything that a handshake could not use, a key of another certificate included.
   createSecureContext(context)

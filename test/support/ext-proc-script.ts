@@ -66,6 +66,11 @@ export class ScriptedEnvoy {
     } while (at < bytes.length)
   }
 
+  /** A part of a message with `remaining` bytes still to come. */
+  sendsPart(part: Uint8Array, remaining: number): void {
+    this.#handler.data(part, remaining)
+  }
+
   halfCloses(): void {
     this.#handler.closed(StreamEnd.HALF_CLOSED)
   }

@@ -7,7 +7,7 @@ export const FloodCost = {
   IDLE_FRAME: 1,
   /** Wants an answer. */
   PING: 2,
-  /** Wants an answer, and may touch every stream. */
+  /** Wants an answer. One that changes the windows of open streams costs an IDLE_FRAME for each of them besides. */
   SETTINGS: 20,
   /** A request that was reset, by the peer or because of it: the work for it is lost. */
   RESET: 10,

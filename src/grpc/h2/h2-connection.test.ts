@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from '@jest/globals'
+import { beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { frameMessage } from '../framing.ts'
 import { END_STREAM, FrameType, frame, grpcRequest, headersFrame, resetFrame } from '../suite/raw-http2-client.ts'
 import { RecordingService } from '../suite/recording-service.ts'
@@ -7,6 +7,7 @@ import { TRUSTED, UNTRUSTED } from './flood-guard.ts'
 import type { FloodLimits } from './flood-guard.ts'
 import { PREFACE } from './frame.ts'
 import { H2Connection } from './h2-connection.ts'
+import { SendQueue } from './send-queue.ts'
 import { settingsFrame } from './settings.ts'
 import type { Wire } from './wire.ts'
 
@@ -122,6 +123,37 @@ describe('a connection in memory', () => {
       for (let at = 0; at < bytes.length; at += size) connection.receive(bytes.subarray(at, at + size))
       expect(wire.frames()).toEqual(whole)
     }
+  })
+
+  it('a thousand answers of one stream that cannot be sent are looked at once a read', () => {
+    service = new RecordingService(PATH, { message: ({ stream }, message) => stream.send(frameMessage(message)) })
+    const connection = connect()
+    connection.receive(frame(FrameType.SETTINGS, 0, 0, Buffer.from('000400000000', 'hex')))
+    connection.receive(headersFrame(1, grpcRequest(PATH)))
+    const own = jest.spyOn(SendQueue.prototype, 'own')
+    const tiny = frame(FrameType.DATA, 0, 1, frameMessage(Buffer.from('x')))
+    for (let read = 0; read < 3; read++) connection.receive(Buffer.concat(Array.from({ length: 1000 }, () => tiny)))
+    expect(own).toHaveBeenCalledTimes(3)
+    own.mockRestore()
+    wire.written.length = 0
+    connection.receive(frame(FrameType.WINDOW_UPDATE, 0, 1, Buffer.from([0, 1, 0, 0])))
+    const data = wire.frames().filter(([type]) => type === FrameType.DATA)
+    expect(Buffer.concat(data.map(([, , , payload]) => payload))).toHaveLength(3000 * 6)
+  })
+
+  it('new windows cost as much as they touch streams', () => {
+    const toggles = Buffer.concat(
+      Array.from({ length: 200 }, (_, at) => frame(FrameType.SETTINGS, 0, 0, Buffer.from([0, 4, 0, 0, 0, at & 1]))),
+    )
+    const idle = connect(UNTRUSTED)
+    idle.receive(toggles)
+    expect(wire.ended).toBe(false)
+    const busy = connect(UNTRUSTED)
+    for (let id = 1; id < 200; id += 2) busy.receive(headersFrame(id, grpcRequest(PATH)))
+    expect(busy.streamCount).toBe(100)
+    busy.receive(toggles)
+    expect(wire.ended).toBe(true)
+    expect(failures).toEqual(['too many frames that ask for nothing'])
   })
 
   it('what was lent is copied when it cannot be sent at once', () => {

@@ -47,6 +47,8 @@ export class H2Stream implements ServerStream, MessageSink {
   finished = false
   /** It waits for its turn: for the connection's window or the socket. */
   waiting = false
+  /** It could not send all that it said in the batch under way. */
+  unsent = false
   /** The connection has forgotten it. */
   gone = false
   endStatus: GrpcStatus = GrpcStatus.OK

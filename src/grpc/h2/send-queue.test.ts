@@ -1,6 +1,18 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { SendQueue } from './send-queue.ts'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+function memoryInUse(): number {
+  collect()
+  collect()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}
 
 const text = (queue: SendQueue, count = queue.bytes): string => {
   let taken = ''
@@ -45,4 +57,39 @@ it('owns what was lent, and only that', () => {
   lent.fill('-')
   kept.write('K')
   expect(text(queue)).toBe('abcKyzdef')
+})
+
+it('looks at no piece twice, however often lent memory goes back', () => {
+  let looks = 0
+  class Watched extends Uint8Array<ArrayBuffer> {
+    override get buffer(): ArrayBuffer {
+      looks++
+      return super.buffer
+    }
+  }
+  const queue = new SendQueue()
+  for (let round = 0; round < 1000; round++) {
+    queue.add(new Watched(new ArrayBuffer(10)))
+    queue.own(new ArrayBuffer(8))
+  }
+  // Twice: the piece under way is looked at each time.
+  expect(looks).toBeLessThanOrEqual(2000)
+  // Also when what was looked at has moved.
+  expect(text(queue, 6000)).toHaveLength(6000)
+  const lent = Buffer.from(new TextEncoder().encode('lent').buffer)
+  queue.add(lent)
+  queue.own(lent.buffer)
+  lent.fill('-')
+  expect(text(queue).slice(-4)).toBe('lent')
+})
+
+it('keeps nothing that was taken, although it is never empty', () => {
+  const queue = new SendQueue()
+  const before = memoryInUse()
+  for (let round = 0; round < 1000; round++) {
+    queue.add(Buffer.alloc(64 * 1024))
+    if (round > 1) queue.take(64 * 1024, { payload: () => {} })
+  }
+  expect(queue.bytes).toBe(2 * 64 * 1024)
+  expect(memoryInUse() - before).toBeLessThan(8 * 1024 * 1024)
 })

@@ -1,3 +1,7 @@
+const NOTHING = new Uint8Array(0)
+/** So many places of pieces that are gone, and half of all, are given up at once. */
+const SHIFT_PIECES = 256
+
 /** Bytes of one stream that wait to be sent, by reference and in order. Most streams never have more than one piece. */
 export class SendQueue {
   bytes = 0
@@ -7,6 +11,8 @@ export class SendQueue {
   /** Those behind it, from `#next` on. */
   #more: Uint8Array[] | undefined
   #next = 0
+  /** Those of `#more` before this one lie in no lent memory: they were looked at when they came. */
+  #owned = 0
 
   add(piece: Uint8Array): void {
     this.bytes += piece.length
@@ -33,12 +39,14 @@ export class SendQueue {
     }
   }
 
-  /** Copies what lies in `lent`, which will be written to again. */
+  /** Copies what lies in `lent`, which will be written to again. Costs nothing for pieces that were there at an earlier call. */
   own(lent: ArrayBufferLike): void {
     if (this.#piece?.buffer === lent) this.#piece = copyOf(this.#piece)
     const more = this.#more
     if (more === undefined) return
-    for (let i = this.#next; i < more.length; i++) if (more[i]!.buffer === lent) more[i] = copyOf(more[i]!)
+    for (let i = Math.max(this.#next, this.#owned); i < more.length; i++)
+      if (more[i]!.buffer === lent) more[i] = copyOf(more[i]!)
+    this.#owned = more.length
   }
 
   /** Forgets the bytes behind the first `kept`. */
@@ -54,8 +62,7 @@ export class SendQueue {
     this.bytes = 0
     this.#piece = undefined
     this.#offset = 0
-    this.#more = undefined
-    this.#next = 0
+    this.#forgetMore()
   }
 
   #advance(): void {
@@ -66,10 +73,21 @@ export class SendQueue {
       return
     }
     this.#piece = more[this.#next]
+    // A queue that is never quite empty must not keep all that ever went through it.
+    more[this.#next] = NOTHING
     this.#next++
-    if (this.#next < more.length) return
+    if (this.#next === more.length) this.#forgetMore()
+    else if (this.#next >= SHIFT_PIECES && this.#next * 2 >= more.length) {
+      more.splice(0, this.#next)
+      this.#owned = Math.max(0, this.#owned - this.#next)
+      this.#next = 0
+    }
+  }
+
+  #forgetMore(): void {
     this.#more = undefined
     this.#next = 0
+    this.#owned = 0
   }
 }
 

@@ -66,7 +66,10 @@ export class Sender {
     this.#batching = false
     this.output.flush()
     if (this.#unsent.length > 0) {
-      if (lent !== undefined) for (const stream of this.#unsent) stream.queue.own(lent)
+      for (const stream of this.#unsent) {
+        stream.unsent = false
+        if (lent !== undefined) stream.queue.own(lent)
+      }
       this.#unsent = []
     }
     if (this.#emptied.length > 0 && this.#wire.pendingBytes === 0) this.#tellEmptied()
@@ -146,8 +149,11 @@ export class Sender {
   }
 
   #defer(stream: H2Stream): void {
-    if (this.#batching) this.#unsent.push(stream)
-    else this.schedule()
+    if (!this.#batching) this.schedule()
+    else if (!stream.unsent) {
+      stream.unsent = true
+      this.#unsent.push(stream)
+    }
   }
 
   #congested(): boolean {

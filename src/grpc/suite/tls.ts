@@ -111,6 +111,20 @@ export function tlsSuite(transport: string, listen: Listen): void {
       expect(client.alpnProtocol).toBe('h2')
     })
 
+    it('renegotiates nothing: a handshake costs more than its request (RFC 9113 §9.2.1)', async () => {
+      const server = await serve({ certificate: { kind: 'self-signed' } })
+      const options = { rejectUnauthorized: false, ALPNProtocols: ['h2'], maxVersion: 'TLSv1.2' } as const
+      const socket = connectTls({ port: server.port, host: '127.0.0.1', ...options })
+      cleanups.push(() => socket.destroy())
+      await new Promise(resolve => socket.once('secureConnect', resolve))
+      expect(socket.getProtocol()).toBe('TLSv1.2')
+      const outcome = await new Promise(resolve => {
+        socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code))
+        socket.renegotiate({ rejectUnauthorized: false }, () => resolve('renegotiated'))
+      })
+      expect(outcome).toBe('ERR_SSL_NO_RENEGOTIATION')
+    })
+
     it('names what it is told to name, and is not trusted by default', async () => {
       const server = await serve({ certificate: { kind: 'self-signed', names: ['picker.example'] } })
       const socket = connectTls({ port: server.port, host: '127.0.0.1', rejectUnauthorized: false })
