@@ -63,11 +63,13 @@ async function main(argv: readonly string[]): Promise<number> {
   return await command.run(rest, { stdout: process.stdout, stderr: process.stderr, signal: abort.signal })
 }
 
-// Who reads us may have had enough (`| head`).
+// Who reads us may have had enough (`| head`); anything else that keeps output from being written is a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(0)
+  if (error.code === 'EPIPE') process.exit(0)
+  process.stderr.write(`signalbox: cannot write to standard output: ${error.message}\n`)
+  process.exit(1)
 })
+process.stderr.on('error', () => {})
 
 try {
   process.exitCode = await main(process.argv.slice(2))

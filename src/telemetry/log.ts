@@ -14,14 +14,21 @@ export function isLogLevel(text: string): text is LogLevel {
  * Values under names that hold secrets are replaced, down to two objects deep. That is the second line: nothing of a request is
  * logged but its id.
  */
-export function createLog(
-  level: LogLevel,
-  destination: pino.DestinationStream = pino.destination({ fd: 2, sync: true }),
-): Log {
+export function createLog(level: LogLevel, destination: pino.DestinationStream = standardError()): Log {
   return pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths: SECRETS, censor: '[redacted]' } },
     destination,
   )
+}
+
+/** Lines that wait for room, bytes; beyond it they are dropped. */
+const MAX_WAITING_BYTES = 1024 * 1024
+
+/** A log that cannot be written (a full disk, a reader that has gone) must not end what it tells of: lines are lost then. */
+function standardError(): pino.DestinationStream {
+  const destination = pino.destination({ fd: 2, sync: true, maxLength: MAX_WAITING_BYTES })
+  destination.on('error', () => {})
+  return destination
 }
 
 const SECRETS = [
