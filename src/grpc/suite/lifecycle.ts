@@ -168,6 +168,25 @@ export function lifecycleSuite(transport: string, listen: Listen): void {
       expect((await callStatus(server.address, echo.path)).code).toBe(Status.OK)
     })
 
+    it('sheds one of several connections, whose streams finish; never the last one', async () => {
+      const echo = newEcho()
+      const server = await serve(echo)
+      const clients = [await raw(server), await raw(server)]
+      for (const client of clients) client.write(headersFrame(1, grpcRequest(echo.path)))
+      await eventually(() => echo.opened.length === 2)
+      expect(server.shed()).toBe(true)
+      await eventually(() => clients.some(client => goaways(client).length === 2))
+      const [shed, kept] = goaways(clients[0]!).length === 2 ? clients : clients.toReversed()
+      expect(goaways(shed!)).toEqual([0x7fffffff, 1])
+      expect(server.shed()).toBe(false)
+      for (const client of clients) client.write(frame(FrameType.DATA, END_STREAM, 1))
+      for (const client of clients) await client.until(() => ended(client, 1))
+      await eventually(() => shed!.closed && server.connections === 1)
+      kept!.write(headersFrame(3, grpcRequest(echo.path), END_STREAM))
+      await kept!.until(() => ended(kept!, 3))
+      expect(goaways(kept!)).toEqual([])
+    })
+
     it('forces a retired connection closed after its grace', async () => {
       const echo = newEcho()
       const server = await serve(echo, { maxConnectionAgeMs: 10, maxConnectionAgeGraceMs: 20 })
