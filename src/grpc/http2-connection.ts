@@ -2,6 +2,7 @@
 import { constants } from 'node:http2'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
+import { isGrpc } from './grpc-content-type.ts'
 import { parseGrpcTimeout } from './grpc-timeout.ts'
 import { ignoreError } from './http2-hooks.ts'
 import { GrpcStream } from './http2-stream.ts'
@@ -195,11 +196,6 @@ export class Connection implements StreamOwner {
 
 function isGrpcPost(headers: StreamHeaders): boolean {
   return headers[':method'] === 'POST' && isGrpc(headers['content-type'])
-}
-
-/** `application/grpc` and its codecs (`+proto`); not `application/grpc-web`, which is another protocol. */
-function isGrpc(contentType: string | string[] | undefined): boolean {
-  return contentType === 'application/grpc' || /^application\/grpc(?:$|[+;\s])/i.test(String(contentType))
 }
 
 /** The answers that gRPC asks for when a request is none of ours. */

@@ -8,6 +8,7 @@ import { ReceiveWindow } from './http2-receive-window.ts'
 import { CutResult, MessageCutter } from './message-cutter.ts'
 import type { MessageSink } from './message-cutter.ts'
 import { ANSWER_HEAD, BODY_FOLLOWS, HEADERS_ONLY, trailers, trailersOnly } from './response-headers.ts'
+import { refusalOf } from './message-refusal.ts'
 import { GrpcStatus, StreamEnd } from './transport.ts'
 import type { ServerStream, StreamHandler, StreamHeaders, StreamService } from './transport.ts'
 
@@ -287,16 +288,9 @@ export class GrpcStream implements ServerStream, MessageSink, Http2Events {
   }
 
   private refuseMessage(result: CutResult): void {
-    if (result === CutResult.TOO_LARGE) {
-      this.fail(GrpcStatus.RESOURCE_EXHAUSTED, `message is longer than ${this.service.maxMessageBytes} bytes`)
-    } else if (result === CutResult.BAD_FLAG) {
-      this.fail(GrpcStatus.INTERNAL, 'unknown flags in a message prefix')
-    } else if (this.peerEncodes) {
-      this.refusesEncoding = true
-      this.fail(GrpcStatus.UNIMPLEMENTED, 'compressed messages are not accepted')
-    } else {
-      this.fail(GrpcStatus.INTERNAL, 'message is compressed but grpc-encoding names no compression')
-    }
+    const { status, message, refusesEncoding } = refusalOf(result, this.service.maxMessageBytes, this.peerEncodes)
+    this.refusesEncoding = refusesEncoding
+    this.fail(status, message)
   }
 
   private handlerFailed(error: unknown): void {

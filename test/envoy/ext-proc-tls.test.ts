@@ -1,7 +1,6 @@
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from '@jest/globals'
-import { selfSigned } from '../../src/grpc/self-signed.ts'
+import { writeCertificates } from '../support/certificates.ts'
 import { describeOnPlanes } from '../support/envoy-suite.ts'
 import { documents, GATEWAY, parametersYaml, poolYaml, routeYaml } from '../support/pool-config.ts'
 import { type RecordingBackend, startRecordingBackend } from '../support/recording-backend.ts'
@@ -19,16 +18,7 @@ describeOnPlanes('ext_proc over TLS, towards our own fleet', plane => {
     backend = await startRecordingBackend({
       script: request => (request.path === '/metrics' ? { status: 404 } : jsonReply({ ok: true })),
     })
-    for (const [name, names] of [
-      ['server', ['127.0.0.1']],
-      ['elsewhere', ['127.0.0.2']],
-      ['client', ['envoy']],
-      ['stranger', ['envoy']],
-    ] as const) {
-      const { cert, key } = selfSigned(names)
-      await writeFile(join(folder.path, `${name}.crt`), cert)
-      await writeFile(join(folder.path, `${name}.key`), key)
-    }
+    await writeCertificates(folder.path)
   })
 
   afterEach(async () => {

@@ -1,7 +1,6 @@
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from '@jest/globals'
-import { selfSigned } from '../../src/grpc/self-signed.ts'
+import { writeCertificates } from '../support/certificates.ts'
 import { describeOnEnvoy } from '../support/envoy-suite.ts'
 import { documents, GATEWAY, parametersYaml, poolYaml, routeYaml } from '../support/pool-config.ts'
 import { type RecordingBackend, startRecordingBackend } from '../support/recording-backend.ts'
@@ -20,16 +19,7 @@ describeOnEnvoy('xDS over TLS', envoy => {
     backend = await startRecordingBackend({
       script: request => (request.path === '/metrics' ? { status: 404 } : jsonReply({ ok: true })),
     })
-    for (const [name, names] of [
-      ['server', ['127.0.0.1']],
-      ['elsewhere', ['127.0.0.2']],
-      ['client', ['envoy']],
-      ['stranger', ['envoy']],
-    ] as const) {
-      const { cert, key } = selfSigned(names)
-      await writeFile(file(`${name}.crt`), cert)
-      await writeFile(file(`${name}.key`), key)
-    }
+    await writeCertificates(folder.path)
   })
   afterEach(async () => {
     await rig?.stop()

@@ -1,3 +1,4 @@
+import { isGrpc } from '../grpc-content-type.ts'
 import { parseGrpcTimeout } from '../grpc-timeout.ts'
 import { GrpcStatus } from '../transport.ts'
 import type { StreamHandler, StreamHeaders, StreamService } from '../transport.ts'
@@ -60,9 +61,4 @@ function callOf(service: StreamService): Call {
     plainCalls.set(service, call)
   }
   return call
-}
-
-/** `application/grpc` and its codecs (`+proto`); not `application/grpc-web`, which is another protocol. */
-function isGrpc(contentType: string | string[] | undefined): boolean {
-  return contentType === 'application/grpc' || /^application\/grpc(?:$|[+;\s])/i.test(String(contentType))
 }

@@ -2,6 +2,7 @@
 import { CutResult, MessageCutter } from '../message-cutter.ts'
 import type { MessageSink } from '../message-cutter.ts'
 import { PREFIX_BYTES } from '../framing.ts'
+import { refusalOf } from '../message-refusal.ts'
 import { GrpcStatus, StreamEnd } from '../transport.ts'
 import type { ServerStream, StreamHandler, StreamHeaders, StreamService } from '../transport.ts'
 import { SendQueue } from './send-queue.ts'
@@ -314,16 +315,9 @@ export class H2Stream implements ServerStream, MessageSink {
   }
 
   #refuseMessage(result: CutResult): void {
-    if (result === CutResult.TOO_LARGE) {
-      this.fail(GrpcStatus.RESOURCE_EXHAUSTED, `message is longer than ${this.#service.maxMessageBytes} bytes`)
-    } else if (result === CutResult.BAD_FLAG) {
-      this.fail(GrpcStatus.INTERNAL, 'unknown flags in a message prefix')
-    } else if (this.#peerEncodes) {
-      this.refusesEncoding = true
-      this.fail(GrpcStatus.UNIMPLEMENTED, 'compressed messages are not accepted')
-    } else {
-      this.fail(GrpcStatus.INTERNAL, 'message is compressed but grpc-encoding names no compression')
-    }
+    const { status, message, refusesEncoding } = refusalOf(result, this.#service.maxMessageBytes, this.#peerEncodes)
+    this.refusesEncoding = refusesEncoding
+    this.fail(status, message)
   }
 
   /** What the failed call said does not go out, not even its end: half an answer could pass for a whole one. */
