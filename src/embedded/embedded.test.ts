@@ -9,6 +9,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { parse } from 'yaml'
 import { sendHttp1, sendHttp2, sendRaw } from '../../test/support/http-client.ts'
+import { bytesInUse, bytesKeptSince } from '../../test/support/kept-memory.ts'
 import { type RecordingBackend, startRecordingBackend } from '../../test/support/recording-backend.ts'
 import { waitFor } from '../../test/support/wait-for.ts'
 import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3/als_pb.ts'
@@ -340,14 +341,14 @@ describe('clients', () => {
     const proxy = await plane()
     const chunks = Array.from({ length: 400 }, () => Buffer.alloc(100_000, 'x'))
     u1.script(() => ({ chunks }))
-    const base = process.memoryUsage().arrayBuffers
+    const before = bytesInUse()
     const socket = connectTcp(portOf(proxy), '127.0.0.1')
     socket.pause()
     socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
     await waitFor('the request', () => u1.requests.length === 1)
     await sleep(300)
     // Far less than the 40 MB of the response waits in the proxy.
-    expect(process.memoryUsage().arrayBuffers - base).toBeLessThan(30_000_000)
+    expect(await bytesKeptSince(before, 30_000_000)).toBeLessThan(30_000_000)
     let got = 0
     socket.on('data', bytes => {
       got += bytes.length

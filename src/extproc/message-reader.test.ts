@@ -1,12 +1,13 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
+import { bytesInUse, bytesKeptSince } from '../../test/support/kept-memory.ts'
 import { ProcessingRequestSchema } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { decodeRequest, IncomingMessage } from './decode-request.ts'
 import { MessageReader, PartResult } from './message-reader.ts'
 import { RequestKind } from './modes.ts'
+
+const MIB = 1024 * 1024
 
 function bodyMessage(size: number, endOfStream = true): Buffer {
   const body = Buffer.alloc(size, 'x')
@@ -42,14 +43,6 @@ function feed(bytes: Buffer, cuts: readonly number[]) {
   return { result, body, message }
 }
 
-function memoryInUse(): number {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
-  collect()
-  const { heapUsed, arrayBuffers } = process.memoryUsage()
-  return heapUsed + arrayBuffers
-}
-
 describe('MessageReader', () => {
   it('knows a large body whatever its first parts are (each of them once made it "too large")', () => {
     const size = 3 * 1024 * 1024
@@ -82,19 +75,19 @@ describe('MessageReader', () => {
     expect(feed(bytes, [1000]).result).toBe(PartResult.TOO_LARGE)
   })
 
-  it('a message that comes byte by byte takes no more than its own size, twice', () => {
+  it('a message that comes byte by byte takes no more than its own size, twice', async () => {
     const reader = new MessageReader()
     const message = new IncomingMessage()
     const byte = Buffer.from('x')
     // The tag of request_headers, and a length: no body.
     reader.part(Buffer.from([0x12, 0x80, 0x80, 0x40]), 1024 * 1024, message)
-    const before = memoryInUse()
+    const before = bytesInUse()
     for (let left = 1024 * 1024 - 1; left > 0; left--) reader.part(byte, left, message)
-    expect(memoryInUse() - before).toBeLessThan(8 * 1024 * 1024)
+    expect(await bytesKeptSince(before, 8 * MIB)).toBeLessThan(8 * MIB)
     expect(reader.busy).toBe(true)
   })
 
-  it('takes no more headers than anybody has, and gives back the room of many', () => {
+  it('takes no more headers than anybody has, and gives back the room of many', async () => {
     const list = (count: number): Buffer => {
       const headers = Array.from({ length: count }, () => ({ key: 'x' }))
       const value = { headers: { headers } }
@@ -103,7 +96,7 @@ describe('MessageReader', () => {
     }
     expect(feed(list(4097), []).result).toBe(PartResult.MALFORMED)
     const most = list(4096)
-    const before = memoryInUse()
+    const before = bytesInUse()
     // Exchanges are pooled, thousands of them, and their views with them.
     const pooled = Array.from({ length: 500 }, () => {
       const message = new IncomingMessage()
@@ -113,7 +106,7 @@ describe('MessageReader', () => {
       return message.headers
     })
     // Their positions alone would be 32 MiB.
-    expect(memoryInUse() - before).toBeLessThan(16 * 1024 * 1024)
+    expect(await bytesKeptSince(before, 16 * MIB)).toBeLessThan(16 * MIB)
     expect(pooled).toHaveLength(500)
   })
 

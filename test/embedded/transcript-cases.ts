@@ -270,7 +270,8 @@ export function transcriptCases(): void {
         { processingMode: { ...CLOSED, requestHeaderMode: 'SEND', responseHeaderMode: 'SEND' } },
       )
       u1.script(() => ({ silent: true }))
-      await expect(send({ port, body: 'x'.repeat(10_000), abortAfterBytes: 5000 })).rejects.toThrow()
+      const abortWhen = () => soon(async () => u1.requests.length === 1)
+      await expect(send({ port, body: 'x'.repeat(10_000), abortAfterBytes: 5000, abortWhen })).rejects.toThrow()
       await soon(async () => over && u1.requests[0]?.aborted === true && (await stat('downstream_rq_active')) === 0)
     })
   })

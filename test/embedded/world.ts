@@ -85,7 +85,7 @@ export async function world(
 }
 
 export async function soon(holds: () => boolean | Promise<boolean>): Promise<void> {
-  await waitFor('it to hold', holds, { timeoutMs: 5000, intervalMs: 10 })
+  await waitFor('it to hold', holds, { timeoutMs: 20_000, intervalMs: 10 })
 }
 
 export const continueHeaders = (set: Record<string, string> = {}): Answer => ({

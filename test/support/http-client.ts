@@ -27,6 +27,8 @@ export interface ClientRequest {
   readonly trailers?: Readonly<Record<string, string>>
   /** Cut the connection (reset the stream) after this many body bytes. The result is an `AbortedByTest`. */
   readonly abortAfterBytes?: number
+  /** With `abortAfterBytes`: the cut waits for it. Default: 20 ms, in which what was written leaves. */
+  readonly abortWhen?: () => Promise<unknown>
   /** Default 30 s. */
   readonly timeoutMs?: number
   /** HTTP/1.1 only: keeps connections. Default: a connection for this request. */
@@ -258,8 +260,7 @@ async function writeBody(options: ClientRequest, body: Buffer, sink: BodySink): 
   if (sink.gone()) return
   if (options.abortAfterBytes === undefined) sink.end()
   else {
-    // Lets what was written leave first.
-    await sleep(20)
+    await (options.abortWhen?.() ?? sleep(20))
     sink.abort()
   }
 }

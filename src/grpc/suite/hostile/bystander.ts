@@ -1,7 +1,5 @@
 /** What the suites of hostile peers share: a well-behaved connection beside the attack, floods, and a look at memory. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect } from '@jest/globals'
 import { frameMessage } from '../../framing.ts'
 import type { TransportServer } from '../../transport.ts'
@@ -87,18 +85,4 @@ export function resetCode(client: RawHttp2Client, stream: number): number | unde
 /** Resolves when the connection ended. */
 export async function over(client: RawHttp2Client): Promise<void> {
   await client.until(() => client.closed)
-}
-
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
-
-/** Bytes that this process, server and client, keeps. */
-export async function keptBytes(): Promise<number> {
-  // Buffers are given back a moment after their collection.
-  for (let round = 0; round < 3; round++) {
-    collect()
-    await sleep(5)
-  }
-  const { heapUsed, external } = process.memoryUsage()
-  return heapUsed + external
 }

@@ -14,7 +14,8 @@ import {
 } from '../frames.ts'
 import type { Harness } from '../harness.ts'
 import { END_STREAM, FrameType, frame, resetFrame } from '../raw-http2-client.ts'
-import { besides, callBlock, exchange, flood, goawayCode, keptBytes, over, repeat } from './bystander.ts'
+import { bytesInUse, bytesKeptSince } from '../../../../test/support/kept-memory.ts'
+import { besides, callBlock, exchange, flood, goawayCode, over, repeat } from './bystander.ts'
 
 const { CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR } = ErrorCode
 const MIB = 1024 * 1024
@@ -125,10 +126,10 @@ export function floodsSuite(name: string, trusting: Harness, wary: Harness): voi
         const client = await trusting.raw(server)
         await client.until(() => client.of(FrameType.SETTINGS).length === 2)
         client.socket.pause()
-        const kept = await keptBytes()
+        const atRest = bytesInUse()
         client.write(before)
         await flood(client, repeat(again, 200), 1_000_000 * again.length)
-        expect((await keptBytes()) - kept).toBeLessThan(24 * MIB)
+        expect(await bytesKeptSince(atRest, 24 * MIB)).toBeLessThan(24 * MIB)
       })
     })
 
@@ -138,7 +139,7 @@ export function floodsSuite(name: string, trusting: Harness, wary: Harness): voi
         const client = await trusting.raw(server)
         await client.until(() => client.of(FrameType.SETTINGS).length === 2)
         client.socket.pause()
-        const kept = await keptBytes()
+        const atRest = bytesInUse()
         // The answer names the method.
         const block = callBlock(`/${'m'.repeat(2000)}`)
         let sent = 0
@@ -146,7 +147,7 @@ export function floodsSuite(name: string, trusting: Harness, wary: Harness): voi
           sent += await flood(client, piece, piece.length)
         expect(client.closed).toBe(true)
         expect(sent).toBeLessThan(90 * MIB)
-        expect((await keptBytes()) - kept).toBeLessThan(24 * MIB)
+        expect(await bytesKeptSince(atRest, 24 * MIB)).toBeLessThan(24 * MIB)
       })
     })
   })

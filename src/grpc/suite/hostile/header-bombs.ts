@@ -5,7 +5,8 @@ import { ended } from '../harness.ts'
 import type { Harness } from '../harness.ts'
 import { END_HEADERS, END_STREAM, headerBlock, hpackString } from '../raw-http2-client.ts'
 import type { RawHttp2Client } from '../raw-http2-client.ts'
-import { besides, callBlock, exchange, goawayCode, keptBytes, over, resetCode } from './bystander.ts'
+import { bytesInUse, bytesKeptSince } from '../../../../test/support/kept-memory.ts'
+import { besides, callBlock, exchange, goawayCode, over, resetCode } from './bystander.ts'
 
 const { COMPRESSION_ERROR, ENHANCE_YOUR_CALM } = ErrorCode
 const MIB = 1024 * 1024
@@ -33,12 +34,12 @@ export function headerBombsSuite(name: string, harness: Harness): void {
         const client = await harness.raw(server)
         client.write(headers(1, Buffer.concat([callBlock(path), indexed('x', 'y'.repeat(4000))]), END_STREAM))
         await client.until(() => ended(client, 1))
-        const kept = await keptBytes()
+        const atRest = bytesInUse()
         // 16,000 × 4,000 bytes in a block of 16 KB, and again, and again.
         const bomb = Buffer.concat([callBlock(path), Buffer.alloc(16_000, NEWEST)])
         for (let stream = 3; stream < 103; stream += 2) client.write(headers(stream, bomb, END_STREAM))
         await client.until(() => resetCode(client, 101) !== undefined || ended(client, 101))
-        expect((await keptBytes()) - kept).toBeLessThan(16 * MIB)
+        expect(await bytesKeptSince(atRest, 16 * MIB)).toBeLessThan(16 * MIB)
         expect(resetCode(client, 3)).toBe(ENHANCE_YOUR_CALM)
         // The header table is in step.
         client.write(headers(103, Buffer.concat([callBlock(path), Buffer.from([NEWEST])]), END_STREAM))

@@ -8,7 +8,8 @@ import type { Harness } from '../harness.ts'
 import { END_STREAM, FrameType, frame, resetFrame } from '../raw-http2-client.ts'
 import type { RawHttp2Client } from '../raw-http2-client.ts'
 import { RecordingService, eventually } from '../recording-service.ts'
-import { besides, callBlock, exchange, goawayCode, keptBytes, over, resetCode } from './bystander.ts'
+import { bytesInUse, bytesKeptSince } from '../../../../test/support/kept-memory.ts'
+import { besides, callBlock, exchange, goawayCode, over, resetCode } from './bystander.ts'
 
 const { FLOW_CONTROL_ERROR, ENHANCE_YOUR_CALM, CANCEL } = ErrorCode
 const KIB = 1024
@@ -145,10 +146,10 @@ export function windowGamesSuite(name: string, harness: Harness): void {
         client.write(window(MAX_WINDOW), windowUpdate(0, MAX_WINDOW - 65_535))
         await settled(client)
         client.socket.pause()
-        const kept = await keptBytes()
+        const atRest = bytesInUse()
         for (let stream = 1; stream < 400; stream += 2) client.write(headers(stream, callBlock(give.path), END_STREAM))
         await eventually(() => give.opened.length === 200)
-        expect((await keptBytes()) - kept).toBeLessThan(24 * MIB)
+        expect(await bytesKeptSince(atRest, 24 * MIB)).toBeLessThan(24 * MIB)
       })
     })
   })

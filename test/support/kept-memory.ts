@@ -1,0 +1,29 @@
+/** What a piece of code keeps in memory, once what it dropped has been collected. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+const PATIENCE_MS = 3000
+
+/** Bytes in use by this process's JavaScript: objects, and buffers outside the heap. */
+export function bytesInUse(): number {
+  collect()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}
+
+/**
+ * Bytes that are kept beyond `before` (of `bytesInUse`). V8 gives buffers back on a thread of its own, some time after their
+ * collection; so a figure above `enough` is measured again for up to three seconds, and the last one counts.
+ */
+export async function bytesKeptSince(before: number, enough: number): Promise<number> {
+  const end = Date.now() + PATIENCE_MS
+  for (;;) {
+    const kept = bytesInUse() - before
+    if (kept < enough || Date.now() >= end) return kept
+    await sleep(10)
+  }
+}
