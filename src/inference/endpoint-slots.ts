@@ -2,7 +2,12 @@
  * The main thread's side of an endpoint table: which endpoint has which slot, and what scrapes say of it. Other threads adopt
  * `share()` and count; see ./endpoint-table.ts for what slots, generations and counters mean.
  */
-import { ADAPTERS_PER_ENDPOINT, createEndpointTableState, growEndpointTableState } from './endpoint-table-state.ts'
+import {
+  ADAPTERS_PER_ENDPOINT,
+  ATTRIBUTES_PER_ENDPOINT,
+  createEndpointTableState,
+  growEndpointTableState,
+} from './endpoint-table-state.ts'
 import { EndpointState, EndpointTable, type ReleaseBy, type SlotShare } from './endpoint-table.ts'
 import type { VllmMetrics } from './metrics-parser.ts'
 import type { EndpointPlan } from './pool-plan.ts'
@@ -140,6 +145,7 @@ export class EndpointSlots {
     while (table.endpointState[slot] !== EndpointState.FREE) slot++
     table.counters.begin(slot)
     table.observed[slot] = this.#begun[slot] = 0
+    table.attributes.fill(Number.NaN, slot * ATTRIBUTES_PER_ENDPOINT, (slot + 1) * ATTRIBUTES_PER_ENDPOINT)
     table.endpointState[slot] = EndpointState.READY
     return slot
   }
@@ -154,7 +160,8 @@ export class EndpointSlots {
     table.maxLora[slot] = table.runningAdapters[slot] = table.waitingAdapters[slot] = 0
     table.failures[slot] = 0
     table.kvUsage[slot] = 0
-    table.scrapedAt[slot] = 0
+    table.scrapedAt[slot] = table.slack[slot] = 0
+    table.missing[slot] = 0
     this.#idleSince[slot] = undefined
   }
 }

@@ -12,6 +12,9 @@
 /** Adapters remembered per endpoint, running ones first; vLLM's `max_loras` is far smaller. */
 export const ADAPTERS_PER_ENDPOINT = 64
 
+/** Values per endpoint that scrapes give beside the load, by the pool's names for them (`ScrapePlan.attributes`). */
+export const ATTRIBUTES_PER_ENDPOINT = 16
+
 export const SEGMENT_SLOTS = 64
 /** Kinds of counters: ./endpoint-counters.ts. */
 export const COUNTER_KINDS = 5
@@ -27,8 +30,8 @@ export interface EndpointTableState {
   readonly counters: readonly SharedArrayBuffer[]
 }
 
-export const INTEGER_COLUMNS = 11
-const DOUBLE_COLUMNS = 2
+export const INTEGER_COLUMNS = 12
+export const DOUBLE_COLUMNS = 3
 
 /** `counters`: segments of the smaller table that this one replaces. */
 export function createEndpointTableState(
@@ -46,7 +49,9 @@ export function createEndpointTableState(
     capacity: rounded,
     threads,
     integers: new SharedArrayBuffer(integers * Int32Array.BYTES_PER_ELEMENT),
-    doubles: new SharedArrayBuffer(rounded * DOUBLE_COLUMNS * Float64Array.BYTES_PER_ELEMENT),
+    doubles: new SharedArrayBuffer(
+      rounded * (DOUBLE_COLUMNS + ATTRIBUTES_PER_ENDPOINT) * Float64Array.BYTES_PER_ELEMENT,
+    ),
     counters: segments,
   }
 }
@@ -57,10 +62,12 @@ export function growEndpointTableState(old: EndpointTableState, slots: number): 
   while (capacity < slots) capacity *= 2
   const state = createEndpointTableState(capacity, old.threads, old.counters)
   copyColumns(new Int32Array(old.integers), new Int32Array(state.integers), INTEGER_COLUMNS, old.capacity, capacity)
-  // The adapters are one wide column behind the others.
+  // The adapters are one wide column behind the others, and so are the attributes.
   const adapters = new Int32Array(old.integers).subarray(INTEGER_COLUMNS * old.capacity, -1)
   new Int32Array(state.integers).set(adapters, INTEGER_COLUMNS * capacity)
   copyColumns(new Float64Array(old.doubles), new Float64Array(state.doubles), DOUBLE_COLUMNS, old.capacity, capacity)
+  const attributes = new Float64Array(old.doubles).subarray(DOUBLE_COLUMNS * old.capacity)
+  new Float64Array(state.doubles).set(attributes, DOUBLE_COLUMNS * capacity)
   return state
 }
 

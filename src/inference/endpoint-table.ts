@@ -12,9 +12,15 @@
  * added to them: this is what spreads a burst inside one scrape interval.
  */
 import { EndpointCounters } from './endpoint-counters.ts'
-import { ADAPTERS_PER_ENDPOINT, type EndpointTableState, INTEGER_COLUMNS } from './endpoint-table-state.ts'
+import {
+  ADAPTERS_PER_ENDPOINT,
+  ATTRIBUTES_PER_ENDPOINT,
+  DOUBLE_COLUMNS,
+  type EndpointTableState,
+  INTEGER_COLUMNS,
+} from './endpoint-table-state.ts'
 
-export { ADAPTERS_PER_ENDPOINT } from './endpoint-table-state.ts'
+export { ADAPTERS_PER_ENDPOINT, ATTRIBUTES_PER_ENDPOINT } from './endpoint-table-state.ts'
 
 export const EndpointState = {
   /** The slot is unused. */
@@ -24,6 +30,9 @@ export const EndpointState = {
   /** Its scrapes fail in a way that requests would fail too: not picked until one works. */
   UNREACHABLE: 2,
 } as const
+
+/** Bits of `missing`: what an endpoint should say of its load, but doesn't, or says as what is no number. */
+export const MissingSignal = { WAITING: 1, RUNNING: 2, KV_USAGE: 4 } as const
 
 /** What lowers in-flight counts; exactly one of them may, or requests would be counted down twice. */
 export type ReleaseBy = 'response' | 'access-log' | 'scrape'
@@ -72,10 +81,18 @@ export class EndpointTable {
   failures!: Int32Array
   /** Sum of `decided` when the last good scrape began. */
   observed!: Int32Array
+  /** Bits of `MissingSignal`, as of the last good scrape. */
+  missing!: Int32Array
   /** 0 … 1 */
   kvUsage!: Float64Array
   /** Start of the last good scrape, Unix ms; 0 = never. */
   scrapedAt!: Float64Array
+  /** How much later than usual the next scrape is due, ms: replicas that do nothing are asked less often (`age`). */
+  slack!: Float64Array
+  /** `ATTRIBUTES_PER_ENDPOINT` values for each slot; NaN = not known. Which is which: `attributeIndex`. */
+  attributes!: Float64Array
+  /** What the pool's plan calls the attributes. */
+  attributeNames: readonly string[] = []
   /** One element, raised by any thread: endpoints' models should be read soon. */
   relist!: Int32Array
 
@@ -126,6 +143,25 @@ export class EndpointTable {
     return this.#labels[slot]
   }
 
+  /** Place of an attribute among those of an endpoint; −1: nothing tells of it. Ask again when `adopt` is called. */
+  attributeIndex(name: string): number {
+    return this.attributeNames.indexOf(name)
+  }
+
+  /** `index` as of `attributeIndex`; NaN = not known. */
+  attribute(slot: number, index: number): number {
+    return index < 0 ? Number.NaN : this.attributes[slot * ATTRIBUTES_PER_ENDPOINT + index]!
+  }
+
+  /**
+   * How old what is known of an endpoint's load is, ms; infinite when nothing is. A replica that did nothing, and to which nothing was
+   * sent, is asked less often: the age counts from when its usual scrape would have been due.
+   */
+  age(slot: number, nowMs: number): number {
+    const at = this.scrapedAt[slot]!
+    return at === 0 ? Number.POSITIVE_INFINITY : Math.max(0, nowMs - at - this.slack[slot]!)
+  }
+
   /** Counts a request that was sent to this endpoint. */
   decide(slot: number): void {
     this.counters.decide(slot)
@@ -173,12 +209,15 @@ export class EndpointTable {
     this.waitingAdapters = column(8)
     this.failures = column(9)
     this.observed = column(10)
+    this.missing = column(11)
     const adapters = INTEGER_COLUMNS * capacity
     const end = adapters + ADAPTERS_PER_ENDPOINT * capacity
     this.adapters = integers.subarray(adapters, end)
     this.relist = integers.subarray(end)
     this.kvUsage = doubles.subarray(0, capacity)
     this.scrapedAt = doubles.subarray(capacity, 2 * capacity)
+    this.slack = doubles.subarray(2 * capacity, 3 * capacity)
+    this.attributes = doubles.subarray(DOUBLE_COLUMNS * capacity)
     this.counters.adopt(state.counters)
     if (capacity === this.capacity) return
     this.capacity = capacity

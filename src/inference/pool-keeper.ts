@@ -63,6 +63,7 @@ export class PoolKeeper {
     const { prefixBlocksPerEndpoint, prefixBlockBytes } = plan.scheduling
     const freed = this.#slots.update(plan.endpoints, version)
     this.#plan = plan
+    this.table.attributeNames = plan.scrape.attributes ?? []
     const { capacity, liveCount } = this.table
     this.#makeMemory(profile, plan)
     if (freed.length > 0) this.#index?.forget(freed)

@@ -69,4 +69,82 @@ export interface ScrapePlan {
   readonly staleMs: number
   /** How often `/v1/models` is read. */
   readonly modelsIntervalMs: number
+  /** Replicas without load are asked this seldom; absent, or less than `intervalMs`: as often as others. */
+  readonly idleIntervalMs?: number
+  /** Default: http. */
+  readonly scheme?: 'http' | 'https'
+  /** Default: the endpoint's own. */
+  readonly port?: number
+  readonly tls?: ScrapeTlsPlan
+  /** How to read pages. Default: as each engine's own, by label (./engines.ts). */
+  readonly engines?: EnginesPlan
+  /** What lists of models are read from, where that differs; `false`: nobody reads lists. */
+  readonly models?: SourcePlan | false
+  /** Further pages, of exporters beside the engine. */
+  readonly exporters?: readonly ExporterPlan[]
+  /** Names of values beside the load, at most `ATTRIBUTES_PER_ENDPOINT`; `EndpointTable.attributeIndex` finds them. */
+  readonly attributes?: readonly string[]
+  /** Load reports in response headers are read too. */
+  readonly orca?: boolean
+}
+
+/** Files are read when the first connection is opened, and again after changes. */
+export interface ScrapeTlsPlan {
+  readonly insecureSkipVerify: boolean
+  readonly caCertPath?: string
+  readonly certPath?: string
+  readonly keyPath?: string
+}
+
+export interface SourcePlan {
+  readonly scheme: 'http' | 'https'
+  /** Default: the endpoint's own. */
+  readonly port?: number
+  readonly path: string
+  readonly intervalMs: number
+  readonly tls?: ScrapeTlsPlan
+}
+
+export interface ExporterPlan extends SourcePlan {
+  readonly metrics: readonly CustomMetricPlan[]
+}
+
+/** A family of a metrics page, and labels that its series must have (they may have others). */
+export interface MetricSpec {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface CustomMetricPlan {
+  /** Name of the attribute. */
+  readonly attribute: string
+  readonly spec: MetricSpec
+  /** The attribute is the value times this. Default: 1. */
+  readonly scale?: number
+  /** Of several series: their sum (default), or the largest. */
+  readonly of?: 'sum' | 'max'
+}
+
+export interface EnginesPlan {
+  /** Labels of endpoints that name the engine; the first that is there counts. */
+  readonly labelKeys: readonly string[]
+  /** Name of the engine of endpoints without such a label, or with an unknown one. */
+  readonly default: string
+  readonly engines: readonly EnginePlan[]
+}
+
+/** Where an engine's page has what. An absent signal is not looked for, and is 0. */
+export interface EnginePlan {
+  readonly name: string
+  readonly waiting?: MetricSpec
+  readonly running?: MetricSpec
+  readonly kvUsage?: MetricSpec
+  readonly lora?: MetricSpec
+  /** A family whose labels tell of the cache. */
+  readonly cacheInfo?: MetricSpec
+  readonly blockSizeLabel?: string
+  readonly blockCountLabel?: string
+  readonly blockSize?: MetricSpec
+  readonly blockCount?: MetricSpec
+  readonly custom?: readonly CustomMetricPlan[]
 }

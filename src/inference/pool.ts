@@ -104,6 +104,7 @@ export class Pool {
     const { table } = this
     table.adopt(state === 'known' ? table.state : state, slots)
     const { capacity } = table
+    table.attributeNames = plan.scrape.attributes ?? []
     this.#plan = plan
     this.#profile = profile
     profile.reserve(capacity)
