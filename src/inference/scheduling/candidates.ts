@@ -9,7 +9,22 @@
 import type { HeaderView } from '../../extproc/header-view.ts'
 import type { EndpointTable } from '../endpoint-table.ts'
 
+/** As everybody estimates. */
+export const BYTES_PER_TOKEN = 4
+
+/** What one prefix cache producer says of the candidates. */
+export interface PrefixMatch {
+  /** Share of the prompt's blocks that the endpoint presumably holds, 0 … 1. Means nothing while `bytes` is 0. */
+  share: Float64Array
+  /** Bytes of the prompt that `share` is the share of: whole blocks. 0 = not looked up. */
+  bytes: number
+}
+
 export class Candidates {
+  /** What further prefix cache producers say, by their names; the default one's answer is `prefix`. */
+  readonly #matches = new Map<string, PrefixMatch>()
+  #further: PrefixMatch[] = []
+  readonly #primary: PrefixMatch = primaryOf(this)
   count = 0
   slots = new Int32Array(0)
   /** Requests waiting at the replica. */
@@ -26,6 +41,18 @@ export class Candidates {
   prefix = new Float64Array(0)
   /** 1 where the load is a guess. */
   unknown = new Uint8Array(0)
+  // Filled by the producers of the plan that need be (./producer.ts).
+  /** Tokens of our requests in flight. */
+  tokens = new Float64Array(0)
+  /** Predicted time to the first token and per output token, ms; NaN = no prediction. */
+  ttft = new Float64Array(0)
+  tpot = new Float64Array(0)
+  /** Share of the request's images, videos and audios that the endpoint presumably has encoded, 0 … 1. */
+  media = new Float64Array(0)
+  /** The request's session by the name of the producer that found it. */
+  readonly sessions = new Map<string, string>()
+  /** Slot that an earlier profile chose for this request (decode before prefill); −1 = none. */
+  peer = -1
   /** Id of the LoRA adapter asked for (./../adapter-id.ts); 0 when the model is known to be a base model. */
   adapter = 0
   /** Bytes of the prompt that `prefix` is the share of: whole blocks. 0 when prefixes are not looked at. */
@@ -34,6 +61,8 @@ export class Candidates {
   headers: HeaderView | undefined
   /** Bytes of the prompt, as far as they are known. */
   promptBytes = 0
+  /** Tokens of the whole prompt, as estimated: four bytes each. Where the prompt was read to its middle, by the body's length. */
+  promptTokens = 0
   /** The moment of the pick, Unix ms. */
   nowMs = 0
 
@@ -47,11 +76,37 @@ export class Candidates {
     this.kvUsage = new Float64Array(capacity)
     this.prefix = new Float64Array(capacity)
     this.unknown = new Uint8Array(capacity)
+    this.tokens = new Float64Array(capacity)
+    this.ttft = new Float64Array(capacity)
+    this.tpot = new Float64Array(capacity)
+    this.media = new Float64Array(capacity)
+    for (const match of this.#further) match.share = new Float64Array(capacity)
+  }
+
+  /** Prefix cache producers besides the default one. */
+  setProducers(names: readonly string[]): void {
+    this.#matches.clear()
+    for (const name of names) this.#matches.set(name, { share: new Float64Array(this.slots.length), bytes: 0 })
+    this.#further = [...this.#matches.values()]
   }
 
   clear(): void {
     this.count = 0
     this.prefixBytes = 0
+    this.peer = -1
+    this.promptTokens = 0
+    for (let m = 0; m < this.#further.length; m++) this.#further[m]!.bytes = 0
+    this.sessions.clear()
+  }
+
+  /** The answer of the prefix cache producer of this name; undefined: of the default one. */
+  matchOf(producer: string | undefined): PrefixMatch {
+    return (producer === undefined ? undefined : this.#matches.get(producer)) ?? this.#primary
+  }
+
+  /** Tokens of the prompt that the candidate has to compute, as far as the default prefix cache producer knows. */
+  uncachedTokens(i: number): number {
+    return Math.max(0, this.promptTokens - (this.prefix[i]! * this.prefixBytes) / BYTES_PER_TOKEN)
   }
 
   /** Drops the candidates whose `kept[i]` is 0; the others stay in order. */
@@ -68,6 +123,14 @@ export class Candidates {
         this.kvUsage[to] = this.kvUsage[i]!
         this.prefix[to] = this.prefix[i]!
         this.unknown[to] = this.unknown[i]!
+        this.tokens[to] = this.tokens[i]!
+        this.ttft[to] = this.ttft[i]!
+        this.tpot[to] = this.tpot[i]!
+        this.media[to] = this.media[i]!
+        for (let m = 0; m < this.#further.length; m++) {
+          const { share } = this.#further[m]!
+          share[to] = share[i]!
+        }
       }
       to++
     }
@@ -84,6 +147,7 @@ export class Candidates {
     this.inFlight[i] = inFlight
     this.unseen[i] = inFlight === 0 ? 0 : table.unseen(slot)
     this.prefix[i] = 0
+    for (let m = 0; m < this.#further.length; m++) this.#further[m]!.share[i] = 0
     this.unknown[i] = table.scrapedAt[slot]! < freshSince || table.scrapedAt[slot] === 0 ? 1 : 0
   }
 
@@ -111,5 +175,22 @@ export class Candidates {
       this.running[i] = running + more
       this.kvUsage[i] = kvUsage
     }
+  }
+}
+
+function primaryOf(candidates: Candidates): PrefixMatch {
+  return {
+    get share() {
+      return candidates.prefix
+    },
+    set share(share) {
+      candidates.prefix = share
+    },
+    get bytes() {
+      return candidates.prefixBytes
+    },
+    set bytes(bytes) {
+      candidates.prefixBytes = bytes
+    },
   }
 }
