@@ -3,6 +3,7 @@ import type { EnvoyResources } from '../config/envoy-resources.ts'
 import { type Problem, sortProblems } from '../config/problem.ts'
 import type { ObjectSet } from '../config/object-set.ts'
 import type { ConfigItem } from '../config/read-document.ts'
+import type { SignalboxParametersSpec } from '../config/kinds/signalbox-parameters.ts'
 import type { ClusterJson } from '../gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { Plan } from '../pipeline/plan.ts'
 import { checkAnnotations } from './annotations.ts'
@@ -11,6 +12,7 @@ import { readBaseModels } from './base-models.ts'
 import { defaultEntry } from './default-entry.ts'
 import { extProcAssignmentJson, extProcClusterJson, grpcCluster, type Upstream } from './envoy/clusters.ts'
 import { readListeners } from './gateways.ts'
+import { compileGatewayPools, type GatewayPools } from './gateway-pools.ts'
 import { ALS_CLUSTER, contentHash } from './names.ts'
 import { ObjectIndex } from './object-index.ts'
 import { checkPickerConfigs } from './picker-configs.ts'
@@ -29,6 +31,14 @@ export interface CompileOptions {
   readonly accessLogService?: Upstream
   /** `namespace/name` of the pool for streams that name no entry (gateways that we don't configure). */
   readonly defaultPool?: string
+  /** Pools for such streams where there may be several, or none yet; instead of `defaultPool`. */
+  readonly gatewayPools?: GatewayPools
+  /** Subset hints of gateways are passed over. */
+  readonly ignoreSubset?: boolean
+  /** Plug-ins that llm-d calls experimental are refused. */
+  readonly stableOnly?: boolean
+  /** Goes before the settings of the configuration. */
+  readonly scrape?: Partial<SignalboxParametersSpec['scrape']>
 }
 
 export interface Compiled {
@@ -59,11 +69,11 @@ export function compileSet(set: ObjectSet, options: CompileOptions): Compiled {
  */
 export function compile(items: readonly ConfigItem[], options: CompileOptions): Compiled {
   const problems: Problem[] = []
-  const objects = new ObjectIndex(items)
+  const objects = new ObjectIndex(items, options.scrape)
   const { parameters } = objects
   checkAnnotations(objects, problems)
   checkScorers(objects, problems)
-  checkPickerConfigs(objects, problems)
+  checkPickerConfigs(objects, problems, options.stableOnly)
   const backends = new Backends(objects, problems)
   const listeners = readListeners(objects, problems)
   const routes = attachRoutes(objects, backends, listeners, problems)
@@ -77,6 +87,11 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
       message: `there is no InferencePool ${options.defaultPool}, the default pool`,
     })
   } else if (fallback !== undefined) entries.push(fallback)
+  const gateway =
+    options.gatewayPools === undefined
+      ? undefined
+      : compileGatewayPools(options.gatewayPools, objects, backends, parameters, options.ignoreSubset ?? false)
+  if (gateway !== undefined) entries.push(...gateway.entries)
 
   const clusters: ClusterJson[] = [extProcClusterJson(options.extProc), ...backends.clusters.values()]
   if (options.accessLogService !== undefined) clusters.push(grpcCluster(ALS_CLUSTER, options.accessLogService))
@@ -94,6 +109,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
     entries,
     pools: [...backends.pools.values()],
     ...(typeof fallback === 'object' ? { defaultEntry: fallback.id } : {}),
+    ...(gateway === undefined ? {} : { gatewayPools: gateway.gatewayPools }),
   }
   for (const pool of objects.all('InferencePool')) {
     if (backends.pools.has(keyOf(pool))) continue

@@ -11,6 +11,7 @@ export function defaultEntry(
   pool: string | undefined,
   backends: Backends,
   parameters: SignalboxParametersSpec,
+  ignoreSubset = false,
 ): EntryPlan | undefined | 'unknown-pool' {
   if (pool === undefined) return undefined
   const plan = backends.pool(pool)
@@ -33,6 +34,7 @@ export function defaultEntry(
       { name: `pool ${pool}`, headers: [], query: [], targets: [{ id: pool, weight: 1, cluster: plan.cluster, pool }] },
     ],
     listModels: true,
+    ...(ignoreSubset ? { ignoreSubset } : {}),
   }
   return { id: entryId(content), ...content }
 }

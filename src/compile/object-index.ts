@@ -12,7 +12,8 @@ export class ObjectIndex {
   readonly parameters: SignalboxParametersSpec
   readonly #byKind = new Map<string, Map<string, ConfigObject>>()
 
-  constructor(items: readonly ConfigItem[]) {
+  /** @param scrape settings of the command line, which go before those of the configuration */
+  constructor(items: readonly ConfigItem[], scrape: Partial<SignalboxParametersSpec['scrape']> = {}) {
     const raw: RawResource[] = []
     const objects: ConfigObject[] = []
     for (const item of items) {
@@ -26,7 +27,8 @@ export class ObjectIndex {
       ofKind.set(keyOf(object), object)
     }
     this.raw = raw.sort((a, b) => compareText(a.type, b.type) || compareText(a.name, b.name))
-    this.parameters = this.all('SignalboxParameters')[0]?.spec ?? defaultParameters()
+    const parameters = this.all('SignalboxParameters')[0]?.spec ?? defaultParameters()
+    this.parameters = { ...parameters, scrape: { ...parameters.scrape, ...scrape } }
   }
 
   all<Kind extends ConfigObject['kind']>(kind: Kind): readonly OfKind<Kind>[] {

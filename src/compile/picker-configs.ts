@@ -7,6 +7,7 @@ import type { SchedulingPlan } from '../inference/pool-plan.ts'
 import { PICKER_CONFIG } from './annotations.ts'
 import type { ObjectIndex } from './object-index.ts'
 import { readPickerConfig } from './picker-config.ts'
+import { ALPHA_PREFIX, ALPHA_TYPES } from './picker-types.ts'
 
 /** The EndpointPickerConfig of pools that name none: one without `metadata` is called so. */
 const DEFAULT_CONFIG = 'default/default'
@@ -32,12 +33,22 @@ export function pickerConfigOf(
 }
 
 /** All problems of all EndpointPickerConfigs, used or not. */
-export function checkPickerConfigs(objects: ObjectIndex, problems: Problem[]): void {
+export function checkPickerConfigs(objects: ObjectIndex, problems: Problem[], stableOnly = false): void {
   for (const config of objects.all('EndpointPickerConfig')) {
     readPickerConfig(config, problems)
+    if (stableOnly) checkStable(config, problems)
     if (isUsed(objects, config)) continue
     const message = `no InferencePool has the annotation ${PICKER_CONFIG}: ${config.metadata.name}`
     problems.push(problemAt(config, 'warning', 'unused', [], message))
+  }
+}
+
+/** llm-d's plug-ins of stability Alpha are an operator's explicit choice. */
+function checkStable(config: EndpointPickerConfig, problems: Problem[]): void {
+  for (const [index, { type }] of config.plugins.entries()) {
+    if (!ALPHA_TYPES.has(type) && !type.startsWith(ALPHA_PREFIX)) continue
+    const message = `plug-in type "${type}" is experimental: it needs --allow-experimental-plugins`
+    problems.push(problemAt(config, 'error', 'experimental-plugin', ['plugins', index, 'type'], message))
   }
 }
 

@@ -7,6 +7,28 @@ export const DEPRECATED_TYPES: ReadonlyMap<string, string> = new Map([
   ['tokenizer', 'token-producer'],
 ])
 
+/** Types of llm-d's stability Alpha; all others are Beta. */
+export const ALPHA_TYPES: ReadonlySet<string> = new Set([
+  'agent-identity',
+  'burst-prefix-cache-producer',
+  'dcgm-data-source',
+  'dcgm-extractor',
+  'disaggregatedset-rollout-screener',
+  'endpoint-attribute-filter',
+  'endpoint-attribute-scorer',
+  'header-label-affinity-scorer',
+  'header-profile-handler',
+  'p2p-source-producer',
+  'session-affinity-filter',
+  'session-affinity-scorer',
+  'soft-reflective-ceiling-policy',
+  'topology-affinity-filter',
+  'topology-affinity-scorer',
+  'topology-extractor',
+  'utilization-filter',
+])
+export const ALPHA_PREFIX = 'multicluster-'
+
 /** Those that llm-d has and we do not have yet. */
 export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
   'always-disagg-multimodal-decider',

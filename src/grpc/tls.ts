@@ -14,12 +14,16 @@ export interface TlsOptions {
   readonly clientCaFile?: string
   /** A client may come without a certificate; one that is shown must be valid all the same. */
   readonly clientOptional?: boolean
-  /** How often the files are looked at, ms. Default 5,000. */
+  /** How often the files are looked at, ms; 0 = never again. Default 5,000. */
   readonly reloadMs?: number
+  /** Default TLS 1.2. */
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
+  /** Suites as OpenSSL's list. Default: node's. */
+  readonly ciphers?: string
 }
 
 /** What `tls.Server.setSecureContext` takes. */
-type ContextOptions = Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'minVersion' | 'secureOptions'>
+type ContextOptions = Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'minVersion' | 'ciphers' | 'secureOptions'>
 
 /**
  * The current certificate pair. Files are polled by time and size rather than watched: Kubernetes replaces a mounted secret by
@@ -68,7 +72,7 @@ export class TlsCredentials {
    * be used is reported once and changes nothing.
    */
   watch(apply: (context: ContextOptions) => void, onError: (error: unknown) => void): void {
-    if (filesOf(this.options).length === 0) return
+    if (filesOf(this.options).length === 0 || this.options.reloadMs === 0) return
     let reported = ''
     const look = async (): Promise<void> => {
       try {
@@ -118,7 +122,8 @@ async function readContext(
   const context: ContextOptions = {
     ...pair,
     ...(clientCaFile === undefined ? {} : { ca: await readFile(clientCaFile) }),
-    minVersion: 'TLSv1.2',
+    minVersion: options.minVersion ?? 'TLSv1.2',
+    ...(options.ciphers === undefined ? {} : { ciphers: options.ciphers }),
     // RFC 9113 §9.2.1 forbids it, and node only limits it by an error that leaves the connection open.
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   }

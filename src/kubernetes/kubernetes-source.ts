@@ -17,6 +17,12 @@ export interface KubernetesSourceOptions {
   /** Only objects of this namespace. Undefined: of all. */
   readonly namespace: string | undefined
   readonly log: Log
+  /** Pools that are left out, with their pods. Default: none. */
+  readonly wants?: (pool: InferencePool) => boolean
+  /** The only API group whose pools are followed. Default: both. */
+  readonly poolGroup?: string
+  /** Pools that the server does not have, whose pods are followed. */
+  readonly given?: readonly InferencePool[]
   /** How long changes are collected, from the first on. */
   readonly coalesceMs?: number
   readonly timing?: ReflectorTiming
@@ -58,7 +64,11 @@ export class KubernetesSource {
   constructor(options: KubernetesSourceOptions, listener: (set: ObjectSet) => void) {
     this.#options = options
     this.#listener = listener
-    this.#objects = RESOURCES.map(resource => ({
+    const { poolGroup } = options
+    const followed = RESOURCES.filter(
+      ({ kind, group }) => kind !== 'InferencePool' || poolGroup === undefined || group === poolGroup,
+    )
+    this.#objects = followed.map(resource => ({
       resource,
       reflector: this.#reflector(resource, options.namespace, undefined, object => readApiObject(object, resource)),
     }))
@@ -155,7 +165,7 @@ export class KubernetesSource {
     if (this.#objects.some(({ reflector }) => !reflector.settled)) return
     const began = performance.now()
     const { items, warnings } = this.#readObjects()
-    this.#followPods(items.filter(item => item.kind === 'InferencePool'))
+    this.#followPods([...items.filter(item => item.kind === 'InferencePool'), ...(this.#options.given ?? [])])
     // A new watch reports when it has its pods.
     if ([...this.#pods.values()].some(reflector => !reflector.settled)) return
     const pods = new Map<string, Pod>()
@@ -172,7 +182,7 @@ export class KubernetesSource {
       for (const object of reflector.values()) {
         warnings.push(...object.warnings)
         const { item } = object
-        if (item === undefined) continue
+        if (item === undefined || (item.kind === 'InferencePool' && this.#options.wants?.(item) === false)) continue
         const key = `${item.kind} ${keyOf(item)}`
         if (!items.has(key)) {
           items.set(key, item)

@@ -87,7 +87,7 @@ export class EntryDecider implements Decider {
   }
 
   requestMetadata(x: Exchange, message: IncomingMessage): void {
-    if (message.metadataStart < 0 || message.bytes === undefined) return
+    if (this.plan.ignoreSubset === true || message.metadataStart < 0 || message.bytes === undefined) return
     const subset = metadataStrings(
       message.bytes,
       message.metadataStart,

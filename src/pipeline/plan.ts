@@ -19,6 +19,19 @@ export interface Plan {
   readonly pools: readonly PoolPlan[]
   /** Id of the entry for streams that name none (gateways whose configuration is not ours). */
   readonly defaultEntry?: string
+  /** Pools of gateways that we don't configure, where there may be several: how their streams are told apart. */
+  readonly gatewayPools?: readonly GatewayPoolPlan[]
+}
+
+/** A pool that gateways reach through us, by whatever tells them apart. */
+export interface GatewayPoolPlan {
+  /** Id of its entry. */
+  readonly entry: string
+  /** `namespace/name` */
+  readonly pool: string
+  /** `name.namespace` of the Service by which the pool refers to us, and its port. Other pools may have the same. */
+  readonly service?: string
+  readonly port?: number
 }
 
 /** Names on the wire, the same for all entries. */
@@ -73,6 +86,8 @@ export interface EntryPlan {
   readonly rules: readonly RulePlan[]
   /** Answer `GET /v1/models` ourselves with the union of the models of the pools behind this entry. */
   readonly listModels: boolean
+  /** The subset hint of the gateway is passed over. Default: it is obeyed. */
+  readonly ignoreSubset?: boolean
 }
 
 /** One HTTPRoute match with its targets. All conditions must hold. */

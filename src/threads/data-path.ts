@@ -67,6 +67,7 @@ export class DataPath {
       },
       budget: new HeldBudget(options.maxHeldBytes, memory.held, thread),
       modeOverride: options.modeOverride,
+      ...(options.maxMessageBytes === undefined ? {} : { maxMessageBytes: options.maxMessageBytes }),
       retainsParts: TRANSPORTS[options.transport].retainsParts,
       onError: (error, requestId) => this.#report(error, 'ext_proc: internal error', { requestId }),
     })

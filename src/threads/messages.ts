@@ -16,6 +16,8 @@ export interface WorkerOptions {
   readonly trust: 'all' | 'verified'
   readonly tls: TlsOptions | undefined
   readonly maxHeldBytes: number
+  /** See `ExtProcOptions.maxMessageBytes`; undefined: its default. */
+  readonly maxMessageBytes?: number | undefined
   readonly modeOverride: ModeOverride
   readonly maxConnectionAgeMs: number | undefined
   readonly releaseBy: ReleaseBy
