@@ -2,6 +2,7 @@
  * The part of the data-path plan that describes one InferencePool: what `Pool` (./pool.ts) runs. Plain, structured-cloneable
  * data; `src/pipeline/plan.ts` refers to it.
  */
+import type { AdmissionPlan, FlowControlPlan } from './flow-control/flow-plan.ts'
 
 export interface PoolPlan {
   /** `namespace/name` */
@@ -14,6 +15,8 @@ export interface PoolPlan {
   readonly rejectUnknownModels: boolean
   /** Exact `model` → weighted replacements; the key `""` is the generic rule. */
   readonly rewrites: readonly RewritePlan[]
+  /** Priorities by the names that requests give (InferenceObjectives); absent: there are none, and all have priority 0. */
+  readonly objectives?: Readonly<Record<string, number>>
   readonly scheduling: SchedulingPlan
   readonly scrape: ScrapePlan
 }
@@ -49,6 +52,10 @@ export interface SchedulingPlan {
   readonly filters?: readonly PluginPlan[]
   /** Default: the best score. */
   readonly picker?: PluginPlan
+  /** Requests wait in queues while the pool is saturated. Default: they are sent on at once. */
+  readonly flowControl?: FlowControlPlan
+  /** Where there is no flow control: who is refused while the pool is saturated. Default: nobody. */
+  readonly admission?: AdmissionPlan
   /** Length of the ordered endpoint list (the first is preferred, the others are for retries). */
   readonly maxEndpoints: number
   /** Requests waiting per endpoint from which the endpoint counts as saturated; all saturated: 429. 0 = never. */
