@@ -37,6 +37,8 @@ export interface Latency {
   readonly without: Percentiles
   /** Medians of the rounds' ratios. */
   readonly ratio: Percentiles
+  /** p50 with the least that a server on Node can do in the place of ours (`floor-server.ts`), to that without ext_proc beside it. */
+  readonly floor: number
   /** p50, where issue 4 asks for one. */
   readonly limit: number | undefined
 }
@@ -103,17 +105,21 @@ async function costs({ ours, refserver, none }: Setups, options: EnvoyOptions, e
   return list
 }
 
-async function latencies({ ours, none }: Setups, options: EnvoyOptions, errors: string[]): Promise<Latency[]> {
+async function latencies({ ours, none, floor }: Setups, options: EnvoyOptions, errors: string[]): Promise<Latency[]> {
   const list: Latency[] = []
   for (const { title, bytes, limit } of LATENCIES) {
     const withOurs: Percentiles[] = []
     const without: Percentiles[] = []
+    const floors: number[] = []
     for (let round = 1; round <= options.rounds; round++) {
       options.progress(`latency, round ${round} of ${options.rounds}: ${title}`)
       const load = ['-b', `127.0.0.1:${none.port}`, '-body', String(bytes), '-c', '1', '-d', `${options.seconds}s`]
-      const report = await httpLoad(options, ours, [...load, '-warm', bytes > 1_000_000 ? '10' : '50'], errors)
+      load.push('-warm', bytes > 1_000_000 ? '10' : '50')
+      const report = await httpLoad(options, ours, load, errors)
       withOurs.push(report.latencies[0]!)
       without.push(report.latencies[1]!)
+      const [least, bare] = (await httpLoad(options, floor, load, errors)).latencies
+      floors.push(least!.p50 / bare!.p50)
     }
     const all = (part: keyof Percentiles) => [withOurs.map(p => p[part]), without.map(p => p[part])] as const
     list.push({
@@ -121,6 +127,7 @@ async function latencies({ ours, none }: Setups, options: EnvoyOptions, errors: 
       withOurs: { p50: median(all('p50')[0]), p99: median(all('p99')[0]) },
       without: { p50: median(all('p50')[1]), p99: median(all('p99')[1]) },
       ratio: { p50: medianRatio(...all('p50')), p99: medianRatio(...all('p99')) },
+      floor: median(floors),
       limit,
     })
   }

@@ -1,6 +1,7 @@
 /**
  * A real Envoy three times over: with ours, by the configuration that we compile for our own fleet (look, model routing, a picked
- * endpoint); with refserver, by a static one in full duplex, as the Go peers are attached; and without ext_proc.
+ * endpoint); with refserver, by a static one in full duplex, as the Go peers are attached; with a prepared answer to every look, the
+ * floor of all servers on Node; and without ext_proc.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { writeFile } from 'node:fs/promises'
@@ -13,12 +14,13 @@ import { documents, GATEWAY, poolYaml, routeYaml } from '../support/pool-config.
 import { ServeProcess } from '../support/serve-process.ts'
 import { makeTempFolder } from '../support/temp-folder.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { firstLine, start } from './child-programs.ts'
 import { startContender } from './contenders.ts'
 import type { Yardsticks } from './yardsticks.ts'
 
 /** One port of an Envoy with what stands behind it. */
 export interface Setup {
-  readonly contender: 'ours' | 'refserver' | 'no ext_proc'
+  readonly contender: 'ours' | 'refserver' | 'floor' | 'no ext_proc'
   readonly port: number
   readonly envoyPid: number
   /** 0: no ext_proc. */
@@ -28,6 +30,7 @@ export interface Setup {
 export interface Setups {
   readonly ours: Setup
   readonly refserver: Setup
+  readonly floor: Setup
   readonly none: Setup
   stop(): Promise<void>
 }
@@ -43,7 +46,7 @@ export async function startSetups(
     for (const each of stops.toReversed()) await each()
   }
   try {
-    const [gatewayPort, plainPort, refPort] = await freePorts(3)
+    const [gatewayPort, plainPort, refPort, floorPort] = await freePorts(4)
     const config = documents(
       GATEWAY.replace('@PORT@', String(gatewayPort)),
       poolYaml({ addresses: endpoints }),
@@ -60,14 +63,22 @@ export async function startSetups(
     const reference = (await startContender('refserver', { endpoints, yardsticks }))!
     stops.push(() => reference.stop())
     const refEnvoy = await startEnvoyWith(binary, {
-      staticResources: staticResources(refPort!, endpoints, reference.address('fds')),
+      staticResources: staticResources(refPort!, endpoints, { address: reference.address('fds'), filter: FULL_DUPLEX }),
     })
     stops.push(() => refEnvoy.stop())
-    for (const port of [gatewayPort!, plainPort!, refPort!]) await answers(port)
+    const least = start(process.execPath, [join(import.meta.dirname, 'floor-server.ts')])
+    stops.push(() => least.stop())
+    const { port: leastPort } = JSON.parse(await firstLine(least)) as { readonly port: number }
+    const floorEnvoy = await startEnvoyWith(binary, {
+      staticResources: staticResources(floorPort!, endpoints, { address: `127.0.0.1:${leastPort}`, filter: LOOK }),
+    })
+    stops.push(() => floorEnvoy.stop())
+    for (const port of [gatewayPort!, plainPort!, refPort!, floorPort!]) await answers(port)
     return {
       ours: { contender: 'ours', port: gatewayPort!, envoyPid: fleet.pid, serverPid: serve.pid },
       none: { contender: 'no ext_proc', port: plainPort!, envoyPid: fleet.pid, serverPid: 0 },
       refserver: { contender: 'refserver', port: refPort!, envoyPid: refEnvoy.pid, serverPid: reference.pid },
+      floor: { contender: 'floor', port: floorPort!, envoyPid: floorEnvoy.pid, serverPid: least.pid },
       stop,
     }
   } catch (error) {
@@ -111,8 +122,31 @@ function fleetBootstrap(xds: string, plainPort: number, endpoints: readonly stri
   return { ...bootstrap, staticResources: { ...bootstrap.staticResources, listeners: plain.listeners } }
 }
 
-/** A listener that balances over the endpoints by itself; with `extProc`, full duplex in both directions through it. */
-function staticResources(port: number, endpoints: readonly string[], extProc: string | undefined) {
+/** In both directions, as Go's peers are attached. */
+const FULL_DUPLEX: JsonObject = {
+  processingMode: {
+    requestBodyMode: 'FULL_DUPLEX_STREAMED',
+    requestTrailerMode: 'SEND',
+    responseHeaderMode: 'SEND',
+    responseBodyMode: 'FULL_DUPLEX_STREAMED',
+    responseTrailerMode: 'SEND',
+  },
+}
+
+/** As our fleet's routes look. */
+const LOOK: JsonObject = {
+  processingMode: { requestBodyMode: 'STREAMED', responseHeaderMode: 'SKIP' },
+  sendBodyWithoutWaitingForHeaderResponse: true,
+  allowContentLengthHeader: true,
+}
+
+interface Attached {
+  readonly address: string
+  readonly filter: JsonObject
+}
+
+/** A listener that balances over the endpoints by itself, with an external processor or without. */
+function staticResources(port: number, endpoints: readonly string[], extProc: Attached | undefined) {
   const filters: JsonObject[] = []
   if (extProc !== undefined) {
     filters.push({
@@ -120,14 +154,8 @@ function staticResources(port: number, endpoints: readonly string[], extProc: st
       typedConfig: {
         '@type': 'type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor',
         grpcService: { envoyGrpc: { clusterName: 'ext_proc' } },
-        processingMode: {
-          requestBodyMode: 'FULL_DUPLEX_STREAMED',
-          requestTrailerMode: 'SEND',
-          responseHeaderMode: 'SEND',
-          responseBodyMode: 'FULL_DUPLEX_STREAMED',
-          responseTrailerMode: 'SEND',
-        },
         messageTimeout: '10s',
+        ...extProc.filter,
       },
     })
   }
@@ -154,7 +182,7 @@ function staticResources(port: number, endpoints: readonly string[], extProc: st
     listeners: [listener],
     clusters: [
       staticCluster('plain', endpoints, false),
-      ...(extProc === undefined ? [] : [staticCluster('ext_proc', [extProc], true)]),
+      ...(extProc === undefined ? [] : [staticCluster('ext_proc', [extProc.address], true)]),
     ],
   }
 }

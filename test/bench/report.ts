@@ -112,15 +112,17 @@ export function printEnvoy({ costs, latencies, chunkCost }: EnvoyResult): string
     'Latency behind Envoy, look and close, model first',
     'p50 ×',
     'p99 ×',
+    'floor p50 ×',
     'p50 µs',
     'without',
     'p99 µs',
     'without',
   ]
-  const latencyLines = latencies.map(({ title, ratio, withOurs, without }) => [
+  const latencyLines = latencies.map(({ title, ratio, floor, withOurs, without }) => [
     title,
     ratio.p50.toFixed(2),
     ratio.p99.toFixed(2),
+    floor.toFixed(2),
     number(withOurs.p50),
     number(without.p50),
     number(withOurs.p99),
