@@ -9,6 +9,7 @@
  * | `ENDED` | requests whose end nobody will tell, to be released by a scrape | the thread |
  * | `COVERED` | `ENDED` when the scrape under way began | the main thread |
  * | `SETTLED` | `ENDED` as far as it was released | the main thread |
+ * | `TOKENS` | tokens of requests that the thread decided, less those that it gave back | the thread |
  *
  * A thread that has died writes nothing any more: the main thread then writes in its block, before a successor starts. It writes in
  * all blocks when a slot gets a new tenant (`begin`). All numbers
@@ -22,6 +23,7 @@ const RELEASED = SEGMENT_SLOTS
 const ENDED = 2 * SEGMENT_SLOTS
 const COVERED = 3 * SEGMENT_SLOTS
 const SETTLED = 4 * SEGMENT_SLOTS
+const TOKENS = 7 * SEGMENT_SLOTS
 const BLOCK = COUNTER_KINDS * SEGMENT_SLOTS
 const SHIFT = Math.log2(SEGMENT_SLOTS)
 const MASK = SEGMENT_SLOTS - 1
@@ -42,8 +44,22 @@ export class EndpointCounters {
     Atomics.add(this.#segments[slot >> SHIFT]!, this.thread * BLOCK + DECIDED + (slot & MASK), 1)
   }
 
-  /** `count` requests are over; negative: fewer than was said. */
-  release(slot: number, count: number): void {
+  /** The request decided last has so many tokens. */
+  addTokens(slot: number, tokens: number): void {
+    Atomics.add(this.#segments[slot >> SHIFT]!, this.thread * BLOCK + TOKENS + (slot & MASK), tokens)
+  }
+
+  /** Tokens of requests in flight, where they are counted. */
+  tokens(slot: number): number {
+    return Math.max(0, this.#sum(slot, TOKENS))
+  }
+
+  /**
+   * `count` requests are over; negative: fewer than was said. `tokens`: of them together; absent where nobody knows: then they had as many
+   * as all that are outstanding have on average, so that nothing is left of the last one.
+   */
+  release(slot: number, count: number, tokens = this.#meanTokens(slot) * count): void {
+    if (tokens !== 0) this.addTokens(slot, -Math.round(tokens))
     Atomics.add(this.#segments[slot >> SHIFT]!, this.thread * BLOCK + RELEASED + (slot & MASK), count)
   }
 
@@ -103,8 +119,13 @@ export class EndpointCounters {
     // Some may have been given up on before: the sum must not fall below what is outstanding.
     const counted = Math.max(0, Math.min(lost, this.outstanding(slot)))
     segment[at + RELEASED] = segment[at]!
-    segment[at + ENDED] = segment[at + COVERED] = segment[at + SETTLED] = 0
-    this.release(slot, counted - open)
+    segment[at + ENDED] = segment[at + COVERED] = segment[at + SETTLED] = segment[at + TOKENS] = 0
+    this.release(slot, counted - open, 0)
+  }
+
+  #meanTokens(slot: number): number {
+    const tokens = this.tokens(slot)
+    return tokens === 0 ? 0 : tokens / Math.max(1, this.outstanding(slot))
   }
 
   #sum(slot: number, kind: number): number {

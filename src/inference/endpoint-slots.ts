@@ -136,7 +136,8 @@ export class EndpointSlots {
     const { counters, releaseBy } = this.table
     if (releaseBy === 'scrape' || now - since < SETTLE_AFTER_MS) return
     const leaked = counters.outstanding(slot)
-    if (leaked !== 0) counters.release(slot, leaked)
+    const tokens = counters.tokens(slot)
+    if (leaked !== 0 || tokens !== 0) counters.release(slot, leaked, tokens)
   }
 
   #take(): number {

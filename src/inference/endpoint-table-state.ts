@@ -17,7 +17,7 @@ export const ATTRIBUTES_PER_ENDPOINT = 16
 
 export const SEGMENT_SLOTS = 64
 /** Kinds of counters: ./endpoint-counters.ts. */
-export const COUNTER_KINDS = 5
+export const COUNTER_KINDS = 8
 
 /** Plain data: hand it to another thread to build a table on the same numbers. */
 export interface EndpointTableState {

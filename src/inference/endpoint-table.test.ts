@@ -274,3 +274,46 @@ it('a thread needs a column', () => {
   const made = table('response')
   expect(() => made.thread(2)).toThrow(RangeError)
 })
+
+describe('tokens in flight', () => {
+  it('are those of all threads, and go with the request that had them', () => {
+    const made = table('response')
+    const other = made.thread(0)
+    const slot = made.table.slotOf('a:1')!
+    made.table.decide(slot, 1000)
+    other.decide(slot, 24)
+    expect(made.table.counters.tokens(slot)).toBe(1024)
+    made.table.release(slot, made.table.generation[slot]!, 1000)
+    expect(other.counters.tokens(slot)).toBe(24)
+    expect(other.inFlight(slot)).toBe(1)
+  })
+
+  it('that nobody knows when a request ends are the mean of all, and none is left of the last', () => {
+    const made = table('access-log')
+    const slot = made.table.slotOf('a:1')!
+    for (const tokens of [100, 200, 301]) made.table.decide(slot, tokens)
+    const left = [1, 2, 3].map(() => {
+      made.release(slot)
+      return made.table.counters.tokens(slot)
+    })
+    expect(left).toEqual([401, 201, 0].map(tokens => expect.closeTo(tokens, -1)))
+    expect(left[2]).toBe(0)
+  })
+
+  it('of a thread that has died are over', () => {
+    const made = table('response')
+    const slot = made.table.slotOf('a:1')!
+    made.table.decide(slot, 500)
+    made.slots.table.decide(slot, 7)
+    made.slots.threadDied(1)
+    expect(made.slots.table.counters.tokens(slot)).toBe(7)
+  })
+
+  it('leave nothing behind for the next tenant of a slot', () => {
+    const made = table('response', ['a:1'])
+    const slot = made.table.slotOf('a:1')!
+    made.table.decide(slot, 500)
+    made.update(['b:1'])
+    expect(made.table.counters.tokens(made.table.slotOf('b:1')!)).toBe(0)
+  })
+})

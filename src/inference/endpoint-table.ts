@@ -162,17 +162,21 @@ export class EndpointTable {
     return at === 0 ? Number.POSITIVE_INFINITY : Math.max(0, nowMs - at - this.slack[slot]!)
   }
 
-  /** Counts a request that was sent to this endpoint. */
-  decide(slot: number): void {
+  /** Counts a request that was sent to this endpoint, and its tokens where they are counted. */
+  decide(slot: number, tokens = 0): void {
     this.counters.decide(slot)
+    if (tokens !== 0) this.counters.addTokens(slot, tokens)
   }
 
-  /** Counts down a request that is over. Without effect when the endpoint has gone or releases come from scrapes. */
-  release(slot: number, generation: number): void {
+  /**
+   * Counts down a request that is over, with its tokens as `decide` had them; absent: not known (./endpoint-counters.ts). Without effect
+   * when the endpoint has gone or releases come from scrapes.
+   */
+  release(slot: number, generation: number, tokens?: number): void {
     if (this.releaseBy === 'scrape' || this.currentGeneration[slot] !== generation) return
     // A count that was settled already, or a release that comes twice: below zero it would hide the next requests.
     if (this.counters.outstanding(slot) <= 0) return
-    this.counters.release(slot, 1)
+    this.counters.release(slot, 1, tokens)
   }
 
   /** As `release`, but with the next scrape that can see the request: its own end will not be told. */
