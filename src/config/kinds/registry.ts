@@ -4,6 +4,7 @@ import { type EndpointPickerConfig, endpointPickerConfigSchema } from './endpoin
 import { type Gateway, gatewaySchema } from './gateway.ts'
 import { type HttpRoute, httpRouteSchema } from './http-route.ts'
 import { type InferenceModelRewrite, inferenceModelRewriteSchema } from './inference-model-rewrite.ts'
+import { type InferenceObjective, inferenceObjectiveSchema } from './inference-objective.ts'
 import { type InferencePool, inferencePoolAlphaSchema, inferencePoolSchema } from './inference-pool.ts'
 import type { Pod } from './pod.ts'
 import { type ReferenceGrant, referenceGrantSchema } from './reference-grant.ts'
@@ -19,6 +20,7 @@ export type ConfigObject =
   | Gateway
   | HttpRoute
   | InferenceModelRewrite
+  | InferenceObjective
   | InferencePool
   | Pod
   | ReferenceGrant
@@ -54,6 +56,11 @@ export const KINDS: ReadonlyMap<string, KindReader> = new Map<string, KindReader
     'inference.networking.x-k8s.io/v1alpha2/InferenceModelRewrite',
     { kind: 'InferenceModelRewrite', schema: inferenceModelRewriteSchema },
   ],
+  ['llm-d.ai/v1alpha2/InferenceObjective', { kind: 'InferenceObjective', schema: inferenceObjectiveSchema }],
+  [
+    'inference.networking.x-k8s.io/v1alpha2/InferenceObjective',
+    { kind: 'InferenceObjective', schema: inferenceObjectiveSchema },
+  ],
   ['signalbox.dev/v1alpha1/SignalboxBackend', { kind: 'SignalboxBackend', schema: signalboxBackendSchema }],
   ['signalbox.dev/v1alpha1/SignalboxParameters', { kind: 'SignalboxParameters', schema: signalboxParametersSchema }],
 ])
@@ -67,7 +74,6 @@ export const IGNORED_KINDS: ReadonlySet<string> = new Set([
   'Deployment',
   'GatewayClass',
   'HorizontalPodAutoscaler',
-  'InferenceObjective',
   'Kustomization',
   'Namespace',
   'PersistentVolumeClaim',

@@ -4,7 +4,8 @@ import { filterType } from './plugin-type.ts'
 
 const NO_TOKENS = 'tokens in flight are not counted yet'
 
-const parameters = object(
+/** Also of the detector that judges the whole pool (../../flow-control/saturation.ts). */
+export const concurrencyParameters = object(
   {
     concurrencyMode: z.literal('requests', `only "requests" is supported yet: ${NO_TOKENS}`).default('requests'),
     maxConcurrency: z.int().min(1).default(100),
@@ -16,12 +17,16 @@ const parameters = object(
 )
 
 /** As a filter: keeps endpoints with fewer requests of ours in flight; it may leave none (epp.md §3.9). */
-export const concurrencyDetector = filterType('concurrency-detector', parameters, ({ maxConcurrency, headroom }) => {
-  const max = maxConcurrency * (1 + headroom)
-  return {
-    type: 'concurrency-detector',
-    filter({ count, inFlight }, _table, kept) {
-      for (let i = 0; i < count; i++) kept[i] = inFlight[i]! < max ? 1 : 0
-    },
-  }
-})
+export const concurrencyDetector = filterType(
+  'concurrency-detector',
+  concurrencyParameters,
+  ({ maxConcurrency, headroom }) => {
+    const max = maxConcurrency * (1 + headroom)
+    return {
+      type: 'concurrency-detector',
+      filter({ count, inFlight }, _table, kept) {
+        for (let i = 0; i < count; i++) kept[i] = inFlight[i]! < max ? 1 : 0
+      },
+    }
+  },
+)

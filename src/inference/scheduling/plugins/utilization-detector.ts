@@ -3,7 +3,8 @@ import { parseDuration } from '../../../config/duration.ts'
 import { object } from '../../../config/kinds/common.ts'
 import { filterType } from './plugin-type.ts'
 
-const parameters = object({
+/** Also of the detector that judges the whole pool (../../flow-control/saturation.ts). */
+export const utilizationParameters = object({
   queueDepthThreshold: z.int().min(1).default(5),
   kvCacheUtilThreshold: z.number().positive().max(1).default(0.8),
   metricsStalenessThreshold: z
@@ -15,7 +16,7 @@ const parameters = object({
 })
 
 /** As a filter: keeps endpoints below both thresholds whose metrics are fresh; all, where none would stay (epp.md §3.9). */
-export const utilizationDetector = filterType('utilization-detector', parameters, given => {
+export const utilizationDetector = filterType('utilization-detector', utilizationParameters, given => {
   const maxQueue = given.queueDepthThreshold * (1 + given.headroom)
   const maxUsage = given.kvCacheUtilThreshold * (1 + given.headroom)
   const staleMs = parseDuration(given.metricsStalenessThreshold) ?? 0

@@ -1,0 +1,179 @@
+/**
+ * How full a pool is (epp.md §3.9): 1 = as full as it should be, and 1 where there is no endpoint. Endpoints that play different parts
+ * (label `llm-d.ai/role`) are judged apart, and the fuller stage counts.
+ *
+ * Ours: what was sent to a replica since its last scrape counts too, or all that waits would be sent on within one scrape interval. Where
+ * requests wait at the replica, those that no scrape has seen wait as well; elsewhere it may begin as many as it runs already, or
+ * as many as may wait, before they count.
+ */
+import { parseDuration } from '../../config/duration.ts'
+import { EndpointState, type EndpointTable, MissingSignal } from '../endpoint-table.ts'
+import type { PluginPlan } from '../pool-plan.ts'
+import { concurrencyParameters } from '../scheduling/plugins/concurrency-detector.ts'
+import { utilizationParameters } from '../scheduling/plugins/utilization-detector.ts'
+
+/** What a detector says of a set of endpoints. */
+interface StageDetector {
+  begin(): void
+  /** One endpoint of the stage. */
+  add(table: EndpointTable, slot: number, nowMs: number): void
+  /** Of those added since `begin`; 1 = none was. */
+  saturation(): number
+  /** Of those added, the ones that have told nothing for too long. */
+  readonly stale: number
+}
+
+const ROLE = 'llm-d.ai/role'
+const PREFILL = 1
+const DECODE = 2
+const ROLES: Readonly<Record<string, number>> = {
+  prefill: PREFILL,
+  'encode-prefill': PREFILL,
+  'prefill-decode': PREFILL | DECODE,
+  both: PREFILL | DECODE,
+  'encode-prefill-decode': PREFILL | DECODE,
+  decode: DECODE,
+  encode: 0,
+}
+
+export class Saturation {
+  /** As of the last `measure`. */
+  prefill = 0
+  decode = 0
+  effective = 1
+  stale = 0
+  /** No endpoint can be picked. */
+  empty = true
+  readonly #table: EndpointTable
+  #detector: StageDetector
+  /** By slot: the stages it is part of. */
+  #stages = new Uint8Array(0)
+  /** Some endpoint only computes prompts: only then is there a stage of its own for that. */
+  #staged = false
+
+  /** @throws ZodError */
+  constructor(plan: PluginPlan, table: EndpointTable) {
+    this.#table = table
+    this.#detector = createDetector(plan)
+    this.adopt(plan)
+  }
+
+  /** The table has other endpoints now, or another detector judges them. @throws ZodError */
+  adopt(plan: PluginPlan): void {
+    const table = this.#table
+    this.#detector = createDetector(plan)
+    this.#stages = new Uint8Array(table.capacity)
+    this.#staged = false
+    for (let i = 0; i < table.liveCount; i++) {
+      const slot = table.live[i]!
+      const role = table.labels(slot)?.[ROLE]
+      // An endpoint without the label decodes; so does one with a role that nobody knows.
+      const stages = role !== undefined && Object.hasOwn(ROLES, role) ? ROLES[role]! : DECODE
+      this.#stages[slot] = stages
+      if (stages === PREFILL) this.#staged = true
+    }
+  }
+
+  /** Looks at all endpoints. Returns `effective`. */
+  measure(nowMs: number): number {
+    this.decode = this.#stage(DECODE, nowMs)
+    this.stale = this.#detector.stale
+    this.prefill = 0
+    if (this.#staged) {
+      this.prefill = this.#stage(PREFILL, nowMs)
+      this.stale += this.#detector.stale
+    }
+    this.effective = Math.max(this.prefill, this.decode)
+    return this.effective
+  }
+
+  #stage(stage: number, nowMs: number): number {
+    const table = this.#table
+    const detector = this.#detector
+    detector.begin()
+    this.empty = true
+    for (let i = 0; i < table.liveCount; i++) {
+      const slot = table.live[i]!
+      if (table.endpointState[slot] !== EndpointState.READY) continue
+      this.empty = false
+      if ((this.#stages[slot]! & stage) !== 0) detector.add(table, slot, nowMs)
+    }
+    return detector.saturation()
+  }
+}
+
+/** Types of plug-ins that a `saturationDetector` may name. */
+export const SATURATION_DETECTORS: readonly string[] = ['utilization-detector', 'concurrency-detector']
+
+function createDetector({ type, parameters }: PluginPlan): StageDetector {
+  return type === 'concurrency-detector' ? new Concurrency(parameters) : new Utilization(parameters)
+}
+
+/** The mean over endpoints of max(queue/threshold, KV usage/threshold); one that says nothing counts 1. */
+class Utilization implements StageDetector {
+  stale = 0
+  readonly #queue: number
+  readonly #usage: number
+  readonly #staleMs: number
+  #sum = 0
+  #count = 0
+
+  constructor(given: unknown) {
+    const parameters = utilizationParameters.parse(given)
+    this.#queue = parameters.queueDepthThreshold
+    this.#usage = parameters.kvCacheUtilThreshold
+    this.#staleMs = parseDuration(parameters.metricsStalenessThreshold) ?? 0
+  }
+
+  begin(): void {
+    this.#sum = 0
+    this.#count = 0
+    this.stale = 0
+  }
+
+  add(table: EndpointTable, slot: number, nowMs: number): void {
+    this.#count++
+    if (table.age(slot, nowMs) > this.#staleMs || (table.missing[slot]! & SIGNALS) !== 0) {
+      this.stale++
+      this.#sum++
+      return
+    }
+    const waiting = table.waiting[slot]!
+    const unseen = table.unseen(slot)
+    const free = waiting > 0 ? 0 : Math.max(this.#queue, table.running[slot]!)
+    const queued = waiting + Math.max(0, unseen - free)
+    this.#sum += Math.max(queued / this.#queue, table.kvUsage[slot]! / this.#usage)
+  }
+
+  saturation(): number {
+    return this.#count === 0 ? 1 : this.#sum / this.#count
+  }
+}
+
+const SIGNALS = MissingSignal.WAITING | MissingSignal.KV_USAGE
+
+/** Requests of ours in flight as a share of what all endpoints may have. */
+class Concurrency implements StageDetector {
+  readonly stale = 0
+  readonly #capacity: number
+  #requests = 0
+  #count = 0
+
+  constructor(given: unknown) {
+    this.#capacity = concurrencyParameters.parse(given).maxConcurrency
+  }
+
+  begin(): void {
+    this.#requests = 0
+    this.#count = 0
+  }
+
+  add(table: EndpointTable, slot: number): void {
+    this.#count++
+    this.#requests += table.inFlight(slot)
+  }
+
+  saturation(): number {
+    return this.#count === 0 ? 1 : this.#requests / (this.#count * this.#capacity)
+  }
+}
