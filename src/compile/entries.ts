@@ -223,6 +223,7 @@ function poolNeedsModel(pool: PoolPlan): boolean {
   return (
     pool.rejectUnknownModels ||
     pool.rewrites.length > 0 ||
+    pool.scheduling.parsers !== undefined ||
     pool.scheduling.scorers.some(scorer => scorer.type === LORA_SCORER)
   )
 }

@@ -55,7 +55,7 @@ class Reader {
     this.#readGates()
     this.#readPlugins()
     this.#checkSettings()
-    return { ...this.#readProfile(), ...this.#readPrefix() }
+    return { ...this.#readParsers(), ...this.#readProfile(), ...this.#readPrefix() }
   }
 
   #readGates(): void {
@@ -201,9 +201,24 @@ class Reader {
     }
   }
 
+  /** Without a list llm-d's default ones read requests. */
+  #readParsers(): Pick<SchedulingPlan, 'parsers'> {
+    const references = this.#config.requestHandler?.parsers
+    if (references === undefined) return {}
+    const parsers: string[] = []
+    for (const [index, { pluginRef }] of references.entries()) {
+      const path = ['requestHandler', 'parsers', index, 'pluginRef']
+      const plugin = this.#resolve(pluginRef, path)
+      if (plugin?.type.role === 'parser') parsers.push(plugin.type.type)
+      else if (plugin !== undefined)
+        this.#error('invalid-value', path, `"${pluginRef}" is a ${plugin.type.role}, and no parser`)
+    }
+    return { parsers }
+  }
+
   #resolve(name: string, path: FieldPath): Plugin | undefined {
     if (this.#used.has(name)) {
-      this.#error('duplicate-plugin', path, `"${name}" stands in the profile already`)
+      this.#error('duplicate-plugin', path, `"${name}" is used already`)
       return undefined
     }
     this.#used.add(name)
@@ -216,7 +231,11 @@ class Reader {
   #warnUnused(): void {
     for (const { name, index, type } of this.#plugins.values()) {
       if (this.#used.has(name) || type.role === 'producer' || type.role === 'profile-handler') continue
-      this.#warn('unused', ['plugins', index], `no profile refers to the ${type.role} "${name}"`)
+      this.#warn(
+        'unused',
+        ['plugins', index],
+        `${type.role === 'parser' ? 'requestHandler does not refer' : 'no profile refers'} to the ${type.role} "${name}"`,
+      )
     }
   }
 

@@ -33,7 +33,6 @@ export const ALPHA_PREFIX = 'multicluster-'
 export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
   'always-disagg-multimodal-decider',
   'always-disagg-pd-decider',
-  'anthropic-parser',
   'burst-prefix-cache-producer',
   'context-length-aware',
   'core-metrics-extractor',
@@ -55,9 +54,7 @@ export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
   'mm-embeddings-cache-scorer',
   'models-data-extractor',
   'models-data-source',
-  'openai-parser',
   'p2p-source-producer',
-  'passthrough-parser',
   'pd-profile-handler',
   'precise-prefix-cache-producer',
   'precise-prefix-cache-scorer',
@@ -66,7 +63,6 @@ export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
   'prefix-based-pd-decider',
   'prefix-cache-affinity-filter',
   'session-id-producer',
-  'sglanghttp-parser',
   'slo-headroom-tier-filter',
   'static-usage-limit-policy',
   'token-load-scorer',
@@ -75,5 +71,4 @@ export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
   'topology-extractor',
   'vertexai-parser',
   'vllmgrpc-parser',
-  'vllmhttp-parser',
 ])

@@ -47,7 +47,7 @@ export interface Decider {
    * body then has not ended, `Decision.unretriedValue` sends the request to where it is not kept.
    */
   readonly retryBufferBytes: number
-  /** Decisions may carry replacements: chunks are kept until then. */
+  /** Decisions may carry replacements: chunks are kept until then. `requestHeaders` may say so of one request: `exchange.mayRewrite`. */
   readonly mayRewrite: boolean
 
   /**

@@ -83,6 +83,8 @@ export class Exchange {
   responseEnded = false
   modeOverridden = false
 
+  /** The decider said in `requestHeaders` that this request may be rewritten, whatever its `mayRewrite` says. */
+  mayRewrite = false
   /** Look mode: every chunk is answered to the end of a body whose length is not known, so that its cap holds. */
   followsRequest = false
   /** Turns of the clock that a ready decision has waited for the end of the body. */
@@ -147,6 +149,7 @@ export class Exchange {
     this.trailersPending = false
     this.responseEnded = false
     this.modeOverridden = false
+    this.mayRewrite = false
     this.followsRequest = false
     this.readyTurns = 0
     this.announcedBytes = 0

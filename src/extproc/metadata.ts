@@ -7,10 +7,14 @@ const reader = new WireReader()
 let contentStart = -1
 let contentEnd = -1
 
+/** Longer lists are not read. */
+export const MAX_METADATA_STRINGS = 16_384
+
 /**
  * Reads `metadata_context.filter_metadata[namespace].fields[key]` as a list of strings: a string is split at commas (declarative
  * gateway configurations produce strings), a list gives its string members, anything else an empty list.
- * Returns undefined when namespace or key are absent. Malformed metadata count as absent.
+ * Returns undefined when namespace or key are absent. Malformed metadata count as absent; 'too-many' when there are more than
+ * `MAX_METADATA_STRINGS`.
  */
 export function metadataStrings(
   bytes: Buffer,
@@ -18,7 +22,7 @@ export function metadataStrings(
   end: number,
   namespace: string,
   key: string,
-): string[] | undefined {
+): string[] | 'too-many' | undefined {
   if (start < 0 || !findEntry(bytes, start, end, namespace)) return undefined
   if (!findEntry(bytes, contentStart, contentEnd, key)) return undefined
   return valueStrings(bytes, contentStart, contentEnd)
@@ -76,8 +80,9 @@ function field(bytes: Buffer, at: number, end: number, number: number): number {
 }
 
 /** `google.protobuf.Value`: string_value 3, list_value 6. */
-function valueStrings(bytes: Buffer, start: number, end: number): string[] {
+function valueStrings(bytes: Buffer, start: number, end: number): string[] | 'too-many' {
   if (field(bytes, start, end, 3) >= 0) {
+    if (commas(bytes, contentStart, contentEnd) >= MAX_METADATA_STRINGS) return 'too-many'
     return bytes
       .toString('utf8', contentStart, contentEnd)
       .split(',')
@@ -90,7 +95,16 @@ function valueStrings(bytes: Buffer, start: number, end: number): string[] {
   for (let at = contentStart; at < listEnd; ) {
     at = field(bytes, at, listEnd, 1)
     if (at < 0) break
+    if (strings.length === MAX_METADATA_STRINGS) return 'too-many'
     if (field(bytes, contentStart, contentEnd, 3) >= 0) strings.push(bytes.toString('utf8', contentStart, contentEnd))
   }
   return strings
 }
+
+function commas(bytes: Buffer, start: number, end: number): number {
+  let count = 0
+  for (let at = bytes.indexOf(COMMA, start); at >= 0 && at < end; at = bytes.indexOf(COMMA, at + 1)) count++
+  return count
+}
+
+const COMMA = 0x2c

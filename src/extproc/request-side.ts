@@ -121,7 +121,7 @@ export function requestBody(
     x.piece = undefined
     return
   }
-  if ((fullDuplex || x.decider.mayRewrite) && !x.hold(bytes, start, end)) return refuse(x, Refusal.OVERLOADED)
+  if ((fullDuplex || mayRewrite(x)) && !x.hold(bytes, start, end)) return refuse(x, Refusal.OVERLOADED)
   settle(x, verdict, last)
 }
 
@@ -134,9 +134,13 @@ function bodyIsOver(x: Exchange, last: boolean): boolean {
   )
 }
 
+function mayRewrite(x: Exchange): boolean {
+  return x.mayRewrite || x.decider.mayRewrite
+}
+
 function noteMessage(x: Exchange): void {
   x.unanswered++
-  if (x.decider.mayRewrite && x.look) x.messageEnds.push(x.bodyBytes)
+  if (mayRewrite(x) && x.look) x.messageEnds.push(x.bodyBytes)
 }
 
 function settle(x: Exchange, verdict: Verdict, last: boolean): void {

@@ -9,6 +9,8 @@
  * | `ENDED` | requests whose end nobody will tell, to be released by a scrape | the thread |
  * | `COVERED` | `ENDED` when the scrape under way began | the main thread |
  * | `SETTLED` | `ENDED` as far as it was released | the main thread |
+ * | `MISSES` | requests in a row that the endpoint did not answer; only in block 0 | any thread |
+ * | `AVOIDED` | until when it is avoided for that, s of the clock; only in block 0 | any thread |
  * | `TOKENS` | tokens of requests that the thread decided, less those that it gave back | the thread |
  *
  * A thread that has died writes nothing any more: the main thread then writes in its block, before a successor starts. It writes in
@@ -23,10 +25,15 @@ const RELEASED = SEGMENT_SLOTS
 const ENDED = 2 * SEGMENT_SLOTS
 const COVERED = 3 * SEGMENT_SLOTS
 const SETTLED = 4 * SEGMENT_SLOTS
+const MISSES = 5 * SEGMENT_SLOTS
+const AVOIDED = 6 * SEGMENT_SLOTS
 const TOKENS = 7 * SEGMENT_SLOTS
 const BLOCK = COUNTER_KINDS * SEGMENT_SLOTS
 const SHIFT = Math.log2(SEGMENT_SLOTS)
 const MASK = SEGMENT_SLOTS - 1
+/** How long an endpoint is avoided after the first miss, doubled with each further one up to the fourth. Memory of it decays as long again. */
+const AVOIDED_S = 5
+const MOST_DOUBLINGS = 3
 
 export class EndpointCounters {
   readonly thread: number
@@ -128,10 +135,42 @@ export class EndpointCounters {
     return tokens === 0 ? 0 : tokens / Math.max(1, this.outstanding(slot))
   }
 
+  /** A data plane tried the endpoint, and had to go to another one. */
+  missed(slot: number, nowMs: number): void {
+    const segment = this.#segments[slot >> SHIFT]!
+    const at = slot & MASK
+    const now = seconds(nowMs)
+    const before = segment[at + MISSES]!
+    const until = segment[at + AVOIDED]!
+    // Requests that were on their way when it was avoided already tell nothing new.
+    if (before > 0 && ((until - now) | 0) > 0) return
+    const doublings = Math.min(before, MOST_DOUBLINGS)
+    const forgotten = before > 0 && ((now - until) | 0) > AVOIDED_S << Math.min(before - 1, MOST_DOUBLINGS)
+    const misses = forgotten ? 1 : before + 1
+    Atomics.store(segment, at + AVOIDED, (now + (AVOIDED_S << (forgotten ? 0 : doublings))) | 0)
+    Atomics.store(segment, at + MISSES, Math.min(misses, MOST_DOUBLINGS + 1))
+  }
+
+  /** The endpoint has served a request. */
+  answered(slot: number): void {
+    const segment = this.#segments[slot >> SHIFT]!
+    if (segment[(slot & MASK) + MISSES] !== 0) Atomics.store(segment, (slot & MASK) + MISSES, 0)
+  }
+
+  isAvoided(slot: number, nowMs: number): boolean {
+    const segment = this.#segments[slot >> SHIFT]!
+    const at = slot & MASK
+    return segment[at + MISSES] !== 0 && ((segment[at + AVOIDED]! - seconds(nowMs)) | 0) > 0
+  }
+
   #sum(slot: number, kind: number): number {
     const segment = this.#segments[slot >> SHIFT]!
     let sum = 0
     for (let at = (slot & MASK) + kind; at < segment.length; at += BLOCK) sum += segment[at]!
     return sum | 0
   }
+}
+
+function seconds(nowMs: number): number {
+  return (nowMs / 1000) | 0
 }

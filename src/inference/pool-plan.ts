@@ -48,6 +48,8 @@ export interface ScorerPlan {
 
 export interface SchedulingPlan {
   readonly scorers: readonly ScorerPlan[]
+  /** Types of the parsers that read requests (src/llm/request-apis.ts). Default: gateways' requests are read by llm-d's default ones, our fleet's by none. */
+  readonly parsers?: readonly string[]
   /** In this order, before the scorers. Default: none. */
   readonly filters?: readonly PluginPlan[]
   /** Default: the best score. */

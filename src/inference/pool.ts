@@ -33,6 +33,8 @@ export const PickStatus = {
   SATURATED: 2,
   /** There are some, but the profile's filters left none. */
   FILTERED: 3,
+  /** The chosen endpoint does not have the beginning of the prompt, and the request wants no other kind (`onlyCached`). */
+  NOT_CACHED: 4,
 } as const
 export type PickStatus = (typeof PickStatus)[keyof typeof PickStatus]
 
@@ -49,6 +51,10 @@ export interface PickRequest {
   nowMs: number
   /** For plug-ins that look at them. */
   headers?: HeaderView | undefined
+  /** Prompts with different salts share no cache; empty: none. */
+  salt?: string
+  /** `Prefer: if-available`. */
+  onlyCached?: boolean
 }
 
 /** Pooled by the caller; valid until its next pick. The slots' generations are needed to release. */
@@ -80,6 +86,7 @@ export class Pool {
   #matched = new Int32Array(0)
   readonly #picked = new Int32Array(MAX_ENDPOINTS)
   readonly #lists = new AddressLists()
+  #picks = new Uint8Array(0)
   #allListed = false
 
   /** @throws UnknownScorerError, RangeError */
@@ -111,6 +118,7 @@ export class Pool {
     profile.adopt(table, remembered)
     this.#candidates.reserve(capacity)
     this.#total = new Float64Array(capacity)
+    this.#picks = new Uint8Array(capacity)
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
     this.#subset.update(table)
     this.#lists.clear()
@@ -155,7 +163,7 @@ export class Pool {
     const index = this.#index
     const { prefix } = request
     const usePrefix = index !== undefined && prefix !== undefined && prefix.count > 0
-    const seed = usePrefix ? prefixSeed(request.model) : 0
+    const seed = usePrefix ? prefixSeed(request.model, request.salt) : 0
     if (usePrefix && index.match(prefix, seed, this.#matched) > 0) this.#sharePrefix(prefix, request.promptBytes)
 
     const total = this.#total
@@ -173,6 +181,7 @@ export class Pool {
       out.slots[place] = slot
       out.generations[place] = table.generation[slot]!
     }
+    if (request.onlyCached === true && !(candidates.prefix[picked[0]!]! > 0)) return PickStatus.NOT_CACHED
     out.reason = count === 1 ? 'only-endpoint' : this.#profile.reason(picked[0]!)
     const first = out.slots[0]!
     this.#profile.chosen(candidates, table, picked[0]!)
@@ -201,9 +210,10 @@ export class Pool {
    * there, unless an access log entry will release it where it was picked (`logged`). Returns whether it was another endpoint; one
    * that the pool does not have is ignored.
    */
-  served(result: PickResult, address: string, logged = true): boolean {
+  served(result: PickResult, address: string, logged = true, nowMs = Date.now()): boolean {
     const { table } = this
     const slot = table.slotOf(address)
+    if (slot !== undefined) this.#noteServed(result, slot, nowMs)
     if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
     if (table.releaseBy === 'response' || (table.releaseBy === 'access-log' && !logged)) {
       table.release(result.slots[0]!, result.generations[0]!)
@@ -212,6 +222,16 @@ export class Pool {
     result.slots[0] = slot
     result.generations[0] = table.generation[slot]!
     return true
+  }
+
+  /** Those of the list before the one that serves did not answer: they are avoided for a while. */
+  #noteServed({ slots, generations, count }: PickResult, served: number, nowMs: number): void {
+    const { table } = this
+    table.counters.answered(served)
+    for (let place = 0; place < count && slots[place] !== served; place++) {
+      const slot = slots[place]!
+      if (table.currentGeneration[slot] === generations[place]) table.counters.missed(slot, nowMs)
+    }
   }
 
   /**
@@ -259,7 +279,21 @@ export class Pool {
       if (serving !== undefined && serving[slot] !== 1 && this.#served.listed(slot)) continue
       candidates.add(table, slot, freshSince)
     }
+    this.#avoidOutliers(request.nowMs)
     candidates.guessUnknown()
+  }
+
+  /** Drops the endpoints that did not answer lately, unless no other is left. */
+  #avoidOutliers(nowMs: number): void {
+    const candidates = this.#candidates
+    const { count, slots } = candidates
+    const { counters } = this.table
+    let avoided = 0
+    for (let i = 0; i < count; i++) if (counters.isAvoided(slots[i]!, nowMs)) avoided++
+    if (avoided === 0 || avoided === count) return
+    const kept = this.#picks
+    for (let i = 0; i < count; i++) kept[i] = counters.isAvoided(slots[i]!, nowMs) ? 0 : 1
+    candidates.keep(kept)
   }
 
   /** Shares of the whole prompt: its incomplete last block counts as one that nobody has (epp.md §3.7). */

@@ -292,8 +292,8 @@ export class PrefixIndex {
 }
 
 /** The `model` argument of `match` and `record`. */
-export function prefixSeed(model: string): number {
-  return finish(adapterId(model))
+export function prefixSeed(model: string, salt = ''): number {
+  return finish(adapterId(salt === '' ? model : `${model}\0${salt}`))
 }
 
 /** `values[slot] = value` for each bit of a set's word. */

@@ -10,7 +10,12 @@ export interface OpenAiProblem {
   /** `error.param`: the field of the body that is wrong. */
   readonly param?: string
   readonly message: string
+  /** `x-llm-d-request-dropped-reason` (epp.md §1.4). */
+  readonly droppedReason?: DroppedReason
 }
+
+/** Why a request was dropped that nothing is wrong with. */
+export type DroppedReason = 'rejected-no-endpoints' | 'rejected-saturated'
 
 /** The body of an OpenAI error. */
 export function openAiErrorBody(problem: OpenAiProblem): Buffer {
@@ -95,7 +100,32 @@ export function noEndpoints(): OpenAiProblem {
     code: 'no_endpoints',
     type: 'server_error',
     message: 'No endpoint is ready to serve this request.',
+    droppedReason: 'rejected-no-endpoints',
   }
+}
+
+/** The gateway's subset hint cannot be meant. */
+export function subsetTooLarge(limit: number): OpenAiProblem {
+  return {
+    status: 503,
+    code: 'subset_too_large',
+    type: 'server_error',
+    message: `The gateway asks for one of more than ${limit} endpoints.`,
+    droppedReason: 'rejected-no-endpoints',
+  }
+}
+
+/** `Prefer: if-available`. */
+export function notCached(): OpenAiProblem {
+  return invalid(412, 'not_cached', 'The chosen endpoint does not have the beginning of this prompt in its cache.')
+}
+
+export function noParser(path: string): OpenAiProblem {
+  return invalid(400, 'no_parser', `No parser of the pool reads requests for the path ${shown(path)}.`)
+}
+
+export function invalidField(api: string, name: string, must: string): OpenAiProblem {
+  return invalid(400, 'invalid_field', `Invalid ${api} request: \`${name}\` must be ${must}.`, name)
 }
 
 export function saturated(): OpenAiProblem {
@@ -104,6 +134,7 @@ export function saturated(): OpenAiProblem {
     code: 'saturated',
     type: 'rate_limit_error',
     message: 'All endpoints are saturated; try again later.',
+    droppedReason: 'rejected-saturated',
   }
 }
 
@@ -113,6 +144,7 @@ export function filtered(): OpenAiProblem {
     code: 'filtered',
     type: 'rate_limit_error',
     message: 'None of the endpoints passes the filters of the pool.',
+    droppedReason: 'rejected-saturated',
   }
 }
 
@@ -122,5 +154,6 @@ export function overloaded(): OpenAiProblem {
     code: 'overloaded',
     type: 'server_error',
     message: 'The gateway is overloaded; try again later.',
+    droppedReason: 'rejected-saturated',
   }
 }

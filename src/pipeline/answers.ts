@@ -1,4 +1,5 @@
 import type { Decision } from '../extproc/decision.ts'
+import { DROPPED_REASON } from '../inference/control-headers.ts'
 import { type OpenAiProblem, openAiErrorBody } from '../llm/openai-error.ts'
 import { modelListBody } from './model-list.ts'
 
@@ -10,6 +11,7 @@ export function answerProblem(decision: Decision, problem: OpenAiProblem): void 
   decision.immediateBody = openAiErrorBody(problem)
   decision.immediateDetails = `signalbox_${problem.code}`
   decision.set('content-type', 'application/json')
+  if (problem.droppedReason !== undefined) decision.set(DROPPED_REASON, problem.droppedReason)
   if (problem.status === 429 || problem.status === 503) decision.set('retry-after', '1')
 }
 

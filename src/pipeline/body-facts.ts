@@ -2,6 +2,7 @@ import { FieldType } from '../body/json-fields.ts'
 import { compileScan } from '../body/json-program.ts'
 import { JsonScanner, ScanState } from '../body/json-scan.ts'
 import { MultipartField } from '../body/multipart.ts'
+import type { RequestField, RequiredField } from '../llm/request-apis.ts'
 import type { PrefixHasher } from '../inference/prefix-hasher.ts'
 import {
   duplicateKey,
@@ -24,6 +25,8 @@ export type BodyKind = (typeof BodyKind)[keyof typeof BodyKind]
 
 const MODEL = 0
 const ROOT = 4
+const CACHE_SALT = 5
+const TEXT = 7
 const PROGRAM = compileScan([
   { path: ['model'], kind: 'text' },
   // Prompts of chat, completions, and embeddings or responses.
@@ -31,7 +34,16 @@ const PROGRAM = compileScan([
   { path: ['prompt'], kind: 'stream' },
   { path: ['input'], kind: 'stream' },
   { path: [], kind: 'span' },
+  { path: ['cache_salt'], kind: 'text' },
+  // Prompts of the engines' own APIs.
+  { path: ['token_ids'], kind: 'stream' },
+  { path: ['text'], kind: 'stream' },
+  { path: ['input_ids'], kind: 'stream' },
 ])
+const FIELDS: Readonly<Record<RequestField, number>> = { messages: 1, prompt: 2, input: 3 }
+/** Raw bytes of a prompt that may be an empty one. */
+const EMPTY_BYTES = 32
+const EMPTY_PROMPTS: ReadonlySet<string> = new Set(['""', '[]', '[""]'])
 /**
  * A chunk is scanned in slices until the facts are final, so that a large chunk costs no more than it must: small ones while the
  * prompt is hashed, larger ones when only the scanner is at work, which is ten times as fast.
@@ -49,6 +61,8 @@ export class BodyFacts {
   objectStart = -1
   /** That object has no key at all. */
   objectIsEmpty = false
+  /** `cache_salt` of the body; empty: none was seen. */
+  salt = ''
   /** What is wrong with the body. */
   problem: OpenAiProblem | undefined
   /** Bytes of the prompt seen: of the first field that is one. */
@@ -63,6 +77,9 @@ export class BodyFacts {
   #final = false
   /** The prompt's field; −1 = none yet. Of several the first counts, or the hash would depend on how the body was split. */
   #promptField = -1
+  /** The JSON was read to its end. */
+  #whole = false
+  readonly #promptHead = Buffer.alloc(EMPTY_BYTES)
 
   constructor(hasher: PrefixHasher) {
     this.hasher = hasher
@@ -91,6 +108,23 @@ export class BodyFacts {
     return this.#kind === BodyKind.JSON
   }
 
+  /** What is wrong with a field that the body must have, as far as the body was read; undefined: nothing. */
+  lacks({ name, form }: RequiredField): string | undefined {
+    const json = this.#json
+    const field = FIELDS[name]
+    const type = this.isJson ? json.type(field) : FieldType.ABSENT
+    if (type === FieldType.ABSENT) return this.#whole || json.offset === 0 ? 'there' : undefined
+    if (form === 'any') return type === FieldType.NULL ? 'there' : undefined
+    const list = form === 'list' ? 'a list with elements' : 'a text or a list that is not empty'
+    if (type !== FieldType.ARRAY && (form === 'list' || type !== FieldType.STRING)) return list
+    return this.#promptField === field && this.#isEmptyPrompt() ? list : undefined
+  }
+
+  #isEmptyPrompt(): boolean {
+    if (this.promptBytes > EMPTY_BYTES || !this.#json.complete(this.#promptField)) return false
+    return EMPTY_PROMPTS.has(this.#promptHead.toString('latin1', 0, this.promptBytes).replaceAll(/\s/g, ''))
+  }
+
   /** Forgets the body of an earlier request. */
   clear(): void {
     this.#kind = BodyKind.NONE
@@ -104,7 +138,9 @@ export class BodyFacts {
     this.modelEnd = -1
     this.objectStart = -1
     this.objectIsEmpty = false
+    this.salt = ''
     this.problem = undefined
+    this.#whole = false
     this.promptBytes = 0
     this.#promptField = -1
   }
@@ -121,7 +157,7 @@ export class BodyFacts {
     this.#final = true
     if (this.#kind === BodyKind.JSON) {
       if (this.#json.offset === 0) return
-      if (this.#json.finish() === ScanState.DONE) this.#takeJson()
+      if (this.#json.finish() === ScanState.DONE) this.#takeWhole()
       else this.#fail(incompleteJson())
     } else if (this.#kind === BodyKind.MULTIPART) {
       if (this.#multipart.finish() === ScanState.INVALID) this.#fail(invalidMultipart())
@@ -137,12 +173,18 @@ export class BodyFacts {
       start = until
       if (state === ScanState.INVALID) return this.#fail(invalidJson(json.error?.offset ?? json.offset))
       if (state === ScanState.DONE || (this.#fact !== 'whole' && this.#modelIsFinal() && this.#promptIsFinal())) {
-        this.#takeJson()
+        if (state === ScanState.DONE) this.#takeWhole()
+        else this.#takeJson()
         this.#final = true
         return true
       }
     }
     return false
+  }
+
+  #takeWhole(): void {
+    this.#whole = true
+    this.#takeJson()
   }
 
   #feedMultipart(bytes: Uint8Array, start: number, end: number): boolean {
@@ -167,16 +209,24 @@ export class BodyFacts {
   #prompt(field: number, chunk: Uint8Array, start: number, end: number): void {
     if (this.#promptField < 0) {
       const type = this.#json.type(field)
-      if (type !== FieldType.STRING && type !== FieldType.ARRAY && type !== FieldType.OBJECT) return
+      // `text` of the Responses API is an object that says how the answer is to look.
+      const object = type === FieldType.OBJECT && field !== TEXT
+      if (type !== FieldType.STRING && type !== FieldType.ARRAY && !object) return
       this.#promptField = field
     }
     if (field !== this.#promptField) return
+    if (this.promptBytes < EMPTY_BYTES)
+      this.#promptHead.set(
+        chunk.subarray(start, Math.min(end, start + EMPTY_BYTES - this.promptBytes)),
+        this.promptBytes,
+      )
     const wanted = Math.min(end - start, this.#prefixBytes - this.promptBytes)
     if (wanted > 0) this.hasher.update(chunk, start, start + wanted)
     this.promptBytes += end - start
   }
 
   #takeJson(): void {
+    if (this.#json.complete(CACHE_SALT)) this.salt = this.#json.text(CACHE_SALT)
     // Where nobody asked for the model, whether it has been seen depends on how the body was split.
     if (this.#fact === 'none') return
     const json = this.#json

@@ -3,6 +3,7 @@ import { PickResult } from '../inference/pool.ts'
 import type { Pool, PickRequest } from '../inference/pool.ts'
 import { HeaderView } from '../extproc/header-view.ts'
 import { BodyFacts } from './body-facts.ts'
+import type { RequestApi } from '../llm/request-apis.ts'
 import type { RuleFacts } from './rules.ts'
 
 /** What the pipeline knows of one request. Pooled by a linked plan's deciders; given back in `closed`. */
@@ -21,7 +22,15 @@ export class Call implements RuleFacts {
   unreadable = false
   /** The gateway lets us see the response. */
   responseSeen = false
+  /** The API that the path belongs to, by the parsers of the pool; undefined: nobody asked. */
+  api: RequestApi | undefined
   subset: string[] | undefined
+  /** The subset hint was too long to be read. */
+  subsetTooLarge = false
+  /** The model that a header puts in the place of the body's. */
+  rewriteTo: string | undefined
+  /** System-owned headers that came with the request, to be removed. */
+  readonly forged: string[] = []
 
   /** Where it goes: the ordered endpoint list, '' = the data plane balances; the model put in the place of its own; and why. */
   endpoints = ''
@@ -41,7 +50,11 @@ export class Call implements RuleFacts {
     this.baseModel = undefined
     this.unreadable = false
     this.responseSeen = false
+    this.api = undefined
     this.subset = undefined
+    this.subsetTooLarge = false
+    this.rewriteTo = undefined
+    if (this.forged.length > 0) this.forged.length = 0
     this.endpoints = ''
     this.rewritten = undefined
     this.reason = ''

@@ -362,7 +362,7 @@ describe('in-flight counts', () => {
     releaseBy => {
       const play = new Play(follow({ attach: 'gateway' }), releaseBy)
       for (const end of ['response', 'reset'] as const) {
-        const envoy = play.open({ body: '' })
+        const envoy = play.open({ path: '/other', body: '' })
         sendBody(envoy, '{}', true)
         expect(play.inFlight('p')).toBe(1)
         if (end === 'response') envoy.sends(responseEnds)
@@ -418,19 +418,19 @@ describe('a gateway that is not ours', () => {
     )
 
   it('gets the endpoint as header and metadata, and no record', () => {
-    const reply = new Play(gateway()).send({ mode: 'duplex', body: '{"model":"a"}' })
+    const reply = new Play(gateway()).send({ mode: 'duplex', body: '{"model":"a","messages":[1]}' })
     expect(reply).toMatchObject({
       set: { 'x-gateway-destination-endpoint': A, 'x-gateway-model-name': 'a', 'x-gateway-base-model-name': '' },
       endpoints: A,
       record: {},
-      body: '{"model":"a"}',
+      body: '{"model":"a","messages":[1]}',
     })
     expect(reply.set).not.toHaveProperty('x-signalbox-target')
   })
 
   it('has forged headers removed', () => {
     const open = new Play(gateway({ failOpen: true }, []))
-    expect(open.send({ mode: 'duplex', body: '{}' }).removed).toEqual([
+    expect(open.send({ mode: 'duplex', path: '/other', body: '{}' }).removed).toEqual([
       'x-gateway-destination-endpoint',
       'x-gateway-model-name',
       'x-gateway-base-model-name',
@@ -438,7 +438,7 @@ describe('a gateway that is not ours', () => {
   })
 
   it('gets refusals without a record', () => {
-    expect(new Play(gateway({}, [])).send({ mode: 'duplex', body: '{"model":"a"}' })).toMatchObject({
+    expect(new Play(gateway({}, [])).send({ mode: 'duplex', body: '{"model":"a","messages":[1]}' })).toMatchObject({
       to: 503,
       record: {},
       endpoints: undefined,

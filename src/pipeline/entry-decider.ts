@@ -1,9 +1,18 @@
 import type { IncomingMessage } from '../extproc/decode-request.ts'
 import { type Decider, Refusal, Verdict } from '../extproc/decider.ts'
 import { type Exchange, RequestState } from '../extproc/exchange.ts'
-import { headerName } from '../extproc/header-view.ts'
+import { headerName, type HeaderView } from '../extproc/header-view.ts'
 import { metadataStrings } from '../extproc/metadata.ts'
-import { badContentLength, bodyTooLarge, type OpenAiProblem, overloaded, uploadTimeout } from '../llm/openai-error.ts'
+import { findSystemOwned, modelRewrite } from '../inference/control-headers.ts'
+import {
+  badContentLength,
+  bodyTooLarge,
+  noParser,
+  type OpenAiProblem,
+  overloaded,
+  uploadTimeout,
+} from '../llm/openai-error.ts'
+import { PASSED_THROUGH } from '../llm/request-apis.ts'
 import { BodyKind } from './body-facts.ts'
 import { bodyKindOf, contentType } from './body-kind.ts'
 import { Call } from './call.ts'
@@ -16,6 +25,9 @@ import { pathLength } from './rules.ts'
 
 const METHOD = headerName(':method')
 const PATH = headerName(':path')
+/** Where a gateway may say what the path was, where it has no `:path` (epp.md §1.6). */
+const OTHER_PATHS = [headerName('x-original-path'), headerName('x-forwarded-path')]
+const DEFAULT_PATH = '/v1/completions'
 const SUBSET_NAMESPACE = 'envoy.lb.subset_hint'
 const SUBSET_KEY = 'x-gateway-destination-endpoint-subset'
 const LB_NAMESPACE = 'envoy.lb'
@@ -24,6 +36,8 @@ const MODELS_PATH = '/v1/models'
 const MAX_POOLED_CALLS = 1024
 /** Waiting for more would cost time, wherever the end is waited for. */
 const SHORT_BODY_BYTES = 64 * 1024
+/** A gateway's bodies up to this size are read to their end: they are in one message, and then what is wrong with them is told. */
+const CHECKED_BODY_BYTES = 16 * 1024
 
 /**
  * Decides the requests of one entry: parse → resolve model → route → pick (the later stages of the corridor have their place
@@ -68,10 +82,15 @@ export class EntryDecider implements Decider {
     const { headers } = x
     call.headers = headers
     call.method = headers.common(METHOD) ?? ''
-    call.path = headers.common(PATH) ?? ''
+    call.path = headers.common(PATH) ?? pathElsewhere(headers)
     call.pathEnd = pathLength(call.path)
+    if (!this.#fleet) this.#readControl(x, call)
     this.requestMetadata(x, message)
     if (this.plan.listModels && isModelList(call)) return this.#router.listModels(x)
+    if (bodyComes && !this.#fleet) {
+      call.api = this.#router.apiOf(call)
+      if (call.api === undefined) return this.#router.refuse(x, noParser(call.path))
+    }
     if (!bodyComes || !this.#readsBody) return this.#router.route(x, call)
     const kind = bodyKindOf(headers)
     if (kind === BodyKind.NONE) {
@@ -82,7 +101,7 @@ export class EntryDecider implements Decider {
     // A form has no prompt that we read.
     if (multipart && this.plan.model === 'none') return this.#router.route(x, call)
     const type = multipart ? contentType(headers) : ''
-    call.facts.begin(kind, this.#modelFact(x), this.plan.prefixBytes, this.#prefixBlockBytes, type)
+    call.facts.begin(kind, this.#modelFact(x, call), this.plan.prefixBytes, this.#prefixBlockBytes, type)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)
   }
 
@@ -95,7 +114,10 @@ export class EntryDecider implements Decider {
       SUBSET_NAMESPACE,
       SUBSET_KEY,
     )
-    if (subset !== undefined) (x.call as Call).subset = subset
+    if (subset === undefined) return
+    const call = x.call as Call
+    call.subsetTooLarge = subset === 'too-many'
+    call.subset = subset === 'too-many' ? [] : subset
   }
 
   requestBody(x: Exchange, bytes: Buffer, start: number, end: number): Verdict {
@@ -126,8 +148,9 @@ export class EntryDecider implements Decider {
     call.responseSeen = true
     if (call.counted === undefined || message.metadataStart < 0 || message.bytes === undefined) return
     const { bytes, metadataStart, metadataEnd } = message
-    const address = metadataStrings(bytes, metadataStart, metadataEnd, LB_NAMESPACE, SERVED_KEY)?.[0]
-    if (address !== undefined && call.counted.served(call.picked, address, this.#fleet))
+    const served = metadataStrings(bytes, metadataStart, metadataEnd, LB_NAMESPACE, SERVED_KEY)
+    const address = served === 'too-many' ? undefined : served?.[0]
+    if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++
   }
 
@@ -149,9 +172,20 @@ export class EntryDecider implements Decider {
     if (calls.length < MAX_POOLED_CALLS) calls.push(call)
   }
 
+  /** What the client says to an endpoint picker, and what it must not say. Our own fleet's clients say nothing that we heed. */
+  #readControl(x: Exchange, call: Call): void {
+    findSystemOwned(x.headers, call.forged)
+    call.rewriteTo = modelRewrite(x.headers)
+    if (call.rewriteTo !== undefined) x.mayRewrite = true
+  }
+
   /** A short body is waited for to its end anyway, because Envoy may keep it for retries: then a second `model` key is seen too. */
-  #modelFact(x: Exchange): ModelFact {
+  #modelFact(x: Exchange, call: Call): ModelFact {
     const { model } = this.plan
+    if (call.rewriteTo !== undefined) return 'whole'
+    if (call.api !== undefined && call.api !== PASSED_THROUGH && model === 'first') {
+      if (x.contentLength >= 0 && x.contentLength <= CHECKED_BODY_BYTES) return 'whole'
+    }
     if (model !== 'first' || this.followsResponse || x.contentLength < 0) return model
     return x.contentLength <= Math.min(this.retryBufferBytes, SHORT_BODY_BYTES) ? 'whole' : model
   }
@@ -173,6 +207,14 @@ export class EntryDecider implements Decider {
         return overloaded()
     }
   }
+}
+
+function pathElsewhere(headers: HeaderView): string {
+  for (const name of OTHER_PATHS) {
+    const path = headers.get(name)
+    if (path !== undefined) return path
+  }
+  return DEFAULT_PATH
 }
 
 function isModelList({ method, path, pathEnd }: Call): boolean {

@@ -1,17 +1,24 @@
 import { type Exchange } from '../extproc/exchange.ts'
 import { Verdict } from '../extproc/decider.ts'
+import { prefersAvailable } from '../inference/control-headers.ts'
 import { PickStatus } from '../inference/pool.ts'
+import { MAX_METADATA_STRINGS } from '../extproc/metadata.ts'
 import {
+  invalidField,
   missingModel,
   modelNotFound,
   noBackend,
   noEndpoints,
+  noParser,
+  notCached,
   type OpenAiProblem,
   routeNotFound,
   filtered,
   saturated,
+  subsetTooLarge,
   unsupportedMediaType,
 } from '../llm/openai-error.ts'
+import { DEFAULT_PARSERS, PASSED_THROUGH, RequestApis, type RequestApi } from '../llm/request-apis.ts'
 import { answerModels, answerProblem } from './answers.ts'
 import type { Call } from './call.ts'
 import type { DeciderContext } from './decider-context.ts'
@@ -32,6 +39,7 @@ export class RequestRouter {
   readonly #rules: readonly (LinkedRule & { readonly targets: readonly Target[] })[]
   readonly #usesPrefix: boolean
   readonly #fleet: boolean
+  readonly #apis = new Map<LinkedPool, RequestApis>()
 
   /** @throws Error when the plan names a pool that `pools` lacks, or has a pattern that is no regular expression */
   constructor(plan: EntryPlan, pools: ReadonlyMap<string, LinkedPool>, context: DeciderContext) {
@@ -50,12 +58,26 @@ export class RequestRouter {
     for (const rule of this.#rules)
       for (const target of rule.targets) if (target.pool !== undefined) used.add(target.pool)
     this.pools = [...used]
+    for (const linked of used) {
+      const parsers = linked.plan.scheduling.parsers ?? (this.#fleet ? undefined : DEFAULT_PARSERS)
+      if (parsers !== undefined) this.#apis.set(linked, new RequestApis(parsers))
+    }
+  }
+
+  /** The API of a request of a gateway whose endpoint picker we are; undefined: no parser takes its path. */
+  apiOf({ path, pathEnd }: Call): RequestApi | undefined {
+    const apis = this.#apis.get(this.pools[0]!)
+    return apis === undefined ? PASSED_THROUGH : apis.find(pathEnd === path.length ? path : path.slice(0, pathEnd))
   }
 
   /** Decides by `call`, whose facts are final. */
   route(x: Exchange, call: Call): Verdict {
     const { facts } = call
-    if (facts.problem !== undefined) return this.refuse(x, facts.problem)
+    if (facts.problem !== undefined) {
+      if (call.api !== PASSED_THROUGH) return this.refuse(x, facts.problem)
+      // Whatever it is, it is nothing that we would have to understand.
+      facts.clear()
+    }
     const { model } = facts
     call.model = model
     call.baseModel = model === undefined ? undefined : this.#context.baseModels.get(model)
@@ -131,11 +153,24 @@ export class RequestRouter {
     const { pool, plan } = target.pool
     const { model, pick, facts } = call
     let rewritten: string | undefined
-    if (plan.rewrites.length > 0) {
+    if (call.subsetTooLarge) return subsetTooLarge(MAX_METADATA_STRINGS)
+    const apis = this.#apis.get(target.pool)
+    const api =
+      apis === undefined || !facts.hasBody ? undefined : (call.api ?? apis.find(call.path.slice(0, call.pathEnd)))
+    if (apis !== undefined && facts.hasBody && api === undefined) return noParser(call.path)
+    if (call.unreadable && call.api !== undefined && call.api !== PASSED_THROUGH) return unsupportedMediaType()
+    if (api?.required !== undefined) {
+      const lack = facts.lacks(api.required)
+      if (lack !== undefined) return invalidField(api.name, api.required.name, lack)
+    }
+    if (call.rewriteTo !== undefined) {
+      if (canPutModel(facts)) rewritten = call.rewriteTo
+    } else if (plan.rewrites.length > 0) {
       // What cannot be read can neither be rewritten nor checked.
       if (call.unreadable) return unsupportedMediaType()
       if (canPutModel(facts)) rewritten = rewriteModel(plan.rewrites, model, this.#context.random())
     }
+    if (api?.needsModel === true && model === undefined && rewritten === undefined) return missingModel()
     if (plan.rejectUnknownModels && rewritten === undefined) {
       if (call.unreadable) return unsupportedMediaType()
       if (model !== undefined && pool.allListed && !pool.knows(model)) {
@@ -148,6 +183,8 @@ export class RequestRouter {
     pick.promptBytes = facts.promptBytes
     pick.subset = call.subset
     pick.headers = call.headers
+    pick.salt = facts.salt
+    pick.onlyCached = prefersAvailable(call.headers)
     pick.nowMs = this.#context.nowMs()
     const status = pool.pick(pick, call.picked)
     if (status === PickStatus.OK) {
@@ -158,6 +195,8 @@ export class RequestRouter {
       return saturated()
     } else if (status === PickStatus.FILTERED) {
       return filtered()
+    } else if (status === PickStatus.NOT_CACHED) {
+      return notCached()
     } else if (call.subset !== undefined || !plan.failOpen) {
       return noEndpoints()
     } else {

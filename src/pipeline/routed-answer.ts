@@ -16,7 +16,7 @@ type HeaderNames = Pick<RoutingPlan, 'modelHeader' | 'baseModelHeader'>
 export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNames, fleet: boolean): void {
   const { decision } = x
   // A rewrite changes content-length too; an answer to a buffered body carries more than headers.
-  const prepares = call.rewritten === undefined && !x.headersAnswered
+  const prepares = call.rewritten === undefined && call.forged.length === 0 && !x.headersAnswered
   // Only our own fleet is told the reason.
   const reason = fleet ? call.reason : ''
   if (prepares) {
@@ -26,6 +26,7 @@ export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNa
   if (fleet) writeRecord(decision, call, target)
   // The data plane balances by itself; a client must not do it in our place.
   else if (target.pool !== undefined && call.endpoints === '') decision.removeNames.push(DESTINATION_ENDPOINT)
+  for (const name of call.forged) decision.removeNames.push(name)
   modelHeaders(decision, call, names, fleet)
   if (fleet) {
     decision.set(TARGET_HEADER, target.plan.id)

@@ -28,6 +28,12 @@ const kind = kindSchema(
         }),
       )
       .default([]),
+    requestHandler: object({
+      parsers: z
+        .array(object({ pluginRef: name }))
+        .min(1)
+        .optional(),
+    }).optional(),
     dataLayer: object(
       { injectDefaults: z.literal(true, 'false is not supported yet').default(true) },
       {
@@ -41,9 +47,8 @@ const kind = kindSchema(
   },
   {
     flowControl: NOT_YET,
-    requestHandler: `${NOT_YET}: requests are read as OpenAI's, whatever else they are passes unread`,
     saturationDetector: `${NOT_YET}: see SignalboxParameters, scheduling.maxQueue`,
-    parser: NOT_YET,
+    parser: 'is deprecated: use requestHandler.parsers',
   },
 )
 

@@ -6,6 +6,7 @@
  * loaded as the worst candidate that is known, plus its own unseen decisions. So it is never preferred to a known one, and a pool
  * without any metrics is balanced by our own counts.
  */
+import { tpotTarget, ttftTarget } from '../control-headers.ts'
 import type { HeaderView } from '../../extproc/header-view.ts'
 import type { EndpointTable } from '../endpoint-table.ts'
 
@@ -65,6 +66,16 @@ export class Candidates {
   promptTokens = 0
   /** The moment of the pick, Unix ms. */
   nowMs = 0
+
+  /** The time to the first token that the client asked for, ms; 0 = none. Read from the headers at each use. */
+  get ttftTargetMs(): number {
+    return this.headers === undefined ? 0 : ttftTarget(this.headers)
+  }
+
+  /** The same per output token. */
+  get tpotTargetMs(): number {
+    return this.headers === undefined ? 0 : tpotTarget(this.headers)
+  }
 
   reserve(capacity: number): void {
     if (this.slots.length >= capacity) return

@@ -28,7 +28,10 @@ export interface PickerType extends PluginTypeOf<'picker'> {
 /** Configures something that every pool has anyway: profile handlers and data producers. */
 export type SettingType = PluginTypeOf<'profile-handler'> | PluginTypeOf<'producer'>
 
-export type PluginType = FilterType | PickerType | ScorerType | SettingType
+/** Reads requests. */
+export type ParserType = PluginTypeOf<'parser'>
+
+export type PluginType = FilterType | ParserType | PickerType | ScorerType | SettingType
 
 export function filterType<Schema extends z.ZodType>(
   type: string,

@@ -16,6 +16,7 @@ import { labelSelectorFilter } from './label-selector-filter.ts'
 import { loadAwareScorer } from './load-aware-scorer.ts'
 import { loraAffinityScorer } from './lora-affinity-scorer.ts'
 import { noHitLruScorer } from './no-hit-lru-scorer.ts'
+import { PARSERS } from './parsers.ts'
 import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts'
 import type { PluginType } from './plugin-type.ts'
 import { prefixCacheScorer } from './prefix-cache-scorer.ts'
@@ -57,6 +58,7 @@ const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
     approxPrefixCacheProducer,
     inflightLoadProducer,
     tokenProducer,
+    ...PARSERS,
   ].map((plugin: PluginType) => [plugin.type, plugin]),
 )
 

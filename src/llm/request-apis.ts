@@ -1,0 +1,109 @@
+/**
+ * Which API a request speaks, by its path, and what its body must then have: the parsers of an EndpointPickerConfig (epp.md §1.6, §3.12).
+ * Bodies are not validated beyond that: engines do it better, and what is checked twice is paid for twice.
+ */
+
+/** A top-level field that a body cannot do without. */
+export interface RequiredField {
+  readonly name: RequestField
+  /** `list`: an array with elements. `text`: a string that is not empty, or an array with elements. `any`: not null. */
+  readonly form: 'list' | 'text' | 'any'
+}
+
+export type RequestField = 'messages' | 'prompt' | 'input'
+
+export interface RequestApi {
+  /** For people. */
+  readonly name: string
+  readonly needsModel: boolean
+  readonly required?: RequiredField
+  /** Nothing of the response is read. */
+  readonly plainResponse?: boolean
+}
+
+interface ParserPaths {
+  /** Without the first slash. */
+  readonly suffix: string
+  readonly api: RequestApi
+}
+
+const CHAT: RequestApi = {
+  name: 'chat completions',
+  needsModel: true,
+  required: { name: 'messages', form: 'list' },
+}
+const COMPLETIONS: RequestApi = { name: 'completions', needsModel: true, required: { name: 'prompt', form: 'text' } }
+const MESSAGES: RequestApi = { name: 'messages', needsModel: true, required: { name: 'messages', form: 'list' } }
+
+const PARSERS: Readonly<Record<string, readonly ParserPaths[]>> = {
+  'openai-parser': [
+    { suffix: 'chat/completions', api: CHAT },
+    { suffix: 'chat/completions/render', api: { ...CHAT, plainResponse: true } },
+    { suffix: 'completions', api: COMPLETIONS },
+    { suffix: 'completions/render', api: { ...COMPLETIONS, plainResponse: true } },
+    {
+      suffix: 'embeddings',
+      api: { name: 'embeddings', needsModel: true, required: { name: 'input', form: 'text' } },
+    },
+    { suffix: 'responses', api: { name: 'responses', needsModel: true, required: { name: 'input', form: 'any' } } },
+    { suffix: 'conversations', api: { name: 'conversations', needsModel: false } },
+    {
+      suffix: 'images/generations',
+      api: { name: 'image generations', needsModel: false, required: { name: 'prompt', form: 'text' } },
+    },
+  ],
+  'anthropic-parser': [
+    { suffix: 'messages', api: MESSAGES },
+    { suffix: 'messages/count_tokens', api: { ...MESSAGES, plainResponse: true } },
+  ],
+  'vllmhttp-parser': [{ suffix: 'inference/v1/generate', api: { name: 'vLLM generate', needsModel: true } }],
+  // SGLang's own API has no model.
+  'sglanghttp-parser': [{ suffix: 'generate', api: { name: 'SGLang generate', needsModel: false } }],
+  'passthrough-parser': [],
+}
+
+export const PARSER_TYPES: readonly string[] = Object.keys(PARSERS)
+
+/** llm-d's, where a configuration names none. */
+export const DEFAULT_PARSERS: readonly string[] = [
+  'openai-parser',
+  'anthropic-parser',
+  'vllmhttp-parser',
+  'passthrough-parser',
+]
+
+/** What is known of a path that no parser claims. */
+export const PASSED_THROUGH: RequestApi = { name: 'pass-through', needsModel: false }
+
+const MAX_KNOWN_PATHS = 1024
+
+/** The parsers of a configuration, in its order. */
+export class RequestApis {
+  readonly #suffixes: readonly { readonly text: string; readonly api: RequestApi }[]
+  readonly #fallback: RequestApi | undefined
+  readonly #known = new Map<string, RequestApi | undefined>()
+
+  constructor(parsers: readonly string[]) {
+    const claimed = parsers.flatMap(type => PARSERS[type] ?? [])
+    // The longest first; sorting is stable, so that of equal ones the first parser's comes first.
+    this.#suffixes = claimed
+      .map(({ suffix, api }) => ({ text: `/${suffix}`, api }))
+      .sort((a, b) => b.text.length - a.text.length)
+    this.#fallback = parsers.includes('passthrough-parser') ? PASSED_THROUGH : undefined
+  }
+
+  /** The API of a path without query; undefined: no parser takes it. */
+  find(path: string): RequestApi | undefined {
+    if (this.#known.has(path)) return this.#known.get(path)
+    let end = path.length
+    while (end > 1 && path.charCodeAt(end - 1) === SLASH) end--
+    const plain = path.slice(0, end)
+    const found = this.#suffixes.find(({ text }) => plain.endsWith(text))?.api ?? this.#fallback
+    // Clients make up paths.
+    if (this.#known.size === MAX_KNOWN_PATHS) this.#known.clear()
+    this.#known.set(path, found)
+    return found
+  }
+}
+
+const SLASH = 0x2f
