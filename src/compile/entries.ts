@@ -2,7 +2,7 @@ import type { SignalboxParametersSpec } from '../config/kinds/signalbox-paramete
 import { keyOf } from '../config/object.ts'
 import type { RouteJson, RouteMatchJson } from '../gen/envoy/config/route/v3/route_components_pb.ts'
 import type { PoolPlan } from '../inference/pool-plan.ts'
-import { looksAtPrefixes } from '../inference/scheduling/profile.ts'
+import { promptNeeds } from '../inference/scheduling/profiles.ts'
 import { type EntryPlan, type RulePlan, TARGET_HEADER, type TargetPlan } from '../pipeline/plan.ts'
 import { BODY_MODE, MODEL_FACT } from './annotations.ts'
 import { perRouteJson } from './envoy/ext-proc.ts'
@@ -214,9 +214,10 @@ function factsOf(
   }
 }
 
-/** Bytes of a prompt that the pool's scorers look at. */
+/** Bytes of a prompt that the pool's plug-ins look at. */
 export function prefixBytesOf({ scheduling }: PoolPlan, { limits }: SignalboxParametersSpec): number {
-  return looksAtPrefixes(scheduling) ? (scheduling.prefixBytes ?? limits.prefixBytes) : 0
+  const { prefix, bytes } = promptNeeds(scheduling)
+  return prefix ? (scheduling.prefixBytes ?? limits.prefixBytes) + bytes : 0
 }
 
 function poolNeedsModel(pool: PoolPlan): boolean {

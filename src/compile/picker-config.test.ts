@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { readTexts } from '../config/object-set.ts'
 import { formatProblem } from '../config/problem.ts'
-import { Profile } from '../inference/scheduling/profile.ts'
+import { Profiles } from '../inference/scheduling/profiles.ts'
 import { compileSet } from './compile.ts'
 
 const POOL = (annotations = '{}') => `
@@ -30,7 +30,7 @@ function scheduling(config: string, pool?: string) {
   const { plan, errors, warnings } = compiled(config, pool)
   expect([...errors, ...warnings].map(formatProblem)).toEqual([])
   const found = structuredClone(plan).pools[0]!.scheduling
-  expect(() => new Profile(found)).not.toThrow()
+  expect(() => new Profiles(found)).not.toThrow()
   return found
 }
 
@@ -71,24 +71,6 @@ schedulingProfiles:
     ])
     expect(errorsOf(`${CONFIG}flowControl: { maxBytes: 1G }\n`)).toEqual([
       expect.stringMatching(/^picker.yaml:3:1: .*"flowControl": not supported yet/),
-    ])
-    const disagg = `${CONFIG}
-plugins:
-- type: disagg-profile-handler
-- type: prefill-filter
-- type: decode-filter
-- type: max-score-picker
-schedulingProfiles:
-- name: prefill
-  plugins: [{ pluginRef: prefill-filter }]
-- name: decode
-  plugins: [{ pluginRef: decode-filter }]
-`
-    expect(errorsOf(disagg)).toEqual([
-      expect.stringMatching(
-        /^picker.yaml:5:\d+: .*plugins\[0\].type: plug-in type "disagg-profile-handler" is not supported yet; supported are active-request-scorer, /,
-      ),
-      expect.stringMatching(/^picker.yaml:12:.*only one profile is supported yet/),
     ])
     const tiered = `${CONFIG}plugins:
 - { type: approx-prefix-cache-producer }

@@ -10,7 +10,7 @@ import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
 import { PrefixIndex } from './prefix-index.ts'
 import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
-import { Profile } from './scheduling/profile.ts'
+import { Profiles, promptNeeds } from './scheduling/profiles.ts'
 import { ServedModels } from './served-models.ts'
 
 export interface PoolKeeperOptions extends EndpointSlotsOptions {
@@ -58,14 +58,14 @@ export class PoolKeeper {
 
   /** Takes over a plan; endpoints that stay keep all that is known of them. Nothing changes when it throws. */
   update(plan: PoolPlan, version: PlanVersion): void {
-    const profile = new Profile(plan.scheduling)
-    const { usesPrefix } = profile
+    const profiles = new Profiles(plan.scheduling)
+    const usesPrefix = promptNeeds(plan.scheduling).prefix
     const { prefixBlocksPerEndpoint, prefixBlockBytes } = plan.scheduling
     const freed = this.#slots.update(plan.endpoints, version)
     this.#plan = plan
     this.table.attributeNames = plan.scrape.attributes ?? []
     const { capacity, liveCount } = this.table
-    this.#makeMemory(profile, plan)
+    this.#makeMemory(profiles, plan)
     if (freed.length > 0) this.#index?.forget(freed)
     if (usesPrefix && prefixBlocksPerEndpoint > 0 && prefixBlockBytes > 0) {
       const size = { slots: capacity, endpoints: liveCount, blocksPerEndpoint: prefixBlocksPerEndpoint }
@@ -160,10 +160,10 @@ export class PoolKeeper {
   }
 
   /** What filters and scorers remember stays as long as they and the table's capacity do. */
-  #makeMemory(profile: Profile, { scheduling }: PoolPlan): void {
+  #makeMemory(profiles: Profiles, { scheduling }: PoolPlan): void {
     const { capacity } = this.table
-    const words = profile.sharedWords(capacity)
-    const remembering = `${capacity} ${JSON.stringify([scheduling.filters, scheduling.scorers])}`
+    const words = profiles.sharedWords(capacity)
+    const remembering = `${capacity} ${JSON.stringify([scheduling.filters, scheduling.scorers, scheduling.profiles])}`
     if (words > 0 && remembering === this.#remembering) return
     this.#remembering = remembering
     this.#memory = words === 0 ? undefined : new SharedArrayBuffer(4 * words)

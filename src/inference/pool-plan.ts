@@ -46,20 +46,38 @@ export interface ScorerPlan {
   readonly parameters?: Readonly<Record<string, unknown>>
 }
 
-export interface SchedulingPlan {
+/** How one choice among a pool's endpoints is made. */
+export interface ProfilePlan {
   readonly scorers: readonly ScorerPlan[]
-  /** Types of the parsers that read requests (src/llm/request-apis.ts). Default: gateways' requests are read by llm-d's default ones, our fleet's by none. */
-  readonly parsers?: readonly string[]
   /** In this order, before the scorers. Default: none. */
   readonly filters?: readonly PluginPlan[]
   /** Default: the best score. */
   readonly picker?: PluginPlan
+  /** Length of the ordered endpoint list (the first is preferred, the others are for retries). */
+  readonly maxEndpoints: number
+}
+
+export interface NamedProfilePlan extends ProfilePlan {
+  readonly name: string
+}
+
+/** A profile handler (./scheduling/profile-handler.ts), and the deciders that its parameters name. */
+export interface HandlerPlan extends PluginPlan {
+  readonly deciders: Readonly<Record<string, PluginPlan>>
+}
+
+/** The profile itself is the primary one: it chooses the endpoint that the request goes to. */
+export interface SchedulingPlan extends ProfilePlan {
+  /** Name of the primary profile. Default: `default`. */
+  readonly profileName?: string
+  /** Further profiles; the handler runs them. */
+  readonly profiles?: readonly NamedProfilePlan[]
+  /** Absent: every request runs through the primary profile, and that is all. */
+  readonly handler?: HandlerPlan
   /** Requests wait in queues while the pool is saturated. Default: they are sent on at once. */
   readonly flowControl?: FlowControlPlan
   /** Where there is no flow control: who is refused while the pool is saturated. Default: nobody. */
   readonly admission?: AdmissionPlan
-  /** Length of the ordered endpoint list (the first is preferred, the others are for retries). */
-  readonly maxEndpoints: number
   /** Requests waiting per endpoint from which the endpoint counts as saturated; all saturated: 429. 0 = never. */
   readonly maxQueue: number
   /** Bytes of prompt per block of the prefix index. */
@@ -155,5 +173,11 @@ export interface EnginePlan {
   readonly blockCountLabel?: string
   readonly blockSize?: MetricSpec
   readonly blockCount?: MetricSpec
+  /** Counters since the engine's start, for what is learned of it. */
+  readonly firstTokens?: MetricSpec
+  readonly firstTokenSeconds?: MetricSpec
+  readonly promptTokens?: MetricSpec
+  readonly cachedTokens?: MetricSpec
+  readonly ended?: MetricSpec
   readonly custom?: readonly CustomMetricPlan[]
 }

@@ -5,78 +5,37 @@
  *
  * Budget of a pick, default scorers, 64 prefix blocks (`test/bench/pick.bench.ts`): 8 endpoints in 5 µs, 100 in 15 µs.
  */
-import type { HeaderView } from '../extproc/header-view.ts'
 import { adapterId } from './adapter-id.ts'
 import { AddressLists } from './address-lists.ts'
 import { EndpointState, EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
 import type { ServedModel } from './model-list.ts'
+import { type PickRequest, type PickResult, PickStatus, type Placement, MAX_ENDPOINTS } from './pick.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 import { PrefixIndex, prefixSeed } from './prefix-index.ts'
+import { PrimaryAddresses } from './primary-addresses.ts'
 import { Candidates } from './scheduling/candidates.ts'
-import { Profile } from './scheduling/profile.ts'
+import type { Profile } from './scheduling/profile.ts'
+import type { ProfileRunner } from './scheduling/profile-handler.ts'
+import { Profiles } from './scheduling/profiles.ts'
 import { Random } from './scheduling/random.ts'
 import { ServedModels } from './served-models.ts'
 import { SubsetHint } from './subset-hint.ts'
 
+export { type PickRequest, PickResult, PickStatus } from './pick.ts'
+
 /** Puts saturated endpoints behind all others. */
 const SATURATED_PENALTY = 1e6
-/** The longest ordered list of endpoints. */
-const MAX_ENDPOINTS = 8
-
-export const PickStatus = {
-  OK: 0,
-  /** No endpoint is ready, in the subset and serves the model. */
-  NO_ENDPOINTS: 1,
-  /** There are some, but the queue of each is at `maxQueue`. */
-  SATURATED: 2,
-  /** There are some, but the profile's filters left none. */
-  FILTERED: 3,
-  /** The chosen endpoint does not have the beginning of the prompt, and the request wants no other kind (`onlyCached`). */
-  NOT_CACHED: 4,
-} as const
-export type PickStatus = (typeof PickStatus)[keyof typeof PickStatus]
-
-/** Pooled by the caller. */
-export interface PickRequest {
-  /** The model that the endpoint will be asked for, after rewrites. */
-  model: string
-  prefix: PrefixHasher | undefined
-  /** Bytes of the prompt, as far as they are known. */
-  promptBytes: number
-  /** Entries of the subset hint; undefined = all endpoints. */
-  subset: readonly string[] | undefined
-  /** `Date.now()`, the clock of scrapes. */
-  nowMs: number
-  /** For plug-ins that look at them. */
-  headers?: HeaderView | undefined
-  /** Prompts with different salts share no cache; empty: none. */
-  salt?: string
-  /** `Prefer: if-available`. */
-  onlyCached?: boolean
-}
-
-/** Pooled by the caller; valid until its next pick. The slots' generations are needed to release. */
-export class PickResult {
-  /** Endpoints, the preferred one first: `slots[0, count)`. */
-  count = 0
-  readonly slots = new Int32Array(MAX_ENDPOINTS)
-  readonly generations = new Int32Array(MAX_ENDPOINTS)
-  readonly scores = new Float64Array(MAX_ENDPOINTS)
-  /** The scorer that decided, `only-endpoint`, or `random`. */
-  reason = ''
-}
-
 export interface PoolOptions extends EndpointTableOptions {
   /** Seed of the tie-breaks. Threads need different ones. */
   readonly seed?: number
 }
 
-export class Pool {
+export class Pool implements ProfileRunner {
   readonly table: EndpointTable
   #plan!: PoolPlan
-  #profile!: Profile
+  #profiles!: Profiles
   #index: PrefixIndex | undefined
   readonly #candidates = new Candidates()
   readonly #subset = new SubsetHint()
@@ -86,7 +45,14 @@ export class Pool {
   #matched = new Int32Array(0)
   readonly #picked = new Int32Array(MAX_ENDPOINTS)
   readonly #lists = new AddressLists()
-  #picks = new Uint8Array(0)
+  readonly #primaryAddresses = new PrimaryAddresses()
+  // Of the pick under way.
+  #request!: PickRequest
+  #usesPrefix = false
+  #seed = 0
+  #longestMatch = 0
+  /** The candidates are all that may serve the request: no filter has been at them. */
+  #gathered = false
   #allListed = false
 
   /** @throws UnknownScorerError, RangeError */
@@ -107,21 +73,21 @@ export class Pool {
 
   /** Goes over to a share of the same keeper. Nothing changes when it throws. */
   adopt({ plan, slots, table: state, index, models, memory: remembered }: PoolShare): void {
-    const profile = new Profile(plan.scheduling)
+    const profiles = new Profiles(plan.scheduling)
     const { table } = this
     table.adopt(state === 'known' ? table.state : state, slots)
     const { capacity } = table
     table.attributeNames = plan.scrape.attributes ?? []
     this.#plan = plan
-    this.#profile = profile
-    profile.reserve(capacity)
-    profile.adopt(table, remembered)
+    this.#profiles = profiles
+    profiles.reserve(capacity)
+    profiles.adopt(table, remembered)
     this.#candidates.reserve(capacity)
     this.#total = new Float64Array(capacity)
-    this.#picks = new Uint8Array(capacity)
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
     this.#subset.update(table)
     this.#lists.clear()
+    this.#primaryAddresses.clear()
     if (index === undefined) this.#index = undefined
     else if (index !== 'known') this.#index = new PrefixIndex(index)
     this.adoptModels(models)
@@ -141,58 +107,59 @@ export class Pool {
       table: table.state,
       index: undefined,
       models: { lists: [], allListed: false },
-      memory: new SharedArrayBuffer(4 * this.#profile.sharedWords(table.capacity)),
+      memory: new SharedArrayBuffer(4 * this.#profiles.sharedWords(table.capacity)),
     })
   }
 
   /**
-   * Ranks the endpoints that may serve the request, counts it at the best one and notes the prompt's blocks there. `out` is only
-   * valid with OK; then the count must fall again as `releaseBy` says.
+   * Ranks the endpoints that may serve the request, counts it at the best one and notes the prompt's blocks there; and the same for further
+   * replicas that take part in it (`out.prefill`, `out.encode`). `out` is only valid with OK; then the counts must fall again as
+   * `releaseBy` says.
    */
   pick(request: PickRequest, out: PickResult): PickStatus {
-    const { table } = this
-    const candidates = this.#candidates
-    this.#gather(request)
-    out.count = 0
-    if (candidates.count === 0) return PickStatus.NO_ENDPOINTS
-    const base = request.model === '' || this.#served.isBase(request.model)
-    candidates.adapter = base ? 0 : adapterId(request.model)
-    candidates.promptBytes = request.promptBytes
-    candidates.nowMs = request.nowMs
-
-    const index = this.#index
-    const { prefix } = request
-    const usePrefix = index !== undefined && prefix !== undefined && prefix.count > 0
-    const seed = usePrefix ? prefixSeed(request.model, request.salt) : 0
-    if (usePrefix && index.match(prefix, seed, this.#matched) > 0) this.#sharePrefix(prefix, request.promptBytes)
-
-    const total = this.#total
-    this.#profile.filter(candidates, table)
-    const { count } = candidates
-    if (count === 0) return PickStatus.FILTERED
-    this.#profile.rank(candidates, table, total)
-    if (this.#setSaturatedBack()) return PickStatus.SATURATED
-
-    const picked = this.#picked
-    const wanted = Math.max(1, Math.min(this.#plan.scheduling.maxEndpoints, MAX_ENDPOINTS))
-    out.count = this.#profile.pick(total, count, wanted, this.#random, picked, out.scores)
-    for (let place = 0; place < out.count; place++) {
-      const slot = candidates.slots[picked[place]!]!
-      out.slots[place] = slot
-      out.generations[place] = table.generation[slot]!
-    }
-    if (request.onlyCached === true && !(candidates.prefix[picked[0]!]! > 0)) return PickStatus.NOT_CACHED
-    out.reason = count === 1 ? 'only-endpoint' : this.#profile.reason(picked[0]!)
-    const first = out.slots[0]!
-    this.#profile.chosen(candidates, table, picked[0]!)
-    table.decide(first)
-    if (usePrefix) index.record(prefix, seed, first)
+    const { handler, primary } = this.#profiles
+    out.clear()
+    this.#request = request
+    this.#gather(-1)
+    if (this.#candidates.count === 0) return PickStatus.NO_ENDPOINTS
+    this.#match(request)
+    const status = handler === undefined ? this.#choose(primary, out) : handler.pick(this, request, out)
+    if (status !== PickStatus.OK) return status
+    const slot = out.slots[0]!
+    if (request.onlyCached === true && this.cachedBytes(slot) === 0) return PickStatus.NOT_CACHED
+    this.table.decide(slot)
+    if (this.#usesPrefix) this.#index!.record(request.prefix!, this.#seed, slot)
+    if (out.isStaged) this.#decideStages(out)
     return PickStatus.OK
+  }
+
+  /** For profile handlers, during a pick. */
+  run(profile: number, peer: number, out: Placement): PickStatus {
+    if (!this.#gathered) this.#gather(peer)
+    return this.#choose(this.#profiles.all[profile]!, out)
+  }
+
+  /** For profile handlers, during a pick. */
+  cachedBytes(slot: number): number {
+    return this.#longestMatch === 0 ? 0 : this.#matched[slot]! * this.#request.prefix!.blockBytes
   }
 
   /** The result's endpoints as Envoy wants them: `a:1,b:2`. Must be called before the next `update`. */
   addresses(result: PickResult): string {
-    return this.#lists.text(result.slots, result.count, this.table)
+    const port = this.#profiles.handler?.primaryPort
+    // A list would lead a retry to a replica that does not have the rank.
+    if (port !== undefined) return this.#primaryAddresses.of(result.slots[0]!, port, this.table)
+    return this.listOf(result)
+  }
+
+  /** A placement's endpoints, as a list of addresses. */
+  listOf({ slots, count }: Placement): string {
+    return this.#lists.text(slots, count, this.table)
+  }
+
+  /** Requests go to this port, and a header tells the chosen endpoint's own address; undefined: to the endpoint itself. */
+  get primaryPort(): number | undefined {
+    return this.#profiles.handler?.primaryPort
   }
 
   /** `ip:port` of a slot, empty when it is free. */
@@ -210,10 +177,9 @@ export class Pool {
    * there, unless an access log entry will release it where it was picked (`logged`). Returns whether it was another endpoint; one
    * that the pool does not have is ignored.
    */
-  served(result: PickResult, address: string, logged = true, nowMs = Date.now()): boolean {
+  served(result: PickResult, address: string, logged = true): boolean {
     const { table } = this
     const slot = table.slotOf(address)
-    if (slot !== undefined) this.#noteServed(result, slot, nowMs)
     if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
     if (table.releaseBy === 'response' || (table.releaseBy === 'access-log' && !logged)) {
       table.release(result.slots[0]!, result.generations[0]!)
@@ -222,16 +188,6 @@ export class Pool {
     result.slots[0] = slot
     result.generations[0] = table.generation[slot]!
     return true
-  }
-
-  /** Those of the list before the one that serves did not answer: they are avoided for a while. */
-  #noteServed({ slots, generations, count }: PickResult, served: number, nowMs: number): void {
-    const { table } = this
-    table.counters.answered(served)
-    for (let place = 0; place < count && slots[place] !== served; place++) {
-      const slot = slots[place]!
-      if (table.currentGeneration[slot] === generations[place]) table.counters.missed(slot, nowMs)
-    }
   }
 
   /**
@@ -261,8 +217,10 @@ export class Pool {
     Atomics.store(this.table.relist, 0, 1)
   }
 
-  #gather(request: PickRequest): void {
+  /** The endpoints that may serve the request. */
+  #gather(peer: number): void {
     const { table } = this
+    const request = this.#request
     const candidates = this.#candidates
     const subset = this.#subset
     const limited = request.subset !== undefined
@@ -270,6 +228,7 @@ export class Pool {
     const serving = this.#served.slotsOf(request.model)
     const freshSince = request.nowMs - this.#plan.scrape.staleMs
     candidates.clear()
+    candidates.peer = peer
     candidates.headers = request.headers
     for (let i = 0; i < table.liveCount; i++) {
       const slot = table.live[i]!
@@ -279,21 +238,58 @@ export class Pool {
       if (serving !== undefined && serving[slot] !== 1 && this.#served.listed(slot)) continue
       candidates.add(table, slot, freshSince)
     }
-    this.#avoidOutliers(request.nowMs)
     candidates.guessUnknown()
+    this.#gathered = true
   }
 
-  /** Drops the endpoints that did not answer lately, unless no other is left. */
-  #avoidOutliers(nowMs: number): void {
+  /** Looks up what endpoints have of the prompt. */
+  #match({ prefix, model, salt = '' }: PickRequest): void {
+    const index = this.#index
+    this.#usesPrefix = index !== undefined && prefix !== undefined && prefix.count > 0
+    this.#longestMatch = 0
+    if (!this.#usesPrefix) return
+    this.#seed = prefixSeed(model, salt)
+    this.#longestMatch = index!.match(prefix!, this.#seed, this.#matched)
+  }
+
+  /** Filters, scores and picks among the candidates; no count rises. */
+  #choose(profile: Profile, out: Placement): PickStatus {
+    const { table } = this
     const candidates = this.#candidates
-    const { count, slots } = candidates
-    const { counters } = this.table
-    let avoided = 0
-    for (let i = 0; i < count; i++) if (counters.isAvoided(slots[i]!, nowMs)) avoided++
-    if (avoided === 0 || avoided === count) return
-    const kept = this.#picks
-    for (let i = 0; i < count; i++) kept[i] = counters.isAvoided(slots[i]!, nowMs) ? 0 : 1
-    candidates.keep(kept)
+    const request = this.#request
+    const base = request.model === '' || this.#served.isBase(request.model)
+    candidates.adapter = base ? 0 : adapterId(request.model)
+    candidates.promptBytes = request.promptBytes
+    candidates.nowMs = request.nowMs
+    if (this.#longestMatch > 0) this.#sharePrefix(request.prefix!, request.promptBytes)
+
+    this.#gathered = false
+    profile.filter(candidates, table)
+    const { count } = candidates
+    if (count === 0) return PickStatus.FILTERED
+    const total = this.#total
+    profile.rank(candidates, table, total)
+    if (this.#setSaturatedBack()) return PickStatus.SATURATED
+
+    const picked = this.#picked
+    out.count = profile.pick(total, count, profile.maxEndpoints, this.#random, picked, out.scores)
+    for (let place = 0; place < out.count; place++) {
+      const slot = candidates.slots[picked[place]!]!
+      out.slots[place] = slot
+      out.generations[place] = table.generation[slot]!
+    }
+    out.reason = count === 1 ? 'only-endpoint' : profile.reason(picked[0]!)
+    profile.chosen(candidates, table, picked[0]!)
+    return PickStatus.OK
+  }
+
+  /** The other replicas that take part are counted too; the prompt's blocks will be where it is computed. */
+  #decideStages({ prefill, encode }: PickResult): void {
+    for (let place = 0; place < encode.count; place++) this.table.decide(encode.slots[place]!)
+    if (prefill.count === 0) return
+    const slot = prefill.slots[0]!
+    this.table.decide(slot)
+    if (this.#usesPrefix) this.#index!.record(this.#request.prefix!, this.#seed, slot)
   }
 
   /** Shares of the whole prompt: its incomplete last block counts as one that nobody has (epp.md §3.7). */

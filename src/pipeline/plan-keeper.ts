@@ -1,6 +1,6 @@
 import type { EndpointSlotsOptions, PlanVersion } from '../inference/endpoint-slots.ts'
 import { PoolKeeper, type PoolKeeperOptions } from '../inference/pool-keeper.ts'
-import { Profile } from '../inference/scheduling/profile.ts'
+import { Profiles } from '../inference/scheduling/profiles.ts'
 import { KEPT_GENERATIONS } from './linked-plan.ts'
 import type { PlanShare } from './plan-share.ts'
 import type { Plan } from './plan.ts'
@@ -69,7 +69,7 @@ export class PlanKeeper {
 
 /** Whatever linking a plan could trip over. */
 function check({ entries, pools }: Plan): void {
-  for (const { scheduling } of pools) void new Profile(scheduling)
+  for (const { scheduling } of pools) void new Profiles(scheduling)
   const names = new Set(pools.map(({ name }) => name))
   for (const { name, rules } of entries) {
     for (const rule of rules) {

@@ -1,6 +1,7 @@
 /** The filters, weighted scorers and the picker of a pool: chooses among candidates, and says afterwards which scorer decided. */
 import type { EndpointTable } from '../endpoint-table.ts'
-import type { SchedulingPlan } from '../pool-plan.ts'
+import { MAX_ENDPOINTS } from '../pick.ts'
+import type { ProfilePlan } from '../pool-plan.ts'
 import type { Candidates } from './candidates.ts'
 import type { Filter } from './filter.ts'
 import type { Picker } from './picker.ts'
@@ -19,13 +20,13 @@ const PREFIX_SCORERS: ReadonlySet<string> = new Set([
 ])
 
 /** Whether a scorer looks at the prefix index. */
-export function looksAtPrefixes({ scorers }: Pick<SchedulingPlan, 'scorers'>): boolean {
+export function profileLooksAtPrefixes({ scorers }: Pick<ProfilePlan, 'scorers'>): boolean {
   return scorers.some(({ type, weight }) => PREFIX_SCORERS.has(type) && weight !== 0)
 }
 
 export class Profile {
-  /** Whether a scorer looks at the prefix index. */
-  readonly usesPrefix: boolean
+  /** Length of the list that `pick` is asked for. */
+  readonly maxEndpoints: number
   /** Chooses by the totals of `rank`. */
   readonly pick: Picker
   readonly #filters: readonly Filter[]
@@ -38,7 +39,8 @@ export class Profile {
   #count = 0
 
   /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number. */
-  constructor({ scorers, filters = [], picker }: Pick<SchedulingPlan, 'scorers' | 'filters' | 'picker'>) {
+  constructor({ scorers, filters = [], picker, maxEndpoints }: ProfilePlan) {
+    this.maxEndpoints = Math.max(1, Math.min(maxEndpoints, MAX_ENDPOINTS))
     this.#filters = filters.map(createFilter)
     this.pick = picker === undefined ? pickMaxScores : createPicker(picker)
     this.#scorers = scorers.map(({ type, parameters }) =>
@@ -50,7 +52,6 @@ export class Profile {
       return weight
     })
     this.#scores = scorers.map(() => new Float64Array(0))
-    this.usesPrefix = looksAtPrefixes({ scorers })
   }
 
   reserve(capacity: number): void {
@@ -66,9 +67,11 @@ export class Profile {
     return words
   }
 
-  /** Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity; absent: they are 0. */
-  adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined): void {
-    let at = 0
+  /**
+   * Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity from this word on; absent: they are 0.
+   */
+  adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined, word = 0): void {
+    let at = word
     for (const plugin of this.#plugins) {
       plugin.adopt?.(table)
       const words = plugin.sharedWords?.(table.capacity) ?? 0

@@ -2,6 +2,7 @@
 import type { z } from 'zod'
 import type { Filter } from '../filter.ts'
 import type { Picker } from '../picker.ts'
+import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
 import type { Scorer } from '../scorer.ts'
 
 interface PluginTypeOf<Role extends string> {
@@ -9,6 +10,14 @@ interface PluginTypeOf<Role extends string> {
   readonly role: Role
   /** Strict; its output is plain data that it reads again to the same. */
   readonly parameters: z.ZodType
+  /** What is deprecated about it, for a warning; of the parameters as they were written. */
+  readonly deprecated?: (parameters: Readonly<Record<string, unknown>>) => readonly Deprecation[]
+}
+
+export interface Deprecation {
+  /** A parameter; absent: the type itself. */
+  readonly parameter?: string
+  readonly message: string
 }
 
 export interface FilterType extends PluginTypeOf<'filter'> {
@@ -25,13 +34,42 @@ export interface PickerType extends PluginTypeOf<'picker'> {
   readonly pick: Picker
 }
 
-/** Configures something that every pool has anyway: profile handlers and data producers. */
-export type SettingType = PluginTypeOf<'profile-handler'> | PluginTypeOf<'producer'>
+/** What a profile handler refers to by name; for the check of a configuration. */
+export interface HandlerReferences {
+  /** The profile whose choice gets the request; absent: the only one that there is. */
+  readonly primary?: string
+  /** It runs any of the profiles, not just the primary one and those of the stages. */
+  readonly anyProfile?: boolean
+  readonly stages: readonly HandlerStage[]
+}
 
-/** Reads requests. */
-export type ParserType = PluginTypeOf<'parser'>
+export interface HandlerStage {
+  /** `prefill`, `encode` */
+  readonly name: string
+  /** The stage is left out when there is none. */
+  readonly profile: string
+  readonly decider?: string
+  /** Path of the decider's name in the parameters. */
+  readonly deciderPath: readonly string[]
+  /** Without a decider the stage never runs. */
+  readonly needsDecider: boolean
+}
 
-export type PluginType = FilterType | ParserType | PickerType | ScorerType | SettingType
+export interface ProfileHandlerType extends PluginTypeOf<'profile-handler'> {
+  readonly references: (parameters: unknown) => HandlerReferences
+  /** Undefined: the primary profile runs, and that is all. @throws ZodError, UnknownPluginError */
+  readonly create: (parameters: unknown, parts: HandlerParts) => ProfileHandler | undefined
+}
+
+export interface DeciderType extends PluginTypeOf<'decider'> {
+  /** @throws ZodError */
+  readonly create: (parameters: unknown) => StageDecider
+}
+
+/** Configures something that every pool has anyway (data producers), or does (hooks before the request goes on). */
+export type SettingType = PluginTypeOf<'producer'> | PluginTypeOf<'pre-request'>
+
+export type PluginType = DeciderType | FilterType | PickerType | ProfileHandlerType | ScorerType | SettingType
 
 export function filterType<Schema extends z.ZodType>(
   type: string,

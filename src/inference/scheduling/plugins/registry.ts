@@ -5,18 +5,23 @@
 import type { PluginPlan } from '../../pool-plan.ts'
 import type { Filter } from '../filter.ts'
 import type { Picker } from '../picker.ts'
+import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
 import type { Scorer } from '../scorer.ts'
 import { activeRequestScorer } from './active-request-scorer.ts'
 import { concurrencyDetector } from './concurrency-detector.ts'
+import { dataParallelProfileHandler } from './data-parallel-profile-handler.ts'
+import { disaggHeadersHandler } from './disagg-headers-handler.ts'
+import { disaggProfileHandler } from './disagg-profile-handler.ts'
 import { expectedTtftScorer } from './expected-ttft-scorer.ts'
 import { headerBasedTestingFilter } from './header-based-testing-filter.ts'
 import { headerLabelAffinityScorer } from './header-label-affinity-scorer.ts'
+import { headerProfileHandler } from './header-profile-handler.ts'
 import { kvCacheUtilizationScorer } from './kv-cache-utilization-scorer.ts'
 import { labelSelectorFilter } from './label-selector-filter.ts'
 import { loadAwareScorer } from './load-aware-scorer.ts'
 import { loraAffinityScorer } from './lora-affinity-scorer.ts'
 import { noHitLruScorer } from './no-hit-lru-scorer.ts'
-import { PARSERS } from './parsers.ts'
+import { pdProfileHandler } from './pd-profile-handler.ts'
 import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts'
 import type { PluginType } from './plugin-type.ts'
 import { prefixCacheScorer } from './prefix-cache-scorer.ts'
@@ -25,7 +30,9 @@ import { decodeFilter, encodeFilter, prefillFilter } from './role-filters.ts'
 import { runningRequestsSizeScorer } from './running-requests-size-scorer.ts'
 import { sessionAffinityFilter } from './session-affinity-filter.ts'
 import { sessionAffinityScorer } from './session-affinity-scorer.ts'
-import { approxPrefixCacheProducer, inflightLoadProducer, singleProfileHandler, tokenProducer } from './settings.ts'
+import { approxPrefixCacheProducer, inflightLoadProducer, tokenProducer } from './settings.ts'
+import { singleProfileHandler } from './single-profile-handler.ts'
+import { alwaysDisaggMultimodalDecider, alwaysDisaggPdDecider, prefixBasedPdDecider } from './stage-deciders.ts'
 import { utilizationDetector } from './utilization-detector.ts'
 import { utilizationFilter } from './utilization-filter.ts'
 
@@ -54,11 +61,18 @@ const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
     maxScorePicker,
     randomPicker,
     weightedRandomPicker,
+    dataParallelProfileHandler,
+    disaggProfileHandler,
+    headerProfileHandler,
+    pdProfileHandler,
     singleProfileHandler,
+    alwaysDisaggMultimodalDecider,
+    alwaysDisaggPdDecider,
+    prefixBasedPdDecider,
+    disaggHeadersHandler,
     approxPrefixCacheProducer,
     inflightLoadProducer,
     tokenProducer,
-    ...PARSERS,
   ].map((plugin: PluginType) => [plugin.type, plugin]),
 )
 
@@ -95,4 +109,21 @@ export function createPicker({ type }: PluginPlan): Picker {
   const plugin = PLUGINS.get(type)
   if (plugin?.role !== 'picker') throw new UnknownPluginError(type, 'picker')
   return plugin.pick
+}
+
+/** Undefined: the primary profile runs, and that is all. @throws UnknownPluginError, ZodError */
+export function createProfileHandler(
+  { type, parameters }: PluginPlan,
+  parts: HandlerParts,
+): ProfileHandler | undefined {
+  const plugin = PLUGINS.get(type)
+  if (plugin?.role !== 'profile-handler') throw new UnknownPluginError(type, 'profile-handler')
+  return plugin.create(parameters, parts)
+}
+
+/** @throws UnknownPluginError, ZodError */
+export function createDecider({ type, parameters }: PluginPlan): StageDecider {
+  const plugin = PLUGINS.get(type)
+  if (plugin?.role !== 'decider') throw new UnknownPluginError(type, 'decider')
+  return plugin.create(parameters)
 }

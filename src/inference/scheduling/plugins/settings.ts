@@ -2,13 +2,6 @@ import { z } from 'zod'
 import { object } from '../../../config/kinds/common.ts'
 import type { SettingType } from './plugin-type.ts'
 
-/** The only profile is the primary one. */
-export const singleProfileHandler: SettingType = {
-  type: 'single-profile-handler',
-  role: 'profile-handler',
-  parameters: object({}),
-}
-
 export const approxPrefixCacheParameters = object(
   {
     /** Both values come to the same: engines' blocks are smaller than the least block of 64 tokens. */

@@ -1,0 +1,72 @@
+/** What a pick is asked and what it says: `Pool.pick` (./pool.ts). */
+import type { HeaderView } from '../extproc/header-view.ts'
+import type { PrefixHasher } from './prefix-hasher.ts'
+
+/** The longest ordered list of endpoints. */
+export const MAX_ENDPOINTS = 8
+
+export const PickStatus = {
+  OK: 0,
+  /** No endpoint is ready, in the subset and serves the model. */
+  NO_ENDPOINTS: 1,
+  /** There are some, but the queue of each is at `maxQueue`. */
+  SATURATED: 2,
+  /** There are some, but the profile's filters left none. */
+  FILTERED: 3,
+  /** The request asks for a scheduling profile that there is not. */
+  NO_PROFILE: 4,
+  /** `onlyCached`, and the chosen endpoint has nothing of the prompt. */
+  NOT_CACHED: 5,
+} as const
+export type PickStatus = (typeof PickStatus)[keyof typeof PickStatus]
+
+/** Pooled by the caller. */
+export interface PickRequest {
+  /** The model that the endpoint will be asked for, after rewrites. */
+  model: string
+  prefix: PrefixHasher | undefined
+  /** Bytes of the prompt, as far as they are known. */
+  promptBytes: number
+  /** Entries of the subset hint; undefined = all endpoints. */
+  subset: readonly string[] | undefined
+  /** `Date.now()`, the clock of scrapes. */
+  nowMs: number
+  /** For plug-ins that look at them. */
+  headers?: HeaderView | undefined
+  /** The prompt has images, video or audio; known where a plug-in asks for it (`PromptNeeds`). */
+  hasMedia?: boolean
+  /** Prompts with different salts share no cache. Default: empty. */
+  salt?: string
+  /** Only an endpoint that has the beginning of the prompt in its cache will do. */
+  onlyCached?: boolean
+}
+
+/** Endpoints that one scheduling profile chose, the preferred one first: `slots[0, count)`. Generations are needed to release. */
+export class Placement {
+  count = 0
+  readonly slots = new Int32Array(MAX_ENDPOINTS)
+  readonly generations = new Int32Array(MAX_ENDPOINTS)
+  readonly scores = new Float64Array(MAX_ENDPOINTS)
+  /** The scorer that decided, `only-endpoint`, or `random`. */
+  reason = ''
+}
+
+/** Pooled by the caller; valid until its next pick. The placement is that of the primary profile: where the request goes. */
+export class PickResult extends Placement {
+  /** Where another replica computes the prompt first; at most one. Empty: the request's own replica does. */
+  readonly prefill = new Placement()
+  /** Where images, video and audio are encoded first. */
+  readonly encode = new Placement()
+
+  /** Nothing was chosen. */
+  clear(): void {
+    this.count = 0
+    this.prefill.count = 0
+    this.encode.count = 0
+  }
+
+  /** Replicas other than the request's own have a part in it. */
+  get isStaged(): boolean {
+    return this.prefill.count > 0 || this.encode.count > 0
+  }
+}

@@ -1,0 +1,65 @@
+/** The scheduling profiles of a pool, and who decides which of them a request runs through. */
+import type { EndpointTable } from '../endpoint-table.ts'
+import type { PluginPlan, SchedulingPlan } from '../pool-plan.ts'
+import { createDecider, createProfileHandler, UnknownPluginError } from './plugins/registry.ts'
+import { Profile, profileLooksAtPrefixes } from './profile.ts'
+import { NO_NEEDS, type ProfileHandler, type PromptNeeds } from './profile-handler.ts'
+
+/** Name of a primary profile that nobody named. */
+const DEFAULT_NAME = 'default'
+
+export class Profiles {
+  /** By number; the primary one is 0. */
+  readonly all: readonly Profile[]
+  readonly primary: Profile
+  /** Undefined: only the primary one runs. */
+  readonly handler: ProfileHandler | undefined
+
+  /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number */
+  constructor(plan: SchedulingPlan) {
+    this.primary = new Profile(plan)
+    this.all = [this.primary, ...(plan.profiles ?? []).map(profile => new Profile(profile))]
+    this.handler = handlerOf(plan)
+  }
+
+  reserve(capacity: number): void {
+    for (const profile of this.all) profile.reserve(capacity)
+  }
+
+  /** 32-bit words that the plug-ins of all threads share. */
+  sharedWords(capacity: number): number {
+    let words = 0
+    for (const profile of this.all) words += profile.sharedWords(capacity)
+    return words
+  }
+
+  /** Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity; absent: they are 0. */
+  adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined): void {
+    let at = 0
+    for (const profile of this.all) {
+      profile.adopt(table, memory, at)
+      at += profile.sharedWords(table.capacity)
+    }
+  }
+}
+
+/** What a pool's plug-ins need to know of prompts. */
+export function promptNeeds(plan: SchedulingPlan): PromptNeeds {
+  const { prefix, bytes, media } = handlerOf(plan)?.needs ?? NO_NEEDS
+  const scores = profileLooksAtPrefixes(plan) || (plan.profiles ?? []).some(profileLooksAtPrefixes)
+  return { prefix: prefix || scores, bytes, media }
+}
+
+function handlerOf({ handler, profileName = DEFAULT_NAME, profiles = [] }: SchedulingPlan): ProfileHandler | undefined {
+  if (handler === undefined) return undefined
+  const names = [profileName, ...profiles.map(({ name }) => name)]
+  return createProfileHandler(handler, {
+    profile: name => names.indexOf(name),
+    profiles: names.length,
+    decider: name => {
+      const plan: PluginPlan | undefined = handler.deciders[name]
+      if (plan === undefined) throw new UnknownPluginError(name, 'decider')
+      return createDecider(plan)
+    },
+  })
+}
