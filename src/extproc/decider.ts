@@ -7,7 +7,11 @@ export const Verdict = {
   MORE: 0,
   /** `exchange.decision` is filled. */
   DECIDED: 1,
-  /** A decision will come later: the decider calls `exchange.resume(serial)` on the same thread. */
+  /**
+   * A decision will come later: the decider calls `exchange.resume(serial)` on the same thread, from the event loop and not from within
+   * a call of the exchange's. Until then it gets no more of the body, the peer may send no more than it may already, and only the
+   * decider bounds the time.
+   */
   DEFERRED: 2,
 } as const
 export type Verdict = (typeof Verdict)[keyof typeof Verdict]
@@ -36,6 +40,8 @@ export interface Decider {
   readonly messageTimeoutMs: number
   /** Deadline of the whole upload, ms; also the `override_message_timeout` that is asked for. */
   readonly uploadTimeoutMs: number
+  /** How much longer a decision may be deferred, ms; part of the `override_message_timeout`. Default: 0. */
+  readonly waitMs?: number
   /** An undecided body that does not grow for so long is refused, ms. */
   readonly uploadIdleMs: number
   /** The response's end matters: the stream is not closed early and every response message is answered. */

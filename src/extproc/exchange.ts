@@ -40,8 +40,8 @@ export interface ExchangeContext {
   readonly modeOverride: ModeOverride
   /** Modes of a peer that announces none (no `protocol_config`). */
   readonly defaultBodyMode: BodyMode
-  /** Runs `exchange` on when a deferred decision came. */
-  readonly resume: (exchange: Exchange) => void
+  /** Runs `exchange` on when a deferred decision came; `decide` makes it first. */
+  readonly resume: (exchange: Exchange, decide: (() => void) | undefined) => void
 }
 
 /** `full-duplex` sends the override alone before the header answer, which needs Envoy 1.40. */
@@ -114,8 +114,9 @@ export class Exchange {
   pieceEnd = 0
   /** Absolute offset of the first held byte. */
   heldOffset = 0
-  /** Bytes of window given to the peer beyond the initial one. */
+  /** Bytes of window given to the peer beyond the initial one, and those taken from it that are to be given back. */
   granted = 0
+  owed = 0
 
   /** When the first message came (ms of the service's clock), and whether a longer timeout was asked for. */
   startedAt = 0
@@ -158,6 +159,7 @@ export class Exchange {
     this.unanswered = 0
     this.heldOffset = 0
     this.granted = 0
+    this.owed = 0
     this.startedAt = now
     this.timeoutOverridden = false
     this.seenBytes = 0
@@ -244,8 +246,11 @@ export class Exchange {
     if (this.messageEnds.length > 0) this.messageEnds.length = 0
   }
 
-  /** A deferred decision is in `decision`. Ignored when the stream is over (another `serial`). */
-  resume(serial: number): void {
-    if (serial === this.serial && this.deferred) this.context.resume(this)
+  /**
+   * A deferred decision is in `decision`, or is put there by `decide`, whose errors end the stream as a decider's do. Ignored when
+   * the stream is over (another `serial`).
+   */
+  resume(serial: number, decide?: () => void): void {
+    if (serial === this.serial && this.deferred) this.context.resume(this, decide)
   }
 }

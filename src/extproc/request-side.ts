@@ -156,7 +156,7 @@ function settle(x: Exchange, verdict: Verdict, last: boolean): void {
  * cap, and a short body may be kept for retries (`Decider.retryBufferBytes`): that costs nothing, up to a window of it has been
  * sent to us anyway.
  */
-function waitsForEnd(x: Exchange): boolean {
+export function waitsForEnd(x: Exchange): boolean {
   const { retryBufferBytes, followsResponse } = x.decider
   if (x.requestEnded || x.trailersPending || followsResponse || x.decision.immediateStatus > 0) return false
   return (x.look && x.contentLength < 0) || Math.max(x.announcedBytes, x.contentLength) <= retryBufferBytes

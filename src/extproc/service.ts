@@ -81,7 +81,7 @@ export class ExtProcService implements StreamService {
       retainsParts: options.retainsParts,
       modeOverride: options.modeOverride ?? 'none',
       defaultBodyMode: options.defaultBodyMode ?? BodyMode.FULL_DUPLEX_STREAMED,
-      resume: exchange => this.#resume(exchange),
+      resume: (exchange, decide) => this.#resume(exchange, decide),
     }
   }
 
@@ -147,12 +147,15 @@ export class ExtProcService implements StreamService {
     this.#grant(handler, part.length)
   }
 
-  #resume(exchange: Exchange): void {
+  #resume(exchange: Exchange, decide: (() => void) | undefined): void {
     try {
+      decide?.()
       decided(exchange)
     } catch (error) {
       this.report(exchange, error)
     }
+    if (exchange.finished) this.done(exchange)
+    else this.#giveOwed(exchange)
   }
 
   /** A bug in a decider ends its stream with INTERNAL and is told. */
@@ -197,22 +200,27 @@ export class ExtProcService implements StreamService {
   #grant(handler: ExchangeHandler, bytes: number): void {
     const { exchange } = handler
     if (exchange.finished) return
-    handler.owed += bytes
-    if (exchange.stream.pendingBytes > MAX_PENDING_BYTES) return
+    exchange.owed += bytes
+    // While the decision is waited for, the rest of a body waits where it is.
+    if (exchange.deferred || exchange.stream.pendingBytes > MAX_PENDING_BYTES) return
     if (exchange.granted === 0 && exchange.bodyBytes > LARGE_BODY_BYTES) {
       exchange.granted = LARGE_BODY_WINDOW
-      handler.owed += LARGE_BODY_WINDOW
+      exchange.owed += LARGE_BODY_WINDOW
     }
-    if (handler.owed < GRANT_BATCH) return
-    exchange.stream.grant(handler.owed)
-    handler.owed = 0
+    if (exchange.owed < GRANT_BATCH) return
+    exchange.stream.grant(exchange.owed)
+    exchange.owed = 0
   }
 
   /** The transport drained: gives what is owed. */
-  drained(handler: ExchangeHandler): void {
-    if (handler.exchange.finished || handler.owed === 0) return
-    handler.exchange.stream.grant(handler.owed)
-    handler.owed = 0
+  drained({ exchange }: ExchangeHandler): void {
+    if (!exchange.deferred) this.#giveOwed(exchange)
+  }
+
+  #giveOwed(exchange: Exchange): void {
+    if (exchange.finished || exchange.owed === 0) return
+    exchange.stream.grant(exchange.owed)
+    exchange.owed = 0
   }
 
   /** Looks at all deadlines; runs by itself twenty times a second while exchanges are open. */
@@ -249,8 +257,6 @@ class ExchangeHandler implements StreamHandler {
   readonly #serial: number
   /** Made for the first message that comes in parts. */
   reader: MessageReader | undefined
-  /** Bytes taken and not granted back. */
-  owed = 0
 
   constructor(service: ExtProcService, exchange: Exchange) {
     this.service = service

@@ -7,7 +7,7 @@ import { type Exchange, RequestState } from './exchange.ts'
 import { refuse } from './immediate.ts'
 import { BodyMode, RequestKind } from './modes.ts'
 import { echo, fail, finish, flush } from './output.ts'
-import { commit, readsInParts, requestBody, requestHeaders, requestTrailers } from './request-side.ts'
+import { commit, readsInParts, requestBody, requestHeaders, requestTrailers, waitsForEnd } from './request-side.ts'
 
 /**
  * Envoy's protocol as a state machine: each function takes one event of a stream and writes what follows from it. Deterministic,
@@ -88,25 +88,35 @@ export function timer(x: Exchange, now: number): void {
     return fail(x, GrpcStatus.DEADLINE_EXCEEDED, 'no message came')
   if (x.requestState !== RequestState.UNDECIDED) return
   // The end of the body did not come with the rest: a slow client, or trailers (no end of stream comes before our answer then).
-  if (x.verdictReady && readsInParts(x) && ++x.readyTurns >= 2) return decided(x)
+  if (x.verdictReady && readsInParts(x)) {
+    if (++x.readyTurns >= 2) decided(x)
+    return
+  }
   const waited = now - x.startedAt
   if (x.bodyBytes !== x.seenBytes) {
     x.seenBytes = x.bodyBytes
     x.idleSince = now
   }
-  if (waited >= decider.uploadTimeoutMs || (!x.deferred && now - x.idleSince >= decider.uploadIdleMs))
+  // A deferred decision is bounded by whoever defers it.
+  if (!x.deferred && (waited >= decider.uploadTimeoutMs || now - x.idleSince >= decider.uploadIdleMs))
     return refuse(x, Refusal.UPLOAD_TIMEOUT)
   const hasTimer = x.look || (x.requestMode !== BodyMode.FULL_DUPLEX_STREAMED && !x.headersAnswered)
   if (hasTimer && !x.timeoutOverridden && decider.messageTimeoutMs > 0 && waited * 2 >= decider.messageTimeoutMs) {
     x.timeoutOverridden = true
-    writeOverrideTimeout(x.context.out, decider.uploadTimeoutMs)
+    writeOverrideTimeout(x.context.out, decider.uploadTimeoutMs + (decider.waitMs ?? 0))
     flush(x)
   }
 }
 
-/** A deferred decision has come. */
+/** A deferred decision has come, or one that was ready waits no longer. */
 export function decided(x: Exchange): void {
   if (x.finished || x.requestState !== RequestState.UNDECIDED) return
+  // As one that was made at once: Envoy may keep this body.
+  if (!x.verdictReady && readsInParts(x) && waitsForEnd(x)) {
+    x.deferred = false
+    x.verdictReady = true
+    return
+  }
   // The decision goes with the answer to the one BUFFERED message, which has not come.
   if (x.requestMode === BodyMode.BUFFERED && x.headersAnswered && x.unanswered === 0 && !x.trailersPending) {
     x.deferred = false
