@@ -74,6 +74,8 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly profiles?: readonly NamedProfilePlan[]
   /** Absent: every request runs through the primary profile, and that is all. */
   readonly handler?: HandlerPlan
+  /** Types of the parsers that read requests (src/llm/request-apis.ts). Default: gateways' requests are read by llm-d's default ones, our fleet's by none. */
+  readonly parsers?: readonly string[]
   /** Requests wait in queues while the pool is saturated. Default: they are sent on at once. */
   readonly flowControl?: FlowControlPlan
   /** Where there is no flow control: who is refused while the pool is saturated. Default: nobody. */

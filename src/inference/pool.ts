@@ -53,6 +53,7 @@ export class Pool implements ProfileRunner {
   #longestMatch = 0
   /** The candidates are all that may serve the request: no filter has been at them. */
   #gathered = false
+  #picks = new Uint8Array(0)
   #allListed = false
 
   /** @throws UnknownScorerError, RangeError */
@@ -84,6 +85,7 @@ export class Pool implements ProfileRunner {
     profiles.adopt(table, remembered)
     this.#candidates.reserve(capacity)
     this.#total = new Float64Array(capacity)
+    this.#picks = new Uint8Array(capacity)
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
     this.#subset.update(table)
     this.#lists.clear()
@@ -177,9 +179,10 @@ export class Pool implements ProfileRunner {
    * there, unless an access log entry will release it where it was picked (`logged`). Returns whether it was another endpoint; one
    * that the pool does not have is ignored.
    */
-  served(result: PickResult, address: string, logged = true): boolean {
+  served(result: PickResult, address: string, logged = true, nowMs = Date.now()): boolean {
     const { table } = this
     const slot = table.slotOf(address)
+    if (slot !== undefined) this.#noteServed(result, slot, nowMs)
     if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
     if (table.releaseBy === 'response' || (table.releaseBy === 'access-log' && !logged)) {
       table.release(result.slots[0]!, result.generations[0]!)
@@ -188,6 +191,16 @@ export class Pool implements ProfileRunner {
     result.slots[0] = slot
     result.generations[0] = table.generation[slot]!
     return true
+  }
+
+  /** Those of the list before the one that serves did not answer: they are avoided for a while. */
+  #noteServed({ slots, generations, count }: PickResult, served: number, nowMs: number): void {
+    const { table } = this
+    table.counters.answered(served)
+    for (let place = 0; place < count && slots[place] !== served; place++) {
+      const slot = slots[place]!
+      if (table.currentGeneration[slot] === generations[place]) table.counters.missed(slot, nowMs)
+    }
   }
 
   /**
@@ -238,6 +251,7 @@ export class Pool implements ProfileRunner {
       if (serving !== undefined && serving[slot] !== 1 && this.#served.listed(slot)) continue
       candidates.add(table, slot, freshSince)
     }
+    this.#avoidOutliers(request.nowMs)
     candidates.guessUnknown()
     this.#gathered = true
   }
@@ -290,6 +304,19 @@ export class Pool implements ProfileRunner {
     const slot = prefill.slots[0]!
     this.table.decide(slot)
     if (this.#usesPrefix) this.#index!.record(this.#request.prefix!, this.#seed, slot)
+  }
+
+  /** Drops the endpoints that did not answer lately, unless no other is left. */
+  #avoidOutliers(nowMs: number): void {
+    const candidates = this.#candidates
+    const { count, slots } = candidates
+    const { counters } = this.table
+    let avoided = 0
+    for (let i = 0; i < count; i++) if (counters.isAvoided(slots[i]!, nowMs)) avoided++
+    if (avoided === 0 || avoided === count) return
+    const kept = this.#picks
+    for (let i = 0; i < count; i++) kept[i] = counters.isAvoided(slots[i]!, nowMs) ? 0 : 1
+    candidates.keep(kept)
   }
 
   /** Shares of the whole prompt: its incomplete last block counts as one that nobody has (epp.md §3.7). */

@@ -69,7 +69,17 @@ export interface DeciderType extends PluginTypeOf<'decider'> {
 /** Configures something that every pool has anyway (data producers), or does (hooks before the request goes on). */
 export type SettingType = PluginTypeOf<'producer'> | PluginTypeOf<'pre-request'>
 
-export type PluginType = DeciderType | FilterType | PickerType | ProfileHandlerType | ScorerType | SettingType
+/** Reads requests. */
+export type ParserType = PluginTypeOf<'parser'>
+
+export type PluginType =
+  | DeciderType
+  | FilterType
+  | ParserType
+  | PickerType
+  | ProfileHandlerType
+  | ScorerType
+  | SettingType
 
 export function filterType<Schema extends z.ZodType>(
   type: string,

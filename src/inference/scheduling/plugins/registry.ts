@@ -21,6 +21,7 @@ import { labelSelectorFilter } from './label-selector-filter.ts'
 import { loadAwareScorer } from './load-aware-scorer.ts'
 import { loraAffinityScorer } from './lora-affinity-scorer.ts'
 import { noHitLruScorer } from './no-hit-lru-scorer.ts'
+import { PARSERS } from './parsers.ts'
 import { pdProfileHandler } from './pd-profile-handler.ts'
 import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts'
 import type { PluginType } from './plugin-type.ts'
@@ -73,6 +74,7 @@ const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
     approxPrefixCacheProducer,
     inflightLoadProducer,
     tokenProducer,
+    ...PARSERS,
   ].map((plugin: PluginType) => [plugin.type, plugin]),
 )
 
