@@ -15,17 +15,19 @@ async function main(): Promise<number> {
   const binary = (await findH2spec(process.env, checkout)) ?? (await buildH2spec(process.env, checkout))
   console.log(`h2spec: ${binary}`)
   let failures = 0
-  for (const [name, listen] of [
-    ['own HTTP/2', listenH2],
-    ['node:http2', listenHttp2],
+  for (const [name, listen, tls] of [
+    ['own HTTP/2', listenH2, false],
+    ['own HTTP/2 over TLS', listenH2, true],
+    ['node:http2', listenHttp2, false],
   ] as const) {
     const server = await listen({
       services: [],
       listen: { host: '127.0.0.1', port: 0 },
       maxConcurrentStreams: 100,
+      ...(tls ? { tls: { certificate: { kind: 'self-signed' } } } : {}),
     })
     try {
-      const cases = await runH2spec(binary, server.port)
+      const cases = await runH2spec(binary, server.port, { tls })
       const failed = cases.filter(({ verdict }) => verdict === 'failed')
       const skipped = cases.filter(({ verdict }) => verdict === 'skipped')
       console.log(`\n${name}: ${cases.length} cases, ${failed.length} failed, ${skipped.length} skipped`)
@@ -33,7 +35,7 @@ async function main(): Promise<number> {
         console.log(`  ${id} ${what}\n      ${detail.trim().split('\n').join(' | ')}`)
       }
       for (const { id, name: what } of skipped) console.log(`  ${id} ${what}: skipped`)
-      if (listen === listenH2) failures = failed.length + skipped.length
+      if (listen === listenH2) failures += failed.length + skipped.length
     } finally {
       await server.close()
     }

@@ -53,6 +53,8 @@ export interface EnvoyResult {
 
 const SSE_CHUNKS = 200
 const IDLE_MS = 3000
+/** Before latencies are measured: 3,000 small requests (two threads' code is compiled by then), 300 of 1 MB. */
+const WARM_BYTES = 300_000_000
 
 const COSTS: readonly { readonly title: string; readonly load: readonly string[]; readonly all?: true }[] = [
   { title: '300 B', load: ['-body', '300', '-c', '32'] },
@@ -114,7 +116,7 @@ async function latencies({ ours, none, floor }: Setups, options: EnvoyOptions, e
     for (let round = 1; round <= options.rounds; round++) {
       options.progress(`latency, round ${round} of ${options.rounds}: ${title}`)
       const load = ['-b', `127.0.0.1:${none.port}`, '-body', String(bytes), '-c', '1', '-d', `${options.seconds}s`]
-      load.push('-warm', bytes > 1_000_000 ? '10' : '50')
+      load.push('-warm', String(WARM_BYTES / Math.max(bytes, WARM_BYTES / 3000)))
       const report = await httpLoad(options, ours, load, errors)
       withOurs.push(report.latencies[0]!)
       without.push(report.latencies[1]!)

@@ -1,7 +1,7 @@
 /** The real h2spec against our HTTP/2. Its cases are also a table of our own (src/grpc/suite/conformance), which needs nothing. */
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { afterEach, describe, expect, it } from '@jest/globals'
 import { listenH2 } from '../../src/grpc/h2/h2-transport.ts'
 import type { TransportServer } from '../../src/grpc/transport.ts'
 import { findH2spec } from './h2spec-binary.ts'
@@ -16,14 +16,17 @@ if (binary === undefined) {
   describe(`h2spec (${MISSING})`, () => it.skip('`npm run h2spec` builds it with Go', () => {}))
 } else {
   describe('h2spec', () => {
-    let server: TransportServer
-    beforeAll(async () => {
-      server = await listenH2({ services: [], listen: { host: '127.0.0.1', port: 0 }, maxConcurrentStreams: 100 })
-    })
-    afterAll(() => server.close())
+    let server: TransportServer | undefined
+    afterEach(() => server?.close())
 
-    it('passes every case', async () => {
-      const cases = await runH2spec(binary, server.port, 3)
+    it.each([{ tls: false }, { tls: true }])('passes every case (TLS: $tls)', async ({ tls }) => {
+      server = await listenH2({
+        services: [],
+        listen: { host: '127.0.0.1', port: 0 },
+        maxConcurrentStreams: 100,
+        ...(tls ? { tls: { certificate: { kind: 'self-signed' } } } : {}),
+      })
+      const cases = await runH2spec(binary, server.port, { patienceS: 3, tls })
       expect(cases.filter(({ verdict }) => verdict !== 'passed')).toEqual([])
       expect(cases.length).toBeGreaterThanOrEqual(146)
     })

@@ -16,12 +16,34 @@ export interface H2specCase {
 
 const RUN_MS = 300_000
 
-/** Runs h2spec with all of its cases, strict ones too, against a plaintext server of this machine. `patienceS`: seconds it waits for each outcome. */
-export async function runH2spec(binary: string, port: number, patienceS = 1): Promise<readonly H2specCase[]> {
+interface H2specOptions {
+  /** Seconds that it waits for each outcome. Default: 1. */
+  readonly patienceS?: number
+  /** Default: plaintext. The certificate is not looked at. */
+  readonly tls?: boolean
+}
+
+/** Runs h2spec with all of its cases, strict ones too, against a server of this machine. */
+export async function runH2spec(
+  binary: string,
+  port: number,
+  { patienceS = 1, tls = false }: H2specOptions = {},
+): Promise<readonly H2specCase[]> {
   const folder = await mkdtemp(join(tmpdir(), 'signalbox-h2spec-'))
   try {
     const report = join(folder, 'report.xml')
-    const args = ['-h', '127.0.0.1', '-p', String(port), '-o', String(patienceS), '-S', '-j', report]
+    const args = [
+      '-h',
+      '127.0.0.1',
+      '-p',
+      String(port),
+      '-o',
+      String(patienceS),
+      '-S',
+      '-j',
+      report,
+      ...(tls ? ['-t', '-k'] : []),
+    ]
     const run = await runProgram(binary, args, { timeoutMs: RUN_MS })
     // It ends with 1 when a case failed; without a report it did not run.
     const xml = await readFile(report, 'utf8').catch(() => {

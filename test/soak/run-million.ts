@@ -34,6 +34,8 @@ export interface MillionReport {
   readonly inFlight: number
   readonly openExchanges: number
   readonly heldBytes: number
+  /** Connections that we broke off (GOAWAY with an error) or that broke otherwise, and whatever else was logged as a warning while nobody was killed. */
+  readonly warnings: readonly string[]
   /** Streams of our ext_proc service that its counters saw. */
   readonly streams: number
 }
@@ -56,6 +58,7 @@ export async function runMillion(options: MillionOptions): Promise<MillionReport
   try {
     await rig.decides('/v1/chat/completions')
     const drained = await load(rig.port, options.requests, log).done
+    const warnings = [...rig.warnings]
     const { threads } = rig.signalbox!.threads
     const second = load(rig.port, options.killedRequests, log)
     for (let i = 0; i < options.kills; i++) {
@@ -88,7 +91,7 @@ export async function runMillion(options: MillionOptions): Promise<MillionReport
     }).catch(() => {})
     const restarts = threads.reduce((sum, thread) => sum + thread.restarts, 0)
     const streams = (await rig.metrics()).get('signalbox_ext_proc_streams_total') ?? 0
-    return { drained, killed, kills: options.kills, restarts, streams, ...(await left()) }
+    return { drained, killed, kills: options.kills, restarts, streams, warnings, ...(await left()) }
   } finally {
     await rig.stop()
     backends.stdin!.end()
@@ -103,6 +106,7 @@ export function brokenMillion(report: MillionReport): string[] {
     ...Object.entries(report.drained.failures).map(
       ([what, count]) => `${count} × ${what} while connections were drained`,
     ),
+    ...report.warnings.map(line => `logged: ${line.trim()}`),
     ...(failed <= report.kills * FAILURES_PER_KILL ? [] : [`${failed} failures for ${report.kills} killed workers`]),
     ...(report.restarts === report.kills ? [] : [`${report.restarts} restarts for ${report.kills} killed workers`]),
     ...left.map(name => `${name} is ${report[name]} at the end`),

@@ -73,6 +73,8 @@ export class Rig {
     return `http://${this.signalbox!.adminAddress}`
   }
 
+  readonly #warnings: string[] = []
+
   get #configFile(): string {
     return join(this.#folder.path, 'config.yaml')
   }
@@ -82,6 +84,11 @@ export class Rig {
     const text = yaml.replaceAll('@PORT@', String(this.port)).replaceAll('@FOLDER@', this.#folder.path)
     await writeFile(`${this.#configFile}.new`, text)
     await rename(`${this.#configFile}.new`, this.#configFile)
+  }
+
+  /** What Signalbox's main thread logged as a warning or worse since the start, and what its data path had to report: lines of JSON. */
+  get warnings(): readonly string[] {
+    return this.#warnings
   }
 
   /** Starts Signalbox on the ports that it had, so that an Envoy finds it again. */
@@ -99,7 +106,7 @@ export class Rig {
         ...(embedded ? ['--embedded'] : []),
         ...(this.options.args ?? []),
       ]),
-      createLog('silent'),
+      createLog('warn', { write: line => this.#warnings.push(line) }),
     )
     await signalbox.start()
     this.signalbox = signalbox
