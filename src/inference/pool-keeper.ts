@@ -5,6 +5,7 @@
 import { EndpointSlots, type EndpointSlotsOptions, type PlanVersion } from './endpoint-slots.ts'
 import { EndpointState, type EndpointTable } from './endpoint-table.ts'
 import type { VllmMetrics } from './metrics-parser.ts'
+import { type FlowFigures, FlowKeeper } from './flow-control/flow-keeper.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
@@ -38,6 +39,8 @@ export class PoolKeeper {
   #plan!: PoolPlan
   #index: PrefixIndex | undefined
   #allListed = false
+  /** Kept where flow control is switched off for a while. */
+  #flow: FlowKeeper | undefined
   #memory: SharedArrayBuffer | undefined
   #remembering = ''
 
@@ -66,6 +69,11 @@ export class PoolKeeper {
     this.table.attributeNames = plan.scrape.attributes ?? []
     const { capacity, liveCount } = this.table
     this.#makeMemory(profiles, plan)
+    const { flowControl } = plan.scheduling
+    if (flowControl !== undefined) {
+      if (this.#flow === undefined) this.#flow = new FlowKeeper(flowControl, this.#options.threads, this.table)
+      else this.#flow.update(flowControl)
+    }
     if (freed.length > 0) this.#index?.forget(freed)
     if (usesPrefix && prefixBlocksPerEndpoint > 0 && prefixBlockBytes > 0) {
       const size = { slots: capacity, endpoints: liveCount, blocksPerEndpoint: prefixBlocksPerEndpoint }
@@ -86,6 +94,7 @@ export class PoolKeeper {
       table: this.table.state,
       index: this.#index?.state,
       models: this.models(),
+      ...(this.#plan.scheduling.flowControl === undefined ? {} : { flow: this.#flow!.share() }),
       ...(this.#memory === undefined ? {} : { memory: this.#memory }),
     }
   }
@@ -98,6 +107,17 @@ export class PoolKeeper {
   threadDied(thread: number): void {
     this.#slots.threadDied(thread)
     this.#index?.threadDied()
+    this.#flow?.threadDied(thread)
+  }
+
+  /** A thread does not answer, for now. */
+  threadHangs(thread: number): void {
+    this.#flow?.threadHangs(thread)
+  }
+
+  /** Undefined: the plan has no flow control. */
+  flowFigures(nowMs: number): FlowFigures | undefined {
+    return this.#plan.scheduling.flowControl === undefined ? undefined : this.#flow?.figures(nowMs)
   }
 
   /**
@@ -109,6 +129,7 @@ export class PoolKeeper {
     const slot = table.slotOf(address)
     if (slot === undefined || table.releaseBy !== 'access-log') return
     table.release(slot, table.generation[slot]!)
+    this.#flow?.signal()
   }
 
   /** Whether some thread has asked for the endpoints' models to be read soon, since this was asked last. */
@@ -127,6 +148,7 @@ export class PoolKeeper {
     const returned = table.endpointState[slot] === EndpointState.UNREACHABLE
     this.#slots.scraped(slot, metrics, beganAt)
     if (returned) this.#returned(slot)
+    this.#flow?.signal()
   }
 
   /** A scrape failed; what that means says ./reachability.ts. */

@@ -1,6 +1,7 @@
 /** What the main thread gives other threads of a pool. Plain data: shared memory goes by reference. */
 import type { EndpointTableState } from './endpoint-table-state.ts'
 import type { SlotShare } from './endpoint-table.ts'
+import type { FlowShare } from './flow-control/flow-memory.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PrefixIndexState } from './prefix-index-state.ts'
@@ -13,6 +14,8 @@ export interface PoolShare {
   /** Absent: no scorer looks at prefixes. */
   readonly index: PrefixIndexState | 'known' | undefined
   readonly models: PoolModels
+  /** Absent: the plan has no flow control. */
+  readonly flow?: FlowShare
   /** What the filters and scorers of all threads remember together; absent: none of them does. */
   readonly memory?: SharedArrayBuffer
 }

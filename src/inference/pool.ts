@@ -8,6 +8,8 @@
 import { adapterId } from './adapter-id.ts'
 import { AddressLists } from './address-lists.ts'
 import { EndpointState, EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
+import type { FlowClock } from './flow-control/flow-control.ts'
+import { PoolGate } from './flow-control/pool-gate.ts'
 import type { ServedModel } from './model-list.ts'
 import { type PickRequest, type PickResult, PickStatus, type Placement, MAX_ENDPOINTS } from './pick.ts'
 import type { PoolPlan } from './pool-plan.ts'
@@ -30,10 +32,16 @@ const SATURATED_PENALTY = 1e6
 export interface PoolOptions extends EndpointTableOptions {
   /** Seed of the tie-breaks. Threads need different ones. */
   readonly seed?: number
+  /** Default: those of the process. */
+  readonly clock?: FlowClock
 }
+
+const CLOCK: FlowClock = { nowMs: Date.now, monotonicMs: () => performance.now() }
 
 export class Pool implements ProfileRunner {
   readonly table: EndpointTable
+  /** Whoever picks asks here first whether the request may go on. */
+  readonly gate: PoolGate
   #plan!: PoolPlan
   #profiles!: Profiles
   #index: PrefixIndex | undefined
@@ -60,6 +68,7 @@ export class Pool implements ProfileRunner {
   constructor(share: PoolShare, options: PoolOptions) {
     this.table = new EndpointTable(options, memory(share.table), share.slots)
     this.#random = new Random(options.seed ?? 1)
+    this.gate = new PoolGate(this.table, options.thread, options.clock ?? CLOCK)
     this.adopt(share)
   }
 
@@ -73,7 +82,7 @@ export class Pool implements ProfileRunner {
   }
 
   /** Goes over to a share of the same keeper. Nothing changes when it throws. */
-  adopt({ plan, slots, table: state, index, models, memory: remembered }: PoolShare): void {
+  adopt({ plan, slots, table: state, index, models, memory: remembered, flow }: PoolShare): void {
     const profiles = new Profiles(plan.scheduling)
     const { table } = this
     table.adopt(state === 'known' ? table.state : state, slots)
@@ -93,6 +102,7 @@ export class Pool implements ProfileRunner {
     if (index === undefined) this.#index = undefined
     else if (index !== 'known') this.#index = new PrefixIndex(index)
     this.adoptModels(models)
+    this.gate.adopt(plan, flow)
   }
 
   adoptModels({ lists, allListed }: PoolModels): void {
@@ -103,8 +113,10 @@ export class Pool implements ProfileRunner {
   /** The pool has gone; entries of earlier plans that still name it find no endpoints. */
   close(): void {
     const { plan, table } = this
+    this.gate.close()
+    const { flowControl: _flow, admission: _admission, ...scheduling } = plan.scheduling
     this.adopt({
-      plan: { ...plan, endpoints: [] },
+      plan: { ...plan, endpoints: [], scheduling },
       slots: [],
       table: table.state,
       index: undefined,
@@ -171,7 +183,9 @@ export class Pool implements ProfileRunner {
 
   /** The response to a picked request has ended. Counts only where `releaseBy` is `response`. */
   release(slot: number, generation: number): void {
-    if (this.table.releaseBy === 'response') this.table.release(slot, generation)
+    if (this.table.releaseBy !== 'response') return
+    this.table.release(slot, generation)
+    this.gate.freed()
   }
 
   /**
@@ -209,6 +223,7 @@ export class Pool implements ProfileRunner {
    */
   releaseUnlogged(slot: number, generation: number): void {
     this.table.release(slot, generation)
+    this.gate.freed()
   }
 
   /** The request's end will not be seen: the count falls with the first good scrape that begins once it has had time to arrive. */

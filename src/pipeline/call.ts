@@ -4,6 +4,7 @@ import type { Pool, PickRequest } from '../inference/pool.ts'
 import { HeaderView } from '../extproc/header-view.ts'
 import { BodyFacts } from './body-facts.ts'
 import type { RequestApi } from '../llm/request-apis.ts'
+import type { WaitingCall } from './pool-entrance.ts'
 import type { RuleFacts } from './rules.ts'
 
 /** What the pipeline knows of one request. Pooled by a linked plan's deciders; given back in `closed`. */
@@ -37,6 +38,9 @@ export class Call implements RuleFacts {
   rewritten: string | undefined
   reason = ''
 
+  /** It waits, or has waited, before a pool. */
+  waiting: WaitingCall | undefined
+
   /** The pool whose in-flight count rose for this call, to fall when the response ends. */
   counted: Pool | undefined
 
@@ -55,6 +59,7 @@ export class Call implements RuleFacts {
     this.subsetTooLarge = false
     this.rewriteTo = undefined
     if (this.forged.length > 0) this.forged.length = 0
+    this.waiting = undefined
     this.endpoints = ''
     this.rewritten = undefined
     this.reason = ''

@@ -48,6 +48,7 @@ export class EntryDecider implements Decider {
   readonly maxBodyBytes: number
   readonly messageTimeoutMs: number
   readonly uploadTimeoutMs: number
+  readonly waitMs: number
   readonly uploadIdleMs: number
   readonly followsResponse: boolean
   readonly retryBufferBytes: number
@@ -66,6 +67,7 @@ export class EntryDecider implements Decider {
     this.messageTimeoutMs = plan.messageTimeoutMs
     this.uploadTimeoutMs = plan.uploadTimeoutMs
     this.uploadIdleMs = plan.uploadIdleMs
+    this.waitMs = plan.maxWaitMs ?? 0
     this.followsResponse = plan.followResponse
     this.retryBufferBytes = plan.retryBufferBytes
     this.#context = context
@@ -134,6 +136,7 @@ export class EntryDecider implements Decider {
   refuse(x: Exchange, refusal: Refusal): void {
     const call = x.call as Call | undefined
     if (call !== undefined) {
+      call.waiting?.cancel()
       // The refusal overtakes a decision that was not sent yet; of one that was sent, access log or response tell.
       if (x.requestState === RequestState.UNDECIDED) giveBack(call)
       if (call.facts.hasBody) this.#router.recordModel(x, call.facts.model)
@@ -162,6 +165,7 @@ export class EntryDecider implements Decider {
   closed(x: Exchange): void {
     const call = x.call as Call | undefined
     if (call === undefined) return
+    call.waiting?.cancel()
     if (x.requestState === RequestState.UNDECIDED) giveBack(call)
     // A stream that is followed ends with its response; any other leaves the count to access log or scrape.
     else if (this.followsResponse && call.responseSeen) this.#responseOver(call)

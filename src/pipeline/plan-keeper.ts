@@ -56,6 +56,11 @@ export class PlanKeeper {
     for (const pool of this.pools.values()) pool.threadDied(thread)
   }
 
+  /** A thread does not answer, for now: the others do not wait for it. */
+  threadHangs(thread: number): void {
+    for (const pool of this.pools.values()) pool.threadHangs(thread)
+  }
+
   #shareOf({ pools, ...plan }: Plan): PlanShare {
     const { releaseBy, threads } = this.#options
     const gone = (name: string) => {

@@ -82,6 +82,11 @@ export interface EntryPlan {
   readonly uploadTimeoutMs: number
   /** A body that does not grow for so long before the decision: 408. It is also what ends requests with trailers and nothing else. */
   readonly uploadIdleMs: number
+  /**
+   * How much longer the data plane waits for a decision while a request stands in a pool's queue, ms: no request waits longer. Absent: it
+   * is not known, or nothing waits.
+   */
+  readonly maxWaitMs?: number
   /** First match wins. No match: 404 (`model_not_found` when a model condition was what failed). */
   readonly rules: readonly RulePlan[]
   /** Answer `GET /v1/models` ourselves with the union of the models of the pools behind this entry. */

@@ -23,6 +23,7 @@ import { answerModels, answerProblem } from './answers.ts'
 import type { Call } from './call.ts'
 import type { DeciderContext } from './decider-context.ts'
 import type { LinkedPool } from './linked-pool.ts'
+import { enterPool, WAITS } from './pool-entrance.ts'
 import { ANSWERED_RECORD, type EntryPlan } from './plan.ts'
 import { PreparedAnswers } from './prepared-answers.ts'
 import { recordText } from './record-text.ts'
@@ -39,6 +40,7 @@ export class RequestRouter {
   readonly #rules: readonly (LinkedRule & { readonly targets: readonly Target[] })[]
   readonly #usesPrefix: boolean
   readonly #fleet: boolean
+  readonly #maxWaitMs: number
   readonly #apis = new Map<LinkedPool, RequestApis>()
 
   /** @throws Error when the plan names a pool that `pools` lacks, or has a pattern that is no regular expression */
@@ -46,6 +48,7 @@ export class RequestRouter {
     this.#context = context
     this.#usesPrefix = plan.prefixBytes > 0
     this.#fleet = plan.attach === 'fleet'
+    this.#maxWaitMs = plan.maxWaitMs ?? 0
     this.#rules = plan.rules.map(rule =>
       linkRule<Target>(rule, target => {
         const pool = target.pool === undefined ? undefined : pools.get(target.pool)
@@ -132,29 +135,49 @@ export class RequestRouter {
   #follow(x: Exchange, call: Call, rule: LinkedRule & { readonly targets: readonly Target[] }): Verdict {
     const { targets } = rule
     const target = targets.length === 1 ? targets[0] : chooseTarget(rule, this.#context.random())
-    const problem = target === undefined ? noBackend() : this.#pick(x, call, target)
-    if (target === undefined || problem !== undefined) {
-      this.recordModel(x, call.model)
-      this.#record(x, 'route', rule.plan.name)
-      if (target?.pool !== undefined) this.#record(x, 'pool', target.pool.plan.name)
-      return this.refuse(x, problem!)
+    if (target === undefined) return this.#drop(x, call, rule, undefined, noBackend())
+    if (target.pool === undefined) {
+      call.reason = 'route'
+      return this.#routeTo(x, call, target)
     }
+    const problem = this.#check(call, target.pool)
+    if (problem !== undefined) return this.#drop(x, call, rule, target, problem)
+    return target.pool.pool.gate.isOpen
+      ? this.#place(x, call, rule, target, target.pool)
+      : this.#enter(x, call, rule, target, target.pool)
+  }
+
+  #routeTo(x: Exchange, call: Call, target: Target): Verdict {
     routeTo(x, call, target, this.#context.routing, this.#fleet)
     this.#context.outcomes.routed(target.plan.cluster)
     return Verdict.DECIDED
   }
 
-  /** Chooses an endpoint of the target's pool, where it has one. Returns why the request must be refused. */
-  #pick(x: Exchange, call: Call, target: Target): OpenAiProblem | undefined {
-    if (target.pool === undefined) {
-      call.reason = 'route'
-      return undefined
+  #drop(x: Exchange, call: Call, rule: LinkedRule, target: Target | undefined, problem: OpenAiProblem): Verdict {
+    this.recordModel(x, call.model)
+    this.#record(x, 'route', rule.plan.name)
+    if (target?.pool !== undefined) this.#record(x, 'pool', target.pool.plan.name)
+    return this.refuse(x, problem)
+  }
+
+  /** The pool may be full: then the request waits, or is refused. */
+  #enter(x: Exchange, call: Call, rule: LinkedRule, target: Target, linked: LinkedPool): Verdict {
+    const continuation = {
+      send: () => this.#place(x, call, rule, target, linked),
+      drop: (problem: OpenAiProblem) => this.#drop(x, call, rule, target, problem),
     }
-    const { pool, plan } = target.pool
+    const entered = enterPool(linked.pool.gate, x, call, continuation, this.#maxWaitMs, this.#context.nowMs())
+    if (entered === undefined) return continuation.send()
+    return entered === WAITS ? Verdict.DEFERRED : continuation.drop(entered)
+  }
+
+  /** Whether the request may be sent to the pool at all; if so, what to pick for. Returns why it must be refused. */
+  #check(call: Call, target: LinkedPool): OpenAiProblem | undefined {
+    const { pool, plan } = target
     const { model, pick, facts } = call
     let rewritten: string | undefined
     if (call.subsetTooLarge) return subsetTooLarge(MAX_METADATA_STRINGS)
-    const apis = this.#apis.get(target.pool)
+    const apis = this.#apis.get(target)
     const api =
       apis === undefined || !facts.hasBody ? undefined : (call.api ?? apis.find(call.path.slice(0, call.pathEnd)))
     if (apis !== undefined && facts.hasBody && api === undefined) return noParser(call.path)
@@ -185,6 +208,20 @@ export class RequestRouter {
     pick.headers = call.headers
     pick.salt = facts.salt
     pick.onlyCached = prefersAvailable(call.headers)
+    if (rewritten !== model) call.rewritten = rewritten
+    return undefined
+  }
+
+  /** Chooses an endpoint of the pool. */
+  #place(x: Exchange, call: Call, rule: LinkedRule, target: Target, linked: LinkedPool): Verdict {
+    const problem = this.#pick(call, linked)
+    if (problem !== undefined) return this.#drop(x, call, rule, target, problem)
+    if (call.rewritten !== undefined) x.decision.replacements.push(putModel(call.facts, call.rewritten))
+    return this.#routeTo(x, call, target)
+  }
+
+  #pick(call: Call, { pool, plan }: LinkedPool): OpenAiProblem | undefined {
+    const { pick } = call
     pick.nowMs = this.#context.nowMs()
     const status = pool.pick(pick, call.picked)
     if (status === PickStatus.OK) {
@@ -201,10 +238,6 @@ export class RequestRouter {
       return noEndpoints()
     } else {
       call.reason = 'fail-open'
-    }
-    if (rewritten !== undefined && rewritten !== model) {
-      call.rewritten = rewritten
-      x.decision.replacements.push(putModel(facts, rewritten))
     }
     return undefined
   }

@@ -224,6 +224,7 @@ export class Threads {
 
   #changed(thread: Thread, why: 'up' | 'hung' | 'back'): void {
     const { log } = this.#options
+    if (why === 'hung') this.keeper.threadHangs(thread.column)
     if (why === 'hung') log.error({ thread: thread.column }, 'a data path thread does not answer')
     else if (why === 'back') log.warn({ thread: thread.column }, 'a data path thread answers again')
     else if (thread.restarts > 0) log.info({ thread: thread.column }, 'a data path thread was replaced')

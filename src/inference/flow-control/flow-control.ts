@@ -33,6 +33,8 @@ export const Entering = {
   WAITS: 1,
   /** There is no room. */
   FULL: 2,
+  /** Nothing may wait any more. */
+  CLOSED: 3,
 } as const
 export type Entering = (typeof Entering)[keyof typeof Entering]
 
@@ -56,7 +58,7 @@ export class FlowControl {
   #waiting = 0
   #scheduled = false
   #timer: NodeJS.Timeout | undefined
-  #closed: FlowOutcome | undefined
+  #closed = false
 
   /** @throws ZodError, RangeError for a share that lacks a band */
   constructor(plan: FlowControlPlan, share: FlowShare, table: EndpointTable, thread: number, clock: FlowClock) {
@@ -103,9 +105,12 @@ export class FlowControl {
       this.#memory.ended(band.place, FlowOutcome.DISPATCHED, 0)
       return Entering.NOW
     }
-    if (this.#closed !== undefined || !this.#hasRoom(band, entry.bytes)) {
-      const why = this.#closed === undefined ? FlowOutcome.REJECTED_CAPACITY : FlowOutcome.REJECTED_OTHER
-      this.#memory.ended(band.place, why, 0)
+    if (this.#closed) {
+      this.#memory.ended(band.place, FlowOutcome.REJECTED_OTHER, 0)
+      return Entering.CLOSED
+    }
+    if (!this.#hasRoom(band, entry.bytes)) {
+      this.#memory.ended(band.place, FlowOutcome.REJECTED_CAPACITY, 0)
       return Entering.FULL
     }
     entry.sequence = ++this.#sequence
@@ -134,7 +139,7 @@ export class FlowControl {
 
   /** Nothing may wait any more: all that does is told so. */
   close(outcome: FlowOutcome): void {
-    this.#closed = outcome
+    this.#closed = true
     for (const band of this.#bands.values()) for (const entry of [...band]) this.#drop(band, entry, outcome)
     this.#publish()
   }

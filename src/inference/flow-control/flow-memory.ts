@@ -141,7 +141,13 @@ export class FlowMemory {
     cells[histogram + HISTOGRAM - 1]! += seconds
   }
 
-  /** Main thread: a thread has died, or hangs. Nothing of its own holds the others up. */
+  /** Main thread: a thread hangs. Others need not wait for what waits there. */
+  ignore(thread: number): void {
+    Atomics.store(this.#priorities, thread, NOTHING_WAITS)
+    this.signal()
+  }
+
+  /** Main thread: a thread has died. */
   forget(thread: number): void {
     Atomics.store(this.#priorities, thread, NOTHING_WAITS)
     Atomics.store(this.#waiting, thread, 0)

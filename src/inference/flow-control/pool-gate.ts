@@ -1,0 +1,58 @@
+import type { EndpointTable } from '../endpoint-table.ts'
+import type { PoolPlan } from '../pool-plan.ts'
+import { Admission } from './admission.ts'
+import { type FlowClock, FlowControl } from './flow-control.ts'
+import type { FlowShare } from './flow-memory.ts'
+import { FlowOutcome } from './flow-outcome.ts'
+
+/** What stands before a pool on a thread that decides: flow control, or admission, or nothing. */
+export class PoolGate {
+  /** Requests need no leave: nothing else of this object is to be asked. */
+  isOpen = true
+  flow: FlowControl | undefined
+  admission: Admission | undefined
+  /** Priorities by name; a map, because clients name them. */
+  objectives: ReadonlyMap<string, number> = new Map()
+  readonly #table: EndpointTable
+  readonly #thread: number
+  readonly #clock: FlowClock
+
+  constructor(table: EndpointTable, thread: number, clock: FlowClock) {
+    this.#table = table
+    this.#thread = thread
+    this.#clock = clock
+  }
+
+  /** The table has the plan's endpoints already. @throws ZodError, RangeError for a plan with flow control and no share */
+  adopt({ scheduling, objectives = {} }: PoolPlan, share: FlowShare | undefined): void {
+    const { flowControl, admission } = scheduling
+    this.objectives = new Map(Object.entries(objectives))
+    if (flowControl === undefined) {
+      this.flow?.release()
+      this.flow = undefined
+    } else if (share === undefined) {
+      throw new RangeError('flow control has no memory')
+    } else if (this.flow === undefined) {
+      this.flow = new FlowControl(flowControl, share, this.#table, this.#thread, this.#clock)
+    } else {
+      this.flow.adopt(flowControl, share)
+    }
+    if (flowControl !== undefined || admission === undefined) this.admission = undefined
+    else if (this.admission === undefined) this.admission = new Admission(admission, this.#table, Math.random)
+    else this.admission.adopt(admission, this.#table)
+    this.isOpen = this.flow === undefined && this.admission === undefined
+  }
+
+  /** The pool has gone. */
+  close(): void {
+    this.flow?.close(FlowOutcome.REJECTED_NO_ENDPOINTS)
+    this.flow = undefined
+    this.admission = undefined
+    this.isOpen = true
+  }
+
+  /** A request to the pool is over. */
+  freed(): void {
+    if (this.flow !== undefined) this.flow.signal()
+  }
+}
