@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 /** What the admin port tells. Everything is read at the time of the request. */
@@ -9,6 +9,8 @@ export interface AdminSources {
   readonly notReady: () => string | undefined
   /** JSON documents by path, e.g. `/pools`. No secrets. */
   readonly documents: Readonly<Record<string, () => unknown>>
+  /** Who may read a path, by the request's `authorization`: 200, or the status to answer with. Health is everybody's. Default: all may. */
+  readonly authorize?: (authorization: string | undefined, path: string) => Promise<number>
 }
 
 export interface AdminServer {
@@ -28,6 +30,7 @@ export async function startAdminServer(host: string, port: number, sources: Admi
           'content-length': Buffer.byteLength(body),
           'cache-control': 'no-store',
           ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
+          ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
         })
         .end(request.method === 'HEAD' ? '' : body)
     }
@@ -37,6 +40,15 @@ export async function startAdminServer(host: string, port: number, sources: Admi
       const why = sources.notReady()
       return why === undefined ? answer(200, 'text/plain', 'ok\n') : answer(503, 'text/plain', `${why}\n`)
     }
+    const { authorize } = sources
+    if (authorize === undefined) return tell(path, answer)
+    authorize(request.headers.authorization, path).then(
+      status =>
+        status === 200 ? tell(path, answer) : answer(status, 'text/plain', `${STATUS_CODES[status] ?? status}\n`),
+      () => answer(503, 'text/plain', 'nobody to ask\n'),
+    )
+  })
+  const tell = (path: string, answer: (status: number, type: string, body: string) => void) => {
     if (path === '/metrics') {
       sources.metrics().then(
         ({ contentType, body }) => answer(200, contentType, body),
@@ -55,7 +67,7 @@ export async function startAdminServer(host: string, port: number, sources: Admi
     }
     const known = ['/healthz', '/readyz', '/metrics', ...Object.keys(sources.documents)]
     answer(path === '/' ? 200 : 404, 'text/plain', `${known.join('\n')}\n`)
-  })
+  }
   server.requestTimeout = 10_000
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -5,6 +5,7 @@ import { type Command, UsageError } from './command.ts'
 /** Commands by name; each is loaded when it is called. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve/serve-command.ts')).serveCommand,
+  epp: async () => (await import('./epp/epp-command.ts')).eppCommand,
   demo: async () => (await import('./demo/demo-command.ts')).demoCommand,
   sim: async () => (await import('./sim.ts')).simCommand,
   validate: async () => (await import('./validate.ts')).validateCommand,

@@ -15,7 +15,7 @@ const USER_AGENT = 'signalbox'
 export type ByteStream = AsyncIterable<Buffer>
 
 /**
- * GET requests to one API server. Access is read when it is first needed and again by `renew`; connections are kept while it
+ * Requests to one API server. Access is read when it is first needed and again by `renew`; connections are kept while it
  * doesn't change.
  */
 export class ApiClient {
@@ -32,14 +32,20 @@ export class ApiClient {
 
   /** An answer as a whole. @throws ApiError, AccessError, or what the connection failed with */
   async getJson(path: string, signal: AbortSignal): Promise<unknown> {
-    const body = await this.#get(path, signal, BODY_IDLE_MS)
+    const body = await this.#request(path, signal, BODY_IDLE_MS)
     const bytes = await collect(body, MAX_ANSWER_BYTES)
     return JSON.parse(bytes.toString('utf8')) as unknown
   }
 
+  /** Creates an object; for reviews, which answer at once. @throws as `getJson` */
+  async postJson(path: string, object: unknown, signal: AbortSignal): Promise<unknown> {
+    const body = await this.#request(path, signal, BODY_IDLE_MS, JSON.stringify(object))
+    return JSON.parse((await collect(body, MAX_ANSWER_BYTES)).toString('utf8')) as unknown
+  }
+
   /** An answer that goes on. Silence is the caller's to judge. @throws as `getJson` */
   watch(path: string, signal: AbortSignal): Promise<ByteStream> {
-    return this.#get(path, signal, 0)
+    return this.#request(path, signal, 0)
   }
 
   /** Reads access again: for after a failure, which an expired token or a new authority may have caused. Never rejects. */
@@ -53,23 +59,31 @@ export class ApiClient {
     await this.#agent?.destroy()
   }
 
-  async #get(path: string, signal: AbortSignal, bodyTimeout: number): Promise<Dispatcher.ResponseData['body']> {
+  /** @param sent of a POST; undefined: a GET */
+  async #request(
+    path: string,
+    signal: AbortSignal,
+    bodyTimeout: number,
+    sent?: string,
+  ): Promise<Dispatcher.ResponseData['body']> {
     if (this.#access === undefined) await this.#read()
     const access = this.#access!
     const { statusCode, headers, body } = await this.#agent!.request({
       origin: new URL(access.server).origin,
       path: `${new URL(access.server).pathname.replace(/\/$/, '')}${path}`,
-      method: 'GET',
+      method: sent === undefined ? 'GET' : 'POST',
+      ...(sent === undefined ? {} : { body: sent }),
       headers: {
         accept: 'application/json',
         'user-agent': USER_AGENT,
+        ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
         ...(access.token === undefined ? {} : { authorization: `Bearer ${access.token}` }),
       },
       headersTimeout: HEADERS_MS,
       bodyTimeout,
       signal,
     })
-    if (statusCode === 200) return body
+    if (statusCode === 200 || statusCode === 201) return body
     const text = await collect(body, MAX_ERROR_BYTES).then(
       bytes => bytes.toString('utf8'),
       () => '',

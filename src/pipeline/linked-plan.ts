@@ -1,8 +1,11 @@
+import type { Decider } from '../extproc/decider.ts'
+import type { StreamHeaders } from '../grpc/transport.ts'
 import type { PoolModels } from '../inference/pool-share.ts'
 import { Pool, type PoolOptions } from '../inference/pool.ts'
 import type { Call } from './call.ts'
 import type { DeciderContext } from './decider-context.ts'
 import { EntryDecider } from './entry-decider.ts'
+import { GatewayStreams } from './gateway-streams.ts'
 import type { LinkedPool } from './linked-pool.ts'
 import type { PlanShare } from './plan-share.ts'
 
@@ -25,14 +28,16 @@ export class LinkedPlan {
   readonly #entries = new Map<string, { decider: EntryDecider; generation: number }>()
   #generation = 0
   #default: EntryDecider | undefined
+  #gateways = new GatewayStreams([])
 
   constructor(options: LinkedPlanOptions) {
     this.#options = options
   }
 
-  /** The decider of an entry id; without one, that of streams which name no entry. */
-  entry(id: string | undefined): EntryDecider | undefined {
-    return id === undefined ? this.#default : this.#entries.get(id)?.decider
+  /** The decider of an entry id; without one, that of streams which name no entry, told apart by their gRPC metadata. */
+  entry(id: string | undefined, headers: StreamHeaders = {}): Decider | undefined {
+    if (id !== undefined) return this.#entries.get(id)?.decider
+    return this.#default ?? this.#gateways.decider(headers)
   }
 
   /** Takes over a plan that `PlanKeeper` has accepted. */
@@ -63,6 +68,11 @@ export class LinkedPlan {
       if (generation <= this.#generation - KEPT_GENERATIONS) this.#entries.delete(id)
     }
     this.#default = deciders.find(decider => decider.plan.id === plan.defaultEntry)
+    const gatewayPools = (plan.gatewayPools ?? []).map(pool => ({
+      plan: pool,
+      decider: this.#entries.get(pool.entry)!.decider,
+    }))
+    this.#gateways = new GatewayStreams(gatewayPools)
   }
 
   /** The endpoints of a pool have listed other models. */

@@ -60,7 +60,7 @@ export class DataPath {
     this.#service = new ExtProcService({
       decider: headers => {
         const id = headers[ENTRY_METADATA]
-        const decider = this.#plan.entry(Array.isArray(id) ? id[0] : id)
+        const decider = this.#plan.entry(Array.isArray(id) ? id[0] : id, headers)
         // A data plane with a configuration older than all that we still know, or one that is not ours and no --pool.
         if (decider === undefined) outcomes.refused('unknown_entry')
         return decider

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { OutcomeTotals, Outcomes, createOutcomesMemory } from '../pipeline/outcomes.ts'
 import { createHeldMemory, HeldBudget } from '../extproc/held-budget.ts'
 import type { PoolKeeper } from '../inference/pool-keeper.ts'
@@ -26,6 +27,8 @@ export interface ThreadsOptions {
 /** How long an answer of workers to a question for their figures may take; they are read as they are then. */
 const PUBLISH_MS = 200
 const LOOK_MS = 1000
+/** How often it is looked whether anybody is connected. */
+const UNUSED_MS = 100
 /** Beyond the time for open streams, for trailers and goodbyes. */
 const GOODBYE_MS = 2000
 
@@ -167,6 +170,13 @@ export class Threads {
       this.#publishing = { left: asked.length, done }
       for (const thread of asked) thread.post({ type: 'publish' })
     })
+  }
+
+  /** Resolves when nobody is connected any more, after `limitMs` at the latest. */
+  async unused(limitMs: number): Promise<void> {
+    const deadline = performance.now() + limitMs
+    const connections = () => this.threads.some(({ column }) => this.figures.get(column, Figure.CONNECTIONS) > 0)
+    while (performance.now() < deadline && connections()) await pause(UNUSED_MS)
   }
 
   /** No new streams; open ones may finish within `graceMs`. Then all workers are gone. */

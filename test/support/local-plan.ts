@@ -1,7 +1,7 @@
 import { ALONE } from '../../src/inference/endpoint-slots.ts'
 import type { ReleaseBy } from '../../src/inference/endpoint-table.ts'
 import type { PoolKeeper } from '../../src/inference/pool-keeper.ts'
-import type { EntryDecider } from '../../src/pipeline/entry-decider.ts'
+import type { Decider } from '../../src/extproc/decider.ts'
 import { LinkedPlan, type LinkedPlanOptions } from '../../src/pipeline/linked-plan.ts'
 import { PlanKeeper } from '../../src/pipeline/plan-keeper.ts'
 import type { Plan } from '../../src/pipeline/plan.ts'
@@ -28,7 +28,7 @@ export class LocalPlan {
     return this.keeper.pools
   }
 
-  entry(id: string | undefined): EntryDecider | undefined {
+  entry(id: string | undefined): Decider | undefined {
     return this.linked.entry(id)
   }
 

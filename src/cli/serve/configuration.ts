@@ -64,6 +64,11 @@ export class Configuration {
     )
   }
 
+  /** What is wrong with a set, be it in force or not. */
+  errorsOf(set: ObjectSet): readonly Problem[] {
+    return compileSet(set, this.#options.compile).errors
+  }
+
   get isApplied(): boolean {
     return this.#inForce !== undefined
   }

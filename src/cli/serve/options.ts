@@ -3,6 +3,7 @@ import type { ModeOverride } from '../../extproc/exchange.ts'
 import type { TlsOptions } from '../../grpc/tls.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
 import { UsageError } from '../command.ts'
+import type { PickerServing } from './picker-serving.ts'
 import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair } from '../options.ts'
 
 export interface ServeOptions {
@@ -40,6 +41,8 @@ export interface ServeOptions {
   /** Run the embedded data plane in this process. */
   readonly embedded: boolean
   readonly logLevel: LogLevel
+  /** `signalbox epp`; absent: `signalbox serve`. */
+  readonly picker?: PickerServing
 }
 
 interface KubernetesOptions {
@@ -88,7 +91,8 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --log-level LEVEL        trace, debug, info, warn, error, fatal, silent [info]
 `
 
-export function parseServeOptions(argv: readonly string[]): ServeOptions {
+/** @param picker makes the options those of an endpoint picker */
+export function parseServeOptions(argv: readonly string[], picker?: PickerServing): ServeOptions {
   const { values } = parseOptions(argv, {
     config: { type: 'string', multiple: true },
     kubernetes: { type: 'boolean', default: false },
@@ -151,6 +155,7 @@ export function parseServeOptions(argv: readonly string[]): ServeOptions {
     descriptors: values.descriptors,
     embedded: values.embedded,
     logLevel,
+    ...(picker === undefined ? {} : { picker }),
   }
   refuseContradictions(options)
   return options
@@ -181,8 +186,8 @@ function refuseContradictions(options: ServeOptions): void {
     undefined, 'needs --tls-client: without a certificate Envoys could not send their access logs (or --access-log-service off)')
   const dumb = 'needs --tls-client: without a certificate the Envoys that we configure could not reach ext_proc'
   require('--client-ca', clientCaFile !== undefined && fleet, tlsClient !== undefined, dumb)
-  require('--mode-override', modeOverride !== 'none', pool !==
-    undefined, 'needs --pool: our own fleet sends what is needed')
+  require('--mode-override', modeOverride !== 'none', pool !== undefined ||
+    options.picker !== undefined, 'needs --pool: our own fleet sends what is needed')
 }
 
 /** Whether we configure data planes. */

@@ -1,10 +1,12 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { type AdminServer, startAdminServer } from '../../admin/admin-server.ts'
+import { type AdminServer, type AdminSources, startAdminServer } from '../../admin/admin-server.ts'
 import type { UpstreamTls } from '../../compile/envoy/clusters.ts'
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
+import type { ObjectSet } from '../../config/object-set.ts'
 import { type EmbeddedDataPlane, startEmbedded } from '../../embedded/embedded.ts'
 import type { TlsOptions } from '../../grpc/tls.ts'
+import { AccessReviewer } from '../../kubernetes/access-review.ts'
 import type { ReleaseBy } from '../../inference/endpoint-table.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { Metrics } from '../../telemetry/metrics.ts'
@@ -17,7 +19,9 @@ import { Configuration } from './configuration.ts'
 import { describeKubernetes } from './describe-kubernetes.ts'
 import { describeMetrics } from './describe-metrics.ts'
 import { Handover } from './handover.ts'
+import { HealthListener } from './health-listener.ts'
 import { withLiveThreads } from './live-addresses.ts'
+import { missingPools } from './missing-pools.ts'
 import { isFleet, isWildcard, reachableAt, type ServeOptions } from './options.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
@@ -36,6 +40,7 @@ export class Signalbox {
   #admin: AdminServer | undefined
   #sources: Sources | undefined
   #configuration: Configuration | undefined
+  #health: HealthListener | undefined
   #embedded: EmbeddedDataPlane | undefined
   /** Updates of the embedded data plane, one after the other. */
   #embeddedUpdates: Promise<void> = Promise.resolve()
@@ -50,6 +55,8 @@ export class Signalbox {
   readonly #firstSent = Promise.withResolvers<void>()
   #xdsPort = 0
   #draining = false
+  /** Why we are not ready. */
+  #waiting: string | undefined = 'no configuration yet'
 
   constructor(options: ServeOptions, log: Log) {
     this.#options = options
@@ -67,6 +74,7 @@ export class Signalbox {
         modeOverride: options.modeOverride,
         maxConnectionAgeMs: options.maxConnectionAgeMs,
         releaseBy: releaseMode(options),
+        maxMessageBytes: options.picker?.maxMessageBytes,
       },
       log,
       onLive: () => {
@@ -100,6 +108,10 @@ export class Signalbox {
     return this.#xdsPort
   }
 
+  get healthAddress(): string {
+    return this.#health?.address ?? ''
+  }
+
   get adminAddress(): string {
     return this.#admin?.address ?? ''
   }
@@ -115,6 +127,7 @@ export class Signalbox {
     await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#threads.start())
     if (xds !== undefined)
       await startsWith(options.xdsTls === undefined ? '--xds' : '--xds with --xds-tls', () => this.#startXds(xds))
+    await this.#startHealth()
     this.#warnOfAddresses()
     this.#warnOfStrangers()
     this.#configuration = new Configuration({
@@ -129,16 +142,23 @@ export class Signalbox {
             }
           : {}),
         ...(options.pool === undefined ? {} : { defaultPool: options.pool }),
+        ...(options.picker === undefined ? {} : { ...options.picker.compile, gatewayPools: options.picker.pools }),
       },
       log: this.#log,
       mayWait: options.kubernetes !== undefined,
       apply: compiled => {
         this.#cache.check(compiled.envoy)
         this.#handover.take(compiled)
-        this.#threads.setReady(!this.#draining)
+        this.#setWaiting(missingPools(compiled.plan, options.picker))
       },
     })
-    this.#sources = new Sources(options, this.#log, set => this.#configuration!.take(set))
+    const configuration = this.#configuration
+    const take = (set: ObjectSet) => configuration.take(set)
+    // A picker's own configuration holds with any pool or with none, so that it can be refused at once.
+    this.#sources =
+      options.picker === undefined
+        ? new Sources(options, this.#log, take)
+        : new Sources(options, this.#log, take, set => configuration.errorsOf(set))
     await this.#sources.start()
     // An API server may be out of reach now, and a pool may be made later: until then we are alive, but not ready.
     if (options.kubernetes === undefined) {
@@ -160,10 +180,11 @@ export class Signalbox {
     )
   }
 
-  /** Not ready, no new streams, open ones finish within the drain time; then everything is closed. */
+  /** Not ready; after the time that gateways may take to see that no new streams, open ones finish within the drain time; then all is closed. */
   async stop(): Promise<void> {
     this.#draining = true
-    this.#threads.setReady(false)
+    this.#setWaiting('draining')
+    await this.#threads.unused(this.#options.picker?.lameDuckMs ?? 0)
     await this.#sources?.stop()
     this.#handover.close()
     await this.#embeddedUpdates
@@ -172,6 +193,29 @@ export class Signalbox {
     this.#scrapers.stop()
     await this.#ads?.close()
     await this.#admin?.close()
+    await this.#health?.close()
+  }
+
+  /** What health checks of every kind say: why we are not ready; undefined: we are. */
+  #setWaiting(why: string | undefined): void {
+    this.#waiting = this.#draining ? 'draining' : why
+    this.#threads.setReady(this.#waiting === undefined)
+    this.#health?.setReady(this.#waiting === undefined)
+  }
+
+  #authorize(): Pick<AdminSources, 'authorize'> {
+    const client = this.#sources?.client
+    if (this.#options.picker?.authorizes !== true || client === undefined) return {}
+    const reviewer = new AccessReviewer(client)
+    return { authorize: (authorization, path) => reviewer.review(authorization, path) }
+  }
+
+  async #startHealth(): Promise<void> {
+    const listen = this.#options.picker?.health
+    if (listen === undefined) return
+    const health = new HealthListener()
+    await startsWith('--grpc-health-port', () => health.listen(listen))
+    this.#health = health
   }
 
   /** Gives resources to data planes, without threads that don't serve now. */
@@ -223,8 +267,8 @@ export class Signalbox {
   }
 
   #warnOfStrangers(): void {
-    const { pool } = this.#options
-    if (isFleet(this.#options) || pool !== undefined) return
+    const { pool, picker } = this.#options
+    if (isFleet(this.#options) || pool !== undefined || picker !== undefined) return
     this.#log.warn(
       'no --pool: only Envoys that have the routes of `signalbox compile` are served, streams of other gateways are refused',
     )
@@ -281,8 +325,8 @@ export class Signalbox {
         await this.#threads.publish()
         return { contentType: this.#metrics.contentType, body: await this.#metrics.page() }
       },
-      notReady: () =>
-        this.#draining ? 'draining' : this.#configuration!.isApplied ? undefined : 'no configuration yet',
+      notReady: () => this.#waiting,
+      ...this.#authorize(),
       documents: {
         '/pools': () =>
           Object.fromEntries([...this.#threads.keeper.pools].map(([name, pool]) => [name, pool.snapshot()])),
@@ -305,11 +349,12 @@ function releaseMode({ xds, accessLogService, embedded }: ServeOptions): Release
 }
 
 /** How ext_proc is served; undefined: plaintext. */
-function tlsOf({ tls, clientCaFile, trust }: ServeOptions): TlsOptions | undefined {
+function tlsOf({ tls, clientCaFile, trust, picker }: ServeOptions): TlsOptions | undefined {
   if (tls === 'off') return undefined
   return {
     certificate: tls === 'self-signed' ? { kind: 'self-signed' } : { kind: 'files', ...tls },
     // Where it only tells Envoys from others, a certificate may be missing.
     ...(clientCaFile === undefined ? {} : { clientCaFile, clientOptional: trust === 'verified' }),
+    ...picker?.tls,
   }
 }

@@ -1,6 +1,8 @@
 import { FileSource } from '../../config/file-source.ts'
 import { mergeSets } from '../../config/merge-sets.ts'
-import type { ObjectSet } from '../../config/object-set.ts'
+import { type ObjectSet, readTexts } from '../../config/object-set.ts'
+import type { Problem } from '../../config/problem.ts'
+import { isServed } from '../../compile/gateway-pools.ts'
 import { ApiClient } from '../../kubernetes/api-client.ts'
 import { findAccess } from '../../kubernetes/find-access.ts'
 import { KubernetesSource, type ResourceFigures } from '../../kubernetes/kubernetes-source.ts'
@@ -13,15 +15,26 @@ import { startsWith } from './start-error.ts'
 export class Sources {
   readonly #listener: (set: ObjectSet) => void
   readonly #files: FileSource | undefined
+  /** What is no file. */
+  readonly #texts: ObjectSet | undefined
   readonly #kubernetes: KubernetesSource | undefined
   readonly #client: ApiClient | undefined
+  /** What is wrong with all that is no API server's. */
+  readonly #check: (set: ObjectSet) => readonly Problem[]
   readonly #load: (() => Promise<unknown>) | undefined
   #ofFiles: ObjectSet | undefined
   #ofKubernetes: ObjectSet | undefined
 
-  constructor(options: Pick<ServeOptions, 'config' | 'kubernetes'>, log: Log, listener: (set: ObjectSet) => void) {
+  constructor(
+    options: Pick<ServeOptions, 'config' | 'kubernetes' | 'picker'>,
+    log: Log,
+    listener: (set: ObjectSet) => void,
+    check: (set: ObjectSet) => readonly Problem[] = ({ errors }) => errors,
+  ) {
     this.#listener = listener
-    const { config, kubernetes } = options
+    this.#check = check
+    const { config, kubernetes, picker } = options
+    if (picker !== undefined && picker.texts.length > 0) this.#texts = readTexts(picker.texts)
     if (config.length > 0) {
       this.#files = new FileSource(config, set => {
         this.#ofFiles = set
@@ -32,10 +45,21 @@ export class Sources {
     const load = findAccess(kubernetes.kubeconfig, process.env)
     this.#load = load
     this.#client = new ApiClient(load)
-    this.#kubernetes = new KubernetesSource({ client: this.#client, namespace: kubernetes.namespace, log }, set => {
-      this.#ofKubernetes = set
-      this.#report()
-    })
+    const given = this.#texts?.items.filter(item => item.kind === 'InferencePool') ?? []
+    this.#kubernetes = new KubernetesSource(
+      {
+        client: this.#client,
+        namespace: kubernetes.namespace,
+        log,
+        ...(picker === undefined
+          ? {}
+          : { poolGroup: picker.poolGroup, given, wants: pool => isServed(pool, picker.pools) }),
+      },
+      set => {
+        this.#ofKubernetes = set
+        this.#report()
+      },
+    )
   }
 
   /**
@@ -45,8 +69,10 @@ export class Sources {
   async start(): Promise<void> {
     if (this.#load !== undefined) await startsWith('--kubernetes', this.#load)
     await this.#files?.start()
+    if (this.#texts !== undefined && this.#files === undefined) this.#report()
     if (this.#kubernetes === undefined) return
-    const errors = this.#ofFiles?.errors ?? []
+    const own = [this.#texts, this.#ofFiles].filter(set => set !== undefined)
+    const errors = own.length === 0 ? [] : this.#check(own.reduce(mergeSets))
     if (errors.length > 0) throw new ConfigurationError(errors)
     this.#kubernetes.start()
   }
@@ -54,6 +80,11 @@ export class Sources {
   async stop(): Promise<void> {
     await Promise.all([this.#files?.stop(), this.#kubernetes?.stop()])
     await this.#client?.close()
+  }
+
+  /** To ask the API server something; undefined: none is followed. */
+  get client(): ApiClient | undefined {
+    return this.#client
   }
 
   /** Undefined: no API server is followed. */
@@ -66,7 +97,7 @@ export class Sources {
     const [files, kubernetes] = [this.#ofFiles, this.#ofKubernetes]
     if (this.#files !== undefined && files === undefined) return
     if (this.#kubernetes !== undefined && kubernetes === undefined) return
-    if (files === undefined) this.#listener(kubernetes!)
-    else this.#listener(kubernetes === undefined ? files : mergeSets(files, kubernetes))
+    const sets = [this.#texts, files, kubernetes].filter(set => set !== undefined)
+    this.#listener(sets.reduce(mergeSets))
   }
 }

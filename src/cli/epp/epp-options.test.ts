@@ -1,0 +1,187 @@
+import { describe, expect, it } from '@jest/globals'
+import { UsageError } from '../command.ts'
+import { parseEppOptions } from './epp-options.ts'
+import { FLAGS, IDLE_FLAGS, REFUSED_FLAGS, SERVE_FLAGS } from './flags.ts'
+import { EPP_HELP } from './help.ts'
+
+const parse = (argv: readonly string[], env: Record<string, string> = {}) => parseEppOptions(argv, env, '::')
+const POOL = ['--pool-name', 'llm']
+
+describe('the options of epp', () => {
+  it("are llm-d's defaults", () => {
+    const { serve, notes } = parse(POOL)
+    expect(notes).toEqual([])
+    expect(serve).toMatchObject({
+      config: [],
+      kubernetes: { kubeconfig: undefined, namespace: 'default' },
+      xds: undefined,
+      extProc: { host: '::', port: 9002 },
+      admin: { host: '::', port: 9090 },
+      tls: 'self-signed',
+      logLevel: 'info',
+      picker: {
+        pools: { names: ['default/llm'] },
+        poolGroup: 'inference.networking.k8s.io',
+        health: { host: '::', port: 9003 },
+        authorizes: true,
+        lameDuckMs: 30_000,
+        maxMessageBytes: undefined,
+        compile: { ignoreSubset: false, stableOnly: true, scrape: {} },
+        tls: {},
+      },
+    })
+  })
+
+  it('start with what GIE has in its conformance manifests', () => {
+    const { serve, notes } = parse([
+      '--pool-name',
+      'primary-inference-pool',
+      '--pool-namespace',
+      'inference-conformance-app-backend',
+      '--zap-encoder',
+      'json',
+      '--grpc-port',
+      '9002',
+      '--grpc-health-port',
+      '9003',
+    ])
+    expect(serve.picker!.pools).toEqual({ names: ['inference-conformance-app-backend/primary-inference-pool'] })
+    expect(notes).toEqual([])
+  })
+
+  it('all have an effect', () => {
+    const { serve } = parse([
+      ...POOL,
+      '--pool-group=inference.networking.x-k8s.io',
+      '--grpc-port=1',
+      '--grpc-health-port=2',
+      '--metrics-port=3',
+      '--config-text=kind: X',
+      '--allow-experimental-plugins',
+      '--disable-endpoint-subset-filter',
+      '--refresh-metrics-interval=10ms',
+      '--metrics-staleness-threshold=3s',
+      '--drain-timeout=1m',
+      '--grpc-max-recv-msg-size=8Mi',
+      '--cert-path=/certs',
+      '--enable-cert-reload=false',
+      '--tls-min-version=VersionTLS13',
+      '--metrics-endpoint-auth=false',
+      '--health-checking',
+      '--kubeconfig=/k',
+      '-v=5',
+      '--threads=3',
+      '--mode-override=buffered',
+    ])
+    expect(serve).toMatchObject({
+      kubernetes: { kubeconfig: '/k' },
+      extProc: { port: 1 },
+      admin: { port: 3 },
+      tls: { certFile: '/certs/tls.crt', keyFile: '/certs/tls.key' },
+      logLevel: 'trace',
+      threads: 3,
+      modeOverride: 'buffered',
+      picker: {
+        poolGroup: 'inference.networking.x-k8s.io',
+        texts: [{ file: '--config-text', text: 'kind: X' }],
+        health: { port: 2 },
+        authorizes: false,
+        lameDuckMs: 60_000,
+        maxMessageBytes: 8 * 1024 * 1024,
+        compile: { ignoreSubset: true, stableOnly: false, scrape: { interval: 50, stale: 3000 } },
+        tls: { minVersion: 'TLSv1.3', reloadMs: 0 },
+      },
+    })
+    expect(parse([...POOL, '--config-file', '/c.yaml', '--secure-serving=false']).serve).toMatchObject({
+      config: ['/c.yaml'],
+      tls: 'off',
+    })
+  })
+
+  it.each([
+    [['-v', '0'], 'info'],
+    [['-v=4'], 'debug'],
+    [['--zap-devel'], 'debug'],
+    [['--zap-log-level', 'error'], 'error'],
+    [['--zap-log-level=5'], 'trace'],
+    [['--log-level=silent'], 'silent'],
+  ])('%j is the log level %s', (argv, level) => expect(parse([...POOL, ...argv]).serve.logLevel).toBe(level))
+
+  it('tell what has no effect', () => {
+    expect(
+      parse([...POOL, '--ha-enable-leader-election', '--zap-encoder=console', '--enable-pprof=false']).notes,
+    ).toEqual([
+      '--ha-enable-leader-election has no effect: all replicas serve at once: there is no leader to elect',
+      '--zap-encoder has no effect: the log is JSON',
+    ])
+  })
+
+  it.each([
+    [[], '--pool-name or --endpoint-selector is missing'],
+    [[...POOL, '--all-pools'], 'only one of them'],
+    [[...POOL, '--endpoint-target-ports=80'], 'needs --endpoint-selector'],
+    [[...POOL, '--config-file=a', '--config-text=b'], 'only one of them'],
+    [[...POOL, '--grpc-port=9003'], 'is the port of --grpc-port'],
+    [[...POOL, '--grpc-port=70000'], "--grpc-port: '70000' is no port"],
+    [[...POOL, '--pool-group=x'], "--pool-group: 'x' has no InferencePool"],
+    [[...POOL, '--pool-namespace='], '--pool-namespace: is empty'],
+    [['--pool-name=a/b/c'], 'neither NAME nor NAMESPACE/NAME'],
+    [[...POOL, '--secure-serving=false', '--cert-path=/c'], 'there is no TLS'],
+    [[...POOL, '--metrics-staleness-threshold=0'], 'must be more than 0'],
+    [[...POOL, '-v=x'], "-v: 'x' is no number"],
+    [[...POOL, '--lora-info-metric=x'], 'core-metrics-extractor'],
+    [[...POOL, '--threads=0'], '--threads'],
+    [['--endpoint-selector=a=b', '--endpoint-target-ports=80'], 'POD_NAME'],
+  ])('%j is refused', (argv, message) => {
+    expect(() => parse(argv)).toThrow(UsageError)
+    expect(() => parse(argv)).toThrow(message)
+  })
+})
+
+describe('the pools of epp', () => {
+  it.each([
+    [['--pool-name=a', '--pool-name=b'], { names: ['ns/a', 'ns/b'] }, 'ns'],
+    [['--pool-name=a', '--pool-name=other/b'], { names: ['ns/a', 'other/b'] }, undefined],
+    [['--pools-of-service=signalbox'], { service: 'ns/signalbox' }, 'ns'],
+    [['--all-pools'], { namespace: 'ns' }, 'ns'],
+    [['--all-pools', '--pool-namespace='], { namespace: undefined }, undefined],
+    [['--pool-name=a', '--pool-namespace=other'], { names: ['other/a'] }, 'other'],
+  ])('%j', (argv, pools, namespace) => {
+    const { serve } = parse(argv, { NAMESPACE: 'ns' })
+    expect(serve.picker!.pools).toEqual(pools)
+    expect(serve.kubernetes!.namespace).toBe(namespace)
+  })
+
+  it('can be made of labels and ports', () => {
+    const { serve } = parse(['--endpoint-selector', 'app=vllm, tier==x', '--endpoint-target-ports=8000,8001'], {
+      NAMESPACE: 'ns',
+      POD_NAME: 'picker-6d4cf56db6-x8k2p',
+    })
+    expect(serve.picker!.pools).toEqual({ names: ['ns/picker'] })
+    expect(JSON.parse(serve.picker!.texts[0]!.text)).toMatchObject({
+      metadata: { name: 'picker', namespace: 'ns' },
+      spec: {
+        selector: { matchLabels: { app: 'vllm', tier: 'x' } },
+        targetPorts: [{ number: 8000 }, { number: 8001 }],
+      },
+    })
+  })
+
+  it.each([
+    ['app', '80', "'app' is not LABEL=VALUE"],
+    ['a=b,a=c', '80', "'a' is there twice"],
+    ['a=b', '80,80', 'a port is there twice'],
+    ['a=b', '0', "'0' is no port"],
+    ['a=b', '1,2,3,4,5,6,7,8,9', 'at most 8'],
+  ])('not of %j and %j', (selector, ports, message) => {
+    const argv = ['--endpoint-selector', selector, '--endpoint-target-ports', ports]
+    expect(() => parse(argv, { POD_NAME: 'p' })).toThrow(message)
+  })
+})
+
+it('the help names every flag', () => {
+  const names = [...Object.keys(FLAGS), ...Object.keys(SERVE_FLAGS), ...Object.keys(IDLE_FLAGS)]
+  for (const name of names) expect(EPP_HELP).toMatch(new RegExp(`--?${name}\\b`))
+  const metrics = Object.keys(REFUSED_FLAGS).filter(name => !/-metric$|^model-server/.test(name))
+  for (const name of metrics) expect(EPP_HELP).toContain(`--${name}`)
+})

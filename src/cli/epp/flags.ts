@@ -1,0 +1,87 @@
+/** The flags of llm-d's endpoint picker (epp.md §2.3) and of GIE's light one (§1.9), by what becomes of them here. */
+import type { FlagType } from './go-flags.ts'
+
+/** Those that mean here what they mean there, and ours. */
+export const FLAGS = {
+  'grpc-port': 'string',
+  'grpc-health-port': 'string',
+  'metrics-port': 'string',
+  'pool-name': 'string',
+  'pool-namespace': 'string',
+  'pool-group': 'string',
+  'pools-of-service': 'string',
+  'all-pools': 'bool',
+  'endpoint-selector': 'string',
+  'endpoint-target-ports': 'string',
+  'config-file': 'string',
+  'config-text': 'string',
+  'allow-experimental-plugins': 'bool',
+  'disable-endpoint-subset-filter': 'bool',
+  'refresh-metrics-interval': 'string',
+  'metrics-staleness-threshold': 'string',
+  'drain-timeout': 'string',
+  'grpc-max-recv-msg-size': 'string',
+  'secure-serving': 'bool',
+  'cert-path': 'string',
+  'enable-cert-reload': 'bool',
+  'tls-min-version': 'string',
+  'tls-cipher-suites': 'string',
+  'metrics-endpoint-auth': 'bool',
+  'health-checking': 'bool',
+  tracing: 'bool',
+  kubeconfig: 'string',
+  v: 'string',
+  'zap-log-level': 'string',
+  'zap-devel': 'bool',
+} as const satisfies Readonly<Record<string, FlagType>>
+
+export type FlagName = keyof typeof FLAGS
+
+/** Options of `signalbox serve` that go on to it as they are. */
+export const SERVE_FLAGS = {
+  threads: 'string',
+  transport: 'string',
+  trust: 'string',
+  'client-ca': 'string',
+  'mode-override': 'string',
+  'max-held-bytes': 'string',
+  'max-connection-age': 'string',
+  'log-level': 'string',
+} as const satisfies Readonly<Record<string, FlagType>>
+
+/** Accepted, so that a Deployment need not change; a line of the log tells why they change nothing. `silent`: the value that asks for nothing. */
+export const IDLE_FLAGS: Readonly<
+  Record<string, { readonly type: FlagType; readonly why: string; readonly silent?: string }>
+> = {
+  'ha-enable-leader-election': {
+    type: 'bool',
+    silent: 'false',
+    why: 'all replicas serve at once: there is no leader to elect',
+  },
+  'refresh-prometheus-metrics-interval': { type: 'string', why: "the pools' gauges are read when they are scraped" },
+  'grpc-max-send-msg-size': { type: 'string', why: 'no message that we send has more than 64 KiB of a body' },
+  'enable-grpc-stream-metrics': { type: 'bool', silent: 'false', why: 'streams are always counted' },
+  'enable-pprof': { type: 'bool', silent: 'false', why: 'there is no Go to profile: node --cpu-prof' },
+  'zap-encoder': { type: 'string', silent: 'json', why: 'the log is JSON' },
+  'zap-stacktrace-level': { type: 'string', why: 'errors always have their stack' },
+  'zap-time-encoding': { type: 'string', why: 'times are ISO 8601' },
+}
+
+const IN_EXTRACTOR = 'is gone: name the metric in the configuration, in the engineConfigs of a core-metrics-extractor'
+const IN_SOURCE = 'is gone: it is a parameter of metrics-data-source in the configuration'
+
+/** Refused, with what there is instead. */
+export const REFUSED_FLAGS: Readonly<Record<string, string>> = {
+  'total-queued-requests-metric': IN_EXTRACTOR,
+  'total-running-requests-metric': IN_EXTRACTOR,
+  'kv-cache-usage-percentage-metric': IN_EXTRACTOR,
+  'lora-info-metric': IN_EXTRACTOR,
+  'cache-info-metric': IN_EXTRACTOR,
+  'model-server-metrics-port': IN_SOURCE,
+  'model-server-metrics-path': IN_SOURCE,
+  'model-server-metrics-scheme': IN_SOURCE,
+  'model-server-metrics-https-insecure-skip-verify': IN_SOURCE,
+  'metrics-cert-dir': 'is not supported: the metrics port is plaintext; have a proxy in front of it',
+  'metrics-client-ca-file': 'is not supported: --metrics-endpoint-auth asks the API server who may read metrics',
+  'emit-endpoint-scores': 'is not supported yet',
+}

@@ -1,0 +1,24 @@
+import type { CompileOptions } from '../../compile/compile.ts'
+import type { GatewayPools } from '../../compile/gateway-pools.ts'
+import type { TextFile } from '../../config/object-set.ts'
+import type { TlsOptions } from '../../grpc/tls.ts'
+
+/** What `signalbox epp` has beyond the options of `signalbox serve`. */
+export interface PickerServing {
+  /** The pools that gateways reach through us. */
+  readonly pools: GatewayPools
+  /** API group of the pools that are followed. */
+  readonly poolGroup: string
+  /** A configuration that is no file. Its InferencePools' pods are followed. */
+  readonly texts: readonly TextFile[]
+  /** Where gRPC health is served besides the ext_proc port, in plaintext. */
+  readonly health: { readonly host: string; readonly port: number } | undefined
+  /** The admin port asks the API server who may read it. */
+  readonly authorizes: boolean
+  /** How long everything is served as before after SIGTERM, not ready, so that gateways turn away by themselves. */
+  readonly lameDuckMs: number
+  /** Longest ext_proc message; undefined: the service's own limit. */
+  readonly maxMessageBytes: number | undefined
+  readonly compile: Pick<CompileOptions, 'ignoreSubset' | 'stableOnly' | 'scrape'>
+  readonly tls: Pick<TlsOptions, 'minVersion' | 'ciphers' | 'reloadMs'>
+}

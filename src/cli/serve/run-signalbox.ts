@@ -1,0 +1,23 @@
+import type { Log } from '../../telemetry/log.ts'
+import type { CommandIo } from '../command.ts'
+import { ConfigurationError } from './configuration.ts'
+import type { ServeOptions } from './options.ts'
+import { Signalbox } from './signalbox.ts'
+import { StartError } from './start-error.ts'
+
+/** Runs a Signalbox until the signal comes; resolves with the exit status. */
+export async function runSignalbox(options: ServeOptions, log: Log, { stderr, signal }: CommandIo): Promise<number> {
+  const signalbox = new Signalbox(options, log)
+  try {
+    await signalbox.start()
+  } catch (error) {
+    await signalbox.stop()
+    if (!(error instanceof ConfigurationError) && !(error instanceof StartError)) throw error
+    stderr.write(`signalbox: ${error.message}\n`)
+    return 1
+  }
+  if (!signal.aborted) await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }))
+  log.info({ reason: signal.reason }, 'draining')
+  await signalbox.stop()
+  return 0
+}

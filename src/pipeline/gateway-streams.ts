@@ -1,0 +1,60 @@
+import type { Decider } from '../extproc/decider.ts'
+import type { StreamHeaders } from '../grpc/transport.ts'
+import type { EntryDecider } from './entry-decider.ts'
+import { PoolChooser } from './pool-chooser.ts'
+import type { GatewayPoolPlan } from './plan.ts'
+
+/** gRPC initial metadata by which a gateway names the pool of a stream (`ExtProcOverrides.grpc_initial_metadata`): `namespace/name`. */
+export const POOL_METADATA = 'x-signalbox-pool'
+
+/** A pool and who decides for it. */
+export interface GatewayPool {
+  readonly plan: GatewayPoolPlan
+  readonly decider: EntryDecider
+}
+
+/**
+ * Which pool a stream of a gateway that we don't configure is for, where we serve several. In this order: the pool that its gRPC metadata
+ * names; the only pool that there is; the pool whose Service it was opened to, by its `:authority`; among those that share a Service,
+ * the pool that the first message's metadata name.
+ */
+export class GatewayStreams {
+  readonly #byName = new Map<string, Decider>()
+  /** `name.namespace:port` and `name.namespace` of a Service → its pools' decider. */
+  readonly #byService = new Map<string, Decider>()
+  /** Of streams that say nothing before their first message. */
+  readonly #other: Decider | undefined
+
+  constructor(pools: readonly GatewayPool[]) {
+    const services = new Map<string, GatewayPool[]>()
+    for (const pool of pools) {
+      const { service, port } = pool.plan
+      this.#byName.set(pool.plan.pool, pool.decider)
+      if (service === undefined) continue
+      for (const key of [service, `${service}:${port}`]) services.set(key, [...(services.get(key) ?? []), pool])
+    }
+    for (const [key, sharing] of services) this.#byService.set(key, deciderOf(sharing)!)
+    this.#other = deciderOf(pools)
+  }
+
+  decider(headers: StreamHeaders): Decider | undefined {
+    const named = headers[POOL_METADATA]
+    if (named !== undefined) return this.#byName.get(Array.isArray(named) ? named[0]! : named)
+    if (this.#byName.size === 1) return this.#other
+    const authority = headers[':authority']
+    return (typeof authority === 'string' ? this.#ofService(authority) : undefined) ?? this.#other
+  }
+
+  /** `name.namespace.svc.cluster.local:port`, shorter, or Istio's name for a cluster: `outbound|port|subset|host`. */
+  #ofService(authority: string): Decider | undefined {
+    const [, clusterPort, , clusterHost] = authority.split('|')
+    const [host = '', hostPort] = (clusterHost ?? authority).split(':')
+    const [name, namespace] = host.split('.')
+    const service = `${name}.${namespace}`
+    return this.#byService.get(`${service}:${clusterPort ?? hostPort}`) ?? this.#byService.get(service)
+  }
+}
+
+function deciderOf(pools: readonly GatewayPool[]): Decider | undefined {
+  return pools.length > 1 ? new PoolChooser(pools) : pools[0]?.decider
+}
