@@ -88,10 +88,7 @@ export function timer(x: Exchange, now: number): void {
     return fail(x, GrpcStatus.DEADLINE_EXCEEDED, 'no message came')
   if (x.requestState !== RequestState.UNDECIDED) return
   // The end of the body did not come with the rest: a slow client, or trailers (no end of stream comes before our answer then).
-  if (x.verdictReady && readsInParts(x)) {
-    if (++x.readyTurns >= 2) decided(x)
-    return
-  }
+  if (x.verdictReady && readsInParts(x) && ++x.readyTurns >= 2) return decided(x)
   const waited = now - x.startedAt
   if (x.bodyBytes !== x.seenBytes) {
     x.seenBytes = x.bodyBytes
@@ -115,6 +112,8 @@ export function decided(x: Exchange): void {
   if (!x.verdictReady && readsInParts(x) && waitsForEnd(x)) {
     x.deferred = false
     x.verdictReady = true
+    // It has had its time.
+    x.readyTurns = 1
     return
   }
   // The decision goes with the answer to the one BUFFERED message, which has not come.
