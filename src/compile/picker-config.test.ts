@@ -194,7 +194,7 @@ schedulingProfiles:
     expect.stringMatching(
       /^21 schedulingProfiles\[0\].plugins\[0\].pluginRef: there is no plug-in "queue-scorr" \(did you mean/,
     ),
-    expect.stringMatching(/^23 .*"queue-scorer" is used already/),
+    expect.stringMatching(/^23 .*"queue-scorer" stands here already/),
     expect.stringMatching(/^24 .*"one" is a profile-handler, and can't stand in a profile/),
     expect.stringMatching(/^26 .*a second picker/),
   ])

@@ -4,6 +4,7 @@
 export const DEPRECATED_TYPES: ReadonlyMap<string, string> = new Map([
   ['by-label', 'label-selector-filter'],
   ['by-label-selector', 'label-selector-filter'],
+  ['prefill-header-handler', 'disagg-headers-handler'],
   ['tokenizer', 'token-producer'],
 ])
 
@@ -17,7 +18,6 @@ export const ALPHA_TYPES: ReadonlySet<string> = new Set([
   'endpoint-attribute-filter',
   'endpoint-attribute-scorer',
   'header-label-affinity-scorer',
-  'header-profile-handler',
   'p2p-source-producer',
   'session-affinity-filter',
   'session-affinity-scorer',
@@ -31,22 +31,16 @@ export const ALPHA_PREFIX = 'multicluster-'
 
 /** Those that llm-d has and we do not have yet. */
 export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
-  'always-disagg-multimodal-decider',
-  'always-disagg-pd-decider',
   'burst-prefix-cache-producer',
   'context-length-aware',
   'core-metrics-extractor',
-  'data-parallel-profile-handler',
   'dcgm-data-source',
   'dcgm-extractor',
-  'disagg-headers-handler',
-  'disagg-profile-handler',
   'disaggregatedset-rollout-screener',
   'endpoint-attribute-filter',
   'endpoint-attribute-scorer',
   'endpoint-notification-source',
   'file-discovery',
-  'header-profile-handler',
   'k8s-notification-source',
   'latency-scorer',
   'metrics-data-source',
@@ -55,12 +49,9 @@ export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
   'models-data-extractor',
   'models-data-source',
   'p2p-source-producer',
-  'pd-profile-handler',
   'precise-prefix-cache-producer',
   'precise-prefix-cache-scorer',
   'predicted-latency-producer',
-  'prefill-header-handler',
-  'prefix-based-pd-decider',
   'prefix-cache-affinity-filter',
   'session-id-producer',
   'slo-headroom-tier-filter',
