@@ -57,6 +57,8 @@ export class Listener implements TransportServer {
   /** Rejects when the address cannot be used. */
   async listen(): Promise<void> {
     const { listen, keepaliveMs = KEEPALIVE_MS, maxConnectionIdleMs, onError } = this.#options
+    // Over TLS a connection is ours once it has shaken hands; those that never do must not be without limit.
+    if (this.#credentials !== undefined) this.#server.maxConnections = this.#maxConnections
     if ('path' in listen) await removeStaleSocket(listen.path)
     this.#server.listen(listen)
     await once(this.#server, 'listening')
@@ -80,7 +82,11 @@ export class Listener implements TransportServer {
 
   /** False: a connection that comes now is to be closed at once. */
   get accepts(): boolean {
-    return !this.#stopped && this.#connections.size < (this.#options.maxConnections ?? MAX_CONNECTIONS)
+    return !this.#stopped && this.#connections.size < this.#maxConnections
+  }
+
+  get #maxConnections(): number {
+    return this.#options.maxConnections ?? MAX_CONNECTIONS
   }
 
   add(connection: ListenedConnection): void {

@@ -7,6 +7,7 @@ import { Watch } from './watch.ts'
 /** As much of a thread as is watched. */
 class WatchedThread {
   state: Thread['state'] = 'up'
+  restarts = 0
   readonly events: string[] = []
   readonly column: number
 
@@ -22,6 +23,7 @@ class WatchedThread {
 
   kill(): void {
     this.events.push('killed')
+    this.restarts++
     this.state = 'starting'
   }
 }
@@ -49,8 +51,10 @@ it('a thread whose event loop does not turn is left out, taken back when it does
   expect(stuck.events).toEqual(['hung', 'up', 'hung'])
   look(1)
   expect(stuck.events).toEqual(['hung', 'up', 'hung', 'killed'])
-  // Its successor is given time to begin.
-  look(100)
+  // Its successor is given time to begin, but not for ever.
+  look(119)
   expect(stuck.events).toHaveLength(4)
+  look(2)
+  expect(stuck.events.slice(4)).toEqual(['killed'])
   expect(well.events).toEqual([])
 })

@@ -7,6 +7,8 @@ const LOOK_MS = 500
 const HUNG_LOOKS = 6
 /** … and after which it is replaced. */
 const DEAD_LOOKS = 40
+/** … and a successor that never comes up. Loading takes a moment, more on a busy machine. */
+const STILLBORN_LOOKS = 120
 
 /**
  * Finds threads whose event loop does not turn. Counted in looks, not in time: when this thread was held up itself, the others are not
@@ -39,14 +41,16 @@ export class Watch {
     for (const thread of this.#threads) {
       const { column, state } = thread
       const beat = this.#figures.get(column, Figure.BEAT)
-      const silent = beat === this.#beats[column] && (state === 'up' || state === 'hung')
+      const starting = state === 'starting' && thread.restarts > 0
+      const silent = beat === this.#beats[column] && (state === 'up' || state === 'hung' || starting)
       this.#beats[column] = beat
       const looks = silent ? (this.#silent[column] ?? 0) + 1 : 0
       this.#silent[column] = looks
       if (looks === 0) thread.setHung(false)
       else if (looks === HUNG_LOOKS) thread.setHung(true)
-      else if (looks === DEAD_LOOKS) {
+      else if (looks === (starting ? STILLBORN_LOOKS : DEAD_LOOKS)) {
         this.#log.error({ thread: column }, 'a data path thread has not answered for long: it is replaced')
+        this.#silent[column] = 0
         thread.kill()
       }
     }

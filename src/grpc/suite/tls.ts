@@ -37,7 +37,10 @@ export function tlsSuite(transport: string, listen: Listen): void {
 
   const path = '/test.Echo/Run'
 
-  async function serve(tls: TlsOptions): Promise<TransportServer & { errors: [unknown, TransportErrorSource][] }> {
+  async function serve(
+    tls: TlsOptions,
+    more: { readonly maxConnections?: number } = {},
+  ): Promise<TransportServer & { errors: [unknown, TransportErrorSource][] }> {
     const errors: [unknown, TransportErrorSource][] = []
     const echo = new RecordingService(path, {
       message: ({ stream }, message) => stream.send(frameMessage(message)),
@@ -47,6 +50,7 @@ export function tlsSuite(transport: string, listen: Listen): void {
       services: [echo],
       listen: { host: '127.0.0.1', port: 0 },
       tls,
+      ...more,
       onError: (error, source) => errors.push([error, source]),
     })
     cleanups.push(() => server.close())
@@ -148,6 +152,16 @@ export function tlsSuite(transport: string, listen: Listen): void {
       const goaway = new Promise(resolve => client.once('goaway', resolve))
       await server.drain(1000)
       expect(await goaway).toBe(0)
+    })
+
+    it('connections that never shake hands count, too', async () => {
+      const server = await serve({ certificate: { kind: 'self-signed' } }, { maxConnections: 3 })
+      const silent = Array.from({ length: 3 }, () => connectPlain(server.port, '127.0.0.1').on('error', () => {}))
+      cleanups.push(() => silent.forEach(socket => socket.destroy()))
+      await Promise.all(silent.map(socket => new Promise(resolve => socket.once('connect', resolve))))
+      expect(await call(session(server, { rejectUnauthorized: false }))).not.toBe('0')
+      for (const socket of silent) socket.destroy()
+      while ((await call(session(server, { rejectUnauthorized: false }))) !== '0') continue
     })
 
     it('outlives clients that speak plaintext, or no h2', async () => {
