@@ -9,6 +9,8 @@
  *   (./endpoint-counters.ts).
  */
 
+import { createEstimates, growEstimates } from './endpoint-estimates.ts'
+
 /** Adapters remembered per endpoint, running ones first; vLLM's `max_loras` is far smaller. */
 export const ADAPTERS_PER_ENDPOINT = 64
 
@@ -28,6 +30,8 @@ export interface EndpointTableState {
   readonly integers: SharedArrayBuffer
   readonly doubles: SharedArrayBuffer
   readonly counters: readonly SharedArrayBuffer[]
+  /** What the main thread has learned of the replicas: ./endpoint-estimates.ts. */
+  readonly estimates: SharedArrayBuffer
 }
 
 export const INTEGER_COLUMNS = 12
@@ -53,6 +57,7 @@ export function createEndpointTableState(
       rounded * (DOUBLE_COLUMNS + ATTRIBUTES_PER_ENDPOINT) * Float64Array.BYTES_PER_ELEMENT,
     ),
     counters: segments,
+    estimates: createEstimates(rounded),
   }
 }
 
@@ -68,6 +73,7 @@ export function growEndpointTableState(old: EndpointTableState, slots: number): 
   copyColumns(new Float64Array(old.doubles), new Float64Array(state.doubles), DOUBLE_COLUMNS, old.capacity, capacity)
   const attributes = new Float64Array(old.doubles).subarray(DOUBLE_COLUMNS * old.capacity)
   new Float64Array(state.doubles).set(attributes, DOUBLE_COLUMNS * capacity)
+  growEstimates(old.estimates, old.capacity, state.estimates, capacity)
   return state
 }
 

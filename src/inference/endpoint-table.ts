@@ -12,6 +12,7 @@
  * added to them: this is what spreads a burst inside one scrape interval.
  */
 import { EndpointCounters } from './endpoint-counters.ts'
+import { EndpointEstimates } from './endpoint-estimates.ts'
 import {
   ADAPTERS_PER_ENDPOINT,
   ATTRIBUTES_PER_ENDPOINT,
@@ -55,6 +56,8 @@ export interface SlotShare {
 export class EndpointTable {
   readonly releaseBy: ReleaseBy
   readonly counters: EndpointCounters
+  /** What the main thread has learned of the replicas. */
+  estimates!: EndpointEstimates
   /** Number of slots. */
   capacity = 0
   /** Live slots, dense, in no order: `live[0, liveCount)`. */
@@ -223,6 +226,7 @@ export class EndpointTable {
     this.slack = doubles.subarray(2 * capacity, 3 * capacity)
     this.attributes = doubles.subarray(DOUBLE_COLUMNS * capacity)
     this.counters.adopt(state.counters)
+    this.estimates = new EndpointEstimates(state.estimates, capacity)
     if (capacity === this.capacity) return
     this.capacity = capacity
     this.live = new Int32Array(capacity)

@@ -21,6 +21,14 @@ export interface VllmMetrics {
   blockSize: number
   blockCount: number
   maxLora: number
+  /** Counters since the replica's start: first tokens, the sum of the times to them, … */
+  firstTokens: number
+  firstTokenSeconds: number
+  /** … prompt tokens, those of them found in the cache, … */
+  promptTokens: number
+  cachedTokens: number
+  /** … and requests that have ended, in whatever way. */
+  ended: number
   /** `adapters[0, runningAdapters)` serve requests, the next `waitingAdapters` wait. */
   runningAdapters: number
   waitingAdapters: number
@@ -35,6 +43,11 @@ export function createVllmMetrics(): VllmMetrics {
     blockSize: 0,
     blockCount: 0,
     maxLora: 0,
+    firstTokens: 0,
+    firstTokenSeconds: 0,
+    promptTokens: 0,
+    cachedTokens: 0,
+    ended: 0,
     runningAdapters: 0,
     waitingAdapters: 0,
     adapters: new Int32Array(ADAPTERS_PER_ENDPOINT),
@@ -48,6 +61,12 @@ const KV_USAGE = Buffer.from('\nvllm:kv_cache_usage_perc')
 const OLD_KV_USAGE = Buffer.from('\nvllm:gpu_cache_usage_perc')
 const CACHE_CONFIG = Buffer.from('\nvllm:cache_config_info')
 const LORA = Buffer.from('\nvllm:lora_requests_info')
+
+const FIRST_TOKENS = Buffer.from('\nvllm:time_to_first_token_seconds_count')
+const FIRST_TOKEN_SECONDS = Buffer.from('\nvllm:time_to_first_token_seconds_sum')
+const PROMPT_TOKENS = Buffer.from('\nvllm:prompt_tokens_total')
+const CACHED_TOKENS = Buffer.from('\nvllm:prefix_cache_hits_total')
+const ENDED = Buffer.from('\nvllm:request_success_total')
 
 const BLOCK_SIZE = Buffer.from('block_size')
 const BLOCK_COUNT = Buffer.from('num_gpu_blocks')
@@ -87,6 +106,7 @@ export function parseVllmMetrics(page: Buffer, into: VllmMetrics): boolean {
   let usage = meanSeries(page, KV_USAGE)
   if (usage < 0) usage = meanSeries(page, OLD_KV_USAGE)
   into.kvUsage = Math.min(1, Math.max(0, usage))
+  readCounters(page, into)
   readCacheConfig(page, into)
   readAdapters(page, into)
   return true
@@ -114,6 +134,14 @@ function meanSeries(page: Buffer, name: Buffer): number {
     count++
   }
   return count === 0 ? -1 : sum / count
+}
+
+function readCounters(page: Buffer, into: VllmMetrics): void {
+  into.firstTokens = Math.max(0, sumSeries(page, FIRST_TOKENS))
+  into.firstTokenSeconds = Math.max(0, sumSeries(page, FIRST_TOKEN_SECONDS))
+  into.promptTokens = Math.max(0, sumSeries(page, PROMPT_TOKENS))
+  into.cachedTokens = Math.max(0, sumSeries(page, CACHED_TOKENS))
+  into.ended = Math.max(0, sumSeries(page, ENDED))
 }
 
 function readCacheConfig(page: Buffer, into: VllmMetrics): void {

@@ -7,7 +7,6 @@ import { type EndpointSnapshot, PoolKeeper } from './pool-keeper.ts'
 import { Pool, type PickRequest } from './pool.ts'
 import type { ScrapedPool } from './scraper.ts'
 import { PrefixHasher } from './prefix-hasher.ts'
-import { DEFAULT_SCORERS } from './scheduling/scorers/registry.ts'
 
 export function endpoints(addresses: readonly string[]): EndpointPlan[] {
   return addresses.map(address => ({ address, labels: {} }))
@@ -23,6 +22,15 @@ export interface PoolPlanChanges {
   readonly scrape?: Partial<ScrapePlan>
 }
 
+/** Weighted shares, which know no time: for tests of all else, whose clocks stand still. */
+const SHARES: SchedulingPlan['scorers'] = [
+  { type: 'queue-scorer', weight: 2 },
+  { type: 'running-requests-size-scorer', weight: 1 },
+  { type: 'kv-cache-utilization-scorer', weight: 1 },
+  { type: 'lora-affinity-scorer', weight: 2 },
+  { type: 'prefix-cache-scorer', weight: 5 },
+]
+
 export function poolPlan(addresses: readonly string[], changes: PoolPlanChanges = {}): PoolPlan {
   return {
     name: 'default/pool',
@@ -32,7 +40,7 @@ export function poolPlan(addresses: readonly string[], changes: PoolPlanChanges 
     rejectUnknownModels: false,
     rewrites: [],
     scheduling: {
-      scorers: DEFAULT_SCORERS,
+      scorers: SHARES,
       maxEndpoints: 1,
       maxQueue: 0,
       prefixBlockBytes: 256,

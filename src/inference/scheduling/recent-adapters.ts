@@ -1,29 +1,32 @@
-/** The LoRA adapters that each endpoint was sent last, by this thread: those it presumably still has loaded when no request uses them. */
+/**
+ * The LoRA adapters that each endpoint was sent last: those it presumably still has loaded when no request uses them. In memory that
+ * all threads share, written without locks: two threads that write one endpoint's list at once may lose an adapter, or note one twice.
+ */
 
 /** Adapters remembered per endpoint; engines hold fewer at once. */
 const REMEMBERED = 32
+/** A slot's words: the tenant's generation, and the ids, the last used first; 0 = none. */
+const WORDS = 1 + REMEMBERED
 
 export class RecentAdapters {
-  /** `REMEMBERED` ids a slot, the last used first; 0 = none. */
-  #ids = new Int32Array(0)
-  #generation = new Int32Array(0)
+  #memory = new Int32Array(0)
 
-  reserve(capacity: number): void {
-    if (this.#generation.length >= capacity) return
-    const ids = new Int32Array(capacity * REMEMBERED)
-    ids.set(this.#ids)
-    this.#ids = ids
-    const generation = new Int32Array(capacity)
-    generation.set(this.#generation)
-    this.#generation = generation
+  static words(capacity: number): number {
+    return capacity * WORDS
+  }
+
+  /** `words` of the table's capacity. */
+  attach(memory: Int32Array<ArrayBufferLike>): void {
+    this.#memory = memory as Int32Array<ArrayBuffer>
   }
 
   /** Place of the adapter among those that this tenant of the slot was sent, 0 = the last one; −1 = not remembered. */
   place(slot: number, generation: number, adapter: number): number {
-    if (this.#generation[slot] !== generation) return -1
-    const start = slot * REMEMBERED
+    const memory = this.#memory
+    const start = slot * WORDS
+    if (memory[start] !== generation) return -1
     for (let at = 0; at < REMEMBERED; at++) {
-      const id = this.#ids[start + at]
+      const id = memory[start + 1 + at]
       if (id === adapter) return at
       if (id === 0) return -1
     }
@@ -32,23 +35,25 @@ export class RecentAdapters {
 
   /** How many different adapters the slot was sent, at most `limit`. */
   count(slot: number, generation: number, limit: number): number {
-    if (this.#generation[slot] !== generation) return 0
+    const memory = this.#memory
+    const start = slot * WORDS
+    if (memory[start] !== generation) return 0
     const most = Math.min(limit, REMEMBERED)
-    const start = slot * REMEMBERED
     let count = 0
-    while (count < most && this.#ids[start + count] !== 0) count++
+    while (count < most && memory[start + 1 + count] !== 0) count++
     return count
   }
 
   use(slot: number, generation: number, adapter: number): void {
-    const start = slot * REMEMBERED
-    if (this.#generation[slot] !== generation) {
-      this.#generation[slot] = generation
-      this.#ids.fill(0, start, start + REMEMBERED)
+    const memory = this.#memory
+    const start = slot * WORDS
+    if (memory[start] !== generation) {
+      memory.fill(0, start + 1, start + WORDS)
+      memory[start] = generation
     }
     const known = this.place(slot, generation, adapter)
     const last = known < 0 ? REMEMBERED - 1 : known
-    this.#ids.copyWithin(start + 1, start, start + last)
-    this.#ids[start] = adapter
+    memory.copyWithin(start + 2, start + 1, start + 1 + last)
+    memory[start + 1] = adapter
   }
 }

@@ -52,7 +52,12 @@ export function situation(facts: readonly CandidateFacts[], adapter = 0): Situat
 
 /** The scores that a scorer gives to endpoints in this state. */
 export function scoresOf(type: string, facts: readonly CandidateFacts[], adapter = 0): number[] {
-  return scores(createScorer(type), situation(facts, adapter))
+  const scorer = createScorer(type)
+  const given = situation(facts, adapter)
+  const { capacity } = given.table
+  scorer.adopt?.(given.table)
+  scorer.attach?.(new Int32Array(scorer.sharedWords?.(capacity) ?? 0))
+  return scores(scorer, given)
 }
 
 /** As `scoresOf`, by a scorer that is made already. */

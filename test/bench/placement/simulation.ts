@@ -33,25 +33,54 @@ export interface Outcome {
   readonly failed: number
 }
 
+interface Replica {
+  readonly engine: Engine
+  readonly options: EngineOptions
+  readonly counted: Counted
+}
+
 interface Served {
   readonly arrival: Arrival
   readonly sequence: Sequence | undefined
 }
 
-const SILENT: EngineObserver = {
-  step: () => {},
-  prefixLookup: () => {},
-  token: () => {},
-  preempted: () => {},
-  finished: () => {},
-  changed: () => {},
+/** What a replica's counters have counted since its start. */
+class Counted implements EngineObserver {
+  firstTokens = 0
+  firstTokenSeconds = 0
+  promptTokens = 0
+  cachedTokens = 0
+  ended = 0
+
+  step(promptTokens: number): void {
+    this.promptTokens += promptTokens
+  }
+
+  prefixLookup(_tokens: number, hits: number): void {
+    this.cachedTokens += hits
+  }
+
+  token(sequence: Sequence, sinceMs: number): void {
+    if (sequence.firstTokenAt !== undefined) return
+    this.firstTokens++
+    this.firstTokenSeconds += sinceMs / 1000
+  }
+
+  preempted(): void {}
+
+  finished(): void {
+    this.ended++
+  }
+
+  changed(): void {}
 }
 
 export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Outcome {
   const clock = new VirtualClock()
-  const engines = Array.from({ length: REPLICAS }, (_, i) => {
+  const engines = Array.from({ length: REPLICAS }, (_, i): Replica => {
     const options: EngineOptions = { ...ENGINE, ...workload.engines?.[i] }
-    return { options, engine: new Engine(options, clock, SILENT) }
+    const counted = new Counted()
+    return { options, counted, engine: new Engine(options, clock, counted) }
   })
   const contender = kind.create(REPLICAS, seed)
   const dead = new Set<number>()
@@ -78,8 +107,8 @@ export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Out
 
   const end = workload.arrivals.at(-1)!.at + DRAIN_MS
   const scrape = () => {
-    engines.forEach(({ engine, options }, replica) => {
-      const page = dead.has(replica) ? undefined : pageOf(engine, options)
+    engines.forEach((each, replica) => {
+      const page = dead.has(replica) ? undefined : pageOf(each)
       const at = clock.now()
       clock.after(SCRAPE_LATENCY_MS, () => contender.scraped(replica, page, at))
     })
@@ -105,8 +134,9 @@ export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Out
   }
 }
 
-function pageOf(engine: Engine, options: EngineOptions): VllmMetrics {
+function pageOf({ engine, options, counted }: Replica): VllmMetrics {
   const page = createVllmMetrics()
+  Object.assign(page, counted)
   page.waiting = engine.waiting.length
   page.running = engine.running.length
   page.kvUsage = engine.cache.usage

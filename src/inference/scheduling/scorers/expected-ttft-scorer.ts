@@ -1,20 +1,15 @@
 import { ADAPTERS_PER_ENDPOINT, type EndpointTable } from '../../endpoint-table.ts'
+import { PREFILL_BASE_TOKENS } from '../../prefill-rates.ts'
 import type { Candidates } from '../candidates.ts'
+import { PrefillBacklog } from '../prefill-backlog.ts'
 import { RecentAdapters } from '../recent-adapters.ts'
 import type { Scorer } from '../scorer.ts'
-import { ServiceEstimates } from '../service-estimates.ts'
 
 /** Bytes of a prompt per token, as everybody estimates. */
 const BYTES_PER_TOKEN = 4
-/** Prefill of an uncached token, ms: a mid-sized model on a current GPU. Others scale all prefills alike. */
-const PREFILL_MS_PER_TOKEN = 0.1
-/** Every prefill: a step of the engine. */
-const PREFILL_BASE_MS = 15
-/** What each other request costs in a batch with room: longer steps, and the chance of becoming the one that waits. */
-const SHARE_MS = 20
+/** What each other request costs in a batch with room, as tokens of prefill: longer steps, and the chance of becoming the one that waits. */
+const SHARE_TOKENS = 200
 const ADAPTER_LOAD_MS = 250
-/** How long decided prefills count for the share of time in which endpoints prefill, ms. */
-const WORK_MEMORY_MS = 10_000
 /** A millisecond of prefill costs this much more than one when endpoints do nothing else, … */
 const BUSY_PRICE = 12
 /** … and never more than this: a burst of distinct long prompts must not glue anything. */
@@ -23,15 +18,15 @@ const MAX_PRICE = 6
 const HALF_MS = 100
 
 /**
- * Expected time to first token (design: peers-measured.md, "Placement, measured"): one sum in milliseconds instead of a weighted sum of
- * unlike shares, so that affinity and load are weighed by what they cost.
+ * Expected time to first token (docs/placement.md): one sum in milliseconds instead of a weighted sum of unlike shares, so that affinity
+ * and load are weighed by what they cost.
  *
  *     time = turns of the queue + prefills decided before + own uncached prefill × price + adapter load + a little per request in the batch
  *
- * - *queue*: requests beyond the batch's size, each for a turn of the batch (time in the batch ÷ its size, both learned from scrapes:
- *   ../service-estimates.ts). Decisions that no scrape has seen count, so that a burst inside one interval spreads.
- * - *prefills decided before*: a bucket per endpoint that every decision fills with its uncached prefill and time empties. Those of
- *   other threads are counted at the mean of our own.
+ * - *prefill*: tokens that the cache does not have, at the replica's own rate, which is learned (../../prefill-rates.ts).
+ * - *queue*: requests beyond the batch's size, each for a turn of the batch (time in the batch ÷ its size, both learned:
+ *   ../../service-estimates.ts). Decisions that no scrape has seen count, so that a burst inside one interval spreads.
+ * - *prefills decided before*: a bucket per endpoint that every decision of any thread fills with its uncached prefill and time empties.
  * - *price*: 1 in a calm pool. Where replicas spend much of their time with prefills, those who come next wait for a needless one as well,
  *   so that it costs more: what keeps conversations where they are under load.
  * - *adapter*: nothing where it runs or was sent lately, a load elsewhere; twice where it would throw out another one.
@@ -45,34 +40,37 @@ export function expectedTtftScorer(): Scorer {
 
 class ExpectedTtft implements Scorer {
   readonly type = 'expected-ttft-scorer'
-  readonly #service = new ServiceEstimates()
   readonly #adapters = new RecentAdapters()
-  /** Prefill decided and not done, ms, as of `#at`. */
-  #backlog = new Float64Array(0)
-  #at = new Float64Array(0)
-  /** Decisions of all threads that the backlog has. */
-  #counted = new Int32Array(0)
-  #generation = new Int32Array(0)
-  #meanPrefill = PREFILL_BASE_MS
-  /** Prefill decided in about the last `WORK_MEMORY_MS`, ms, as of `#workAt`. */
-  #work = 0
-  #workAt = 0
+  readonly #backlog = new PrefillBacklog()
+  /** Slots that there is memory for. */
+  #capacity = 0
+
+  sharedWords(capacity: number): number {
+    return PrefillBacklog.words(capacity) + RecentAdapters.words(capacity)
+  }
+
+  adopt(table: EndpointTable): void {
+    this.#capacity = table.capacity
+  }
+
+  attach(memory: Int32Array<ArrayBufferLike>): void {
+    const backlog = PrefillBacklog.words(this.#capacity)
+    this.#backlog.attach(memory.subarray(0, backlog))
+    this.#adapters.attach(memory.subarray(backlog))
+  }
 
   score(candidates: Candidates, table: EndpointTable, out: Float64Array): void {
-    if (this.#at.length < table.capacity) this.#reserve(table.capacity)
     const { count, slots, nowMs } = candidates
-    for (let i = 0; i < count; i++) {
-      this.#service.observe(table, slots[i]!)
-      this.#drain(table, slots[i]!, nowMs)
-    }
-    const price = this.#priceOfPrefill(count, nowMs)
+    // At the pool's rate: a fast replica must not seem the better for it where it is busy.
+    const extra =
+      Math.min(MAX_PRICE - 1, BUSY_PRICE * this.#backlog.share(count, nowMs)) * table.estimates.prefillMs[0]!
     let least = Number.POSITIVE_INFINITY
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!
       const time =
-        this.#queue(candidates, i) +
-        this.#backlog[slot]! +
-        price * prefill(candidates, i) +
+        queue(candidates, table, i) +
+        this.#backlog.ahead(slot, nowMs) +
+        tokensToPrefill(candidates, i) * (msPerToken(table.estimates, slot) + extra) +
         (candidates.adapter === 0 ? 0 : this.#adapterLoad(candidates.adapter, table, slot))
       out[i] = time
       if (time < least) least = time
@@ -82,49 +80,9 @@ class ExpectedTtft implements Scorer {
 
   chosen(candidates: Candidates, table: EndpointTable, i: number): void {
     const slot = candidates.slots[i]!
-    const own = prefill(candidates, i)
-    this.#backlog[slot]! += own
-    this.#counted[slot]! += 1
-    this.#work += own
-    this.#meanPrefill += (own - this.#meanPrefill) / 32
+    const prefill = tokensToPrefill(candidates, i) * msPerToken(table.estimates, slot)
+    this.#backlog.add(slot, prefill, candidates.nowMs)
     if (candidates.adapter !== 0) this.#adapters.use(slot, table.generation[slot]!, candidates.adapter)
-  }
-
-  #queue({ slots, waiting, running, unseen }: Candidates, i: number): number {
-    const slot = slots[i]!
-    const load = waiting[i]! + running[i]! + unseen[i]!
-    const share = load * SHARE_MS
-    const service = this.#service
-    const full = service.full(slot)
-    const batch = full ? Math.max(1, running[i]!) : service.batch
-    const ahead = full ? waiting[i]! + unseen[i]! + 1 : load + 1 - batch
-    return ahead <= 0 || batch === Number.POSITIVE_INFINITY ? share : share + (ahead * service.residence(slot)) / batch
-  }
-
-  /** What a millisecond of own prefill is worth: others wait for it too, the more so the busier the endpoints are with prefills. */
-  #priceOfPrefill(count: number, nowMs: number): number {
-    const passed = Math.max(0, nowMs - this.#workAt)
-    if (passed > 0) {
-      this.#work *= Math.max(0, 1 - passed / WORK_MEMORY_MS)
-      this.#workAt = nowMs
-    }
-    return Math.min(MAX_PRICE, 1 + (BUSY_PRICE * this.#work) / (count * WORK_MEMORY_MS))
-  }
-
-  /** Brings the backlog to the present, with what other threads decided in between. */
-  #drain(table: EndpointTable, slot: number, nowMs: number): void {
-    const decided = table.counters.decided(slot)
-    if (this.#generation[slot] !== table.generation[slot]) {
-      this.#generation[slot] = table.generation[slot]!
-      this.#backlog[slot] = 0
-      this.#counted[slot] = decided
-    }
-    const others = Math.max(0, (decided - this.#counted[slot]!) | 0)
-    this.#counted[slot] = decided
-    const left = this.#backlog[slot]! - Math.max(0, nowMs - this.#at[slot]!)
-    this.#work += others * this.#meanPrefill
-    this.#backlog[slot] = Math.max(0, left) + others * this.#meanPrefill
-    this.#at[slot] = nowMs
   }
 
   #adapterLoad(adapter: number, table: EndpointTable, slot: number): number {
@@ -138,28 +96,26 @@ class ExpectedTtft implements Scorer {
     const place = this.#adapters.place(slot, generation, adapter)
     if (place >= 0 && place < room) return 0
     // A running adapter cannot be thrown out: it has to become idle first.
-    if (running >= room) return 2 * ADAPTER_LOAD_MS + this.#service.residence(slot)
+    if (running >= room) return 2 * ADAPTER_LOAD_MS + table.estimates.residence[slot]!
     return this.#adapters.count(slot, generation, room) < room ? ADAPTER_LOAD_MS : 2 * ADAPTER_LOAD_MS
-  }
-
-  #reserve(capacity: number): void {
-    this.#service.reserve(capacity)
-    this.#adapters.reserve(capacity)
-    const backlog = new Float64Array(capacity)
-    const at = new Float64Array(capacity)
-    const counted = new Int32Array(capacity)
-    const generation = new Int32Array(capacity).fill(-1)
-    backlog.set(this.#backlog)
-    at.set(this.#at)
-    counted.set(this.#counted)
-    generation.set(this.#generation)
-    this.#backlog = backlog
-    this.#at = at
-    this.#counted = counted
-    this.#generation = generation
   }
 }
 
-function prefill({ promptBytes, prefix }: Candidates, i: number): number {
-  return PREFILL_BASE_MS + (promptBytes / BYTES_PER_TOKEN) * (1 - prefix[i]!) * PREFILL_MS_PER_TOKEN
+function queue({ slots, waiting, running, unseen }: Candidates, { estimates }: EndpointTable, i: number): number {
+  const slot = slots[i]!
+  const load = waiting[i]! + running[i]! + unseen[i]!
+  const share = load * SHARE_TOKENS * estimates.prefillMs[0]!
+  const full = estimates.fullBatch[slot]! > 0
+  const batch = full ? Math.max(1, running[i]!) : estimates.largestBatch[0]!
+  const ahead = full ? waiting[i]! + unseen[i]! + 1 : load + 1 - batch
+  // No replica was full yet: nobody knows where a batch ends.
+  return ahead <= 0 || batch === 0 ? share : share + (ahead * estimates.residence[slot]!) / batch
+}
+
+function tokensToPrefill({ promptBytes, prefix }: Candidates, i: number): number {
+  return PREFILL_BASE_TOKENS + (promptBytes / BYTES_PER_TOKEN) * (1 - prefix[i]!)
+}
+
+function msPerToken({ prefillMs, prefillFactor }: EndpointTable['estimates'], slot: number): number {
+  return prefillMs[0]! * prefillFactor[slot]!
 }

@@ -18,7 +18,7 @@ const QUEUE_RATIO = 1.25
  *
  * Whoever gets the spilled request is recorded as a holder, so that a hot prefix spreads to as many replicas as its load needs.
  * For this to keep conversations together in calm times the weight must outbid all load terms together, which tell apart
- * endpoints by a single request (`DEFAULT_SCORERS` does).
+ * endpoints by a single request.
  */
 export function prefixCacheScorer(): Scorer {
   return {

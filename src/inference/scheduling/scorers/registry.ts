@@ -22,14 +22,8 @@ const SCORERS: Readonly<Record<string, () => Scorer>> = {
 /** Names that configuration may use. */
 export const SCORER_TYPES: readonly string[] = Object.keys(SCORERS)
 
-/** What a pool uses that configures nothing: affinity outbids load while there is room, load decides the rest. */
-export const DEFAULT_SCORERS: SchedulingPlan['scorers'] = [
-  { type: 'queue-scorer', weight: 2 },
-  { type: 'running-requests-size-scorer', weight: 1 },
-  { type: 'kv-cache-utilization-scorer', weight: 1 },
-  { type: 'lora-affinity-scorer', weight: 2 },
-  { type: 'prefix-cache-scorer', weight: 5 },
-]
+/** What a pool uses that configures nothing: one sum of milliseconds for all kinds of load (docs/placement.md). */
+export const DEFAULT_SCORERS: SchedulingPlan['scorers'] = [{ type: 'expected-ttft-scorer', weight: 1 }]
 
 export class UnknownScorerError extends Error {
   readonly code = 'unknown-scorer'

@@ -1,0 +1,81 @@
+/**
+ * What the main thread learns of replicas from two scrapes after another: how many requests a batch takes, and how long a request stays in
+ * it. Both come from what every engine shows (requests waiting and running) and from our own count of decisions, by Little's law:
+ * time in the batch = mean batch size ÷ completions per time. Threads that pick read it in `EndpointTable.estimates`.
+ *
+ * The size of a batch is taken to be the same for all replicas, as a queue may last for other reasons than a full batch, and who had one
+ * would look smaller than its peers.
+ *
+ * Requests of other pickers that send to the same replicas come and go at the same rate, so that they hide from the completions but not
+ * from the batch: times are then too long, by the same factor for each replica.
+ */
+import type { EndpointTable } from './endpoint-table.ts'
+
+/** Time in the batch before anything is learned, ms, and how many completions it counts for. */
+const PRIOR_MS = 1500
+const PRIOR_COMPLETIONS = 4
+/** What was learned longer ago than this fades, ms. */
+const MEMORY_MS = 10_000
+/** Scrapes further apart say nothing of the time between them, ms. */
+const LONGEST_GAP_MS = 2000
+/** A queue that lasts so long waits for room in the batch, ms. */
+const FULL_AFTER_MS = 500
+
+interface Replica {
+  scrapedAt: number
+  /** Completions since ever, as far as they are known. */
+  completed: number
+  /** Request-milliseconds in the batch, and completions, of about the last `MEMORY_MS`. */
+  occupied: number
+  completions: number
+  /** First of the scrapes without a break that showed a queue, 0 = the last one showed none. */
+  waitingSince: number
+}
+
+export class ServiceEstimates {
+  readonly #replicas: (Replica | undefined)[] = []
+
+  /** The slot has a new tenant. */
+  begin(table: EndpointTable, slot: number): void {
+    this.#replicas[slot] = undefined
+    table.estimates.fullBatch[slot] = 0
+    table.estimates.residence[slot] = PRIOR_MS
+  }
+
+  /** Learns from the slot's last good scrape: call after each. */
+  observe(table: EndpointTable, slot: number): void {
+    const { estimates } = table
+    const at = table.scrapedAt[slot]!
+    const running = table.running[slot]!
+    const waiting = table.waiting[slot]!
+    const completed = table.observed[slot]! - waiting - running
+    const replica = this.#replicas[slot]
+    if (replica === undefined) {
+      this.#replicas[slot] = {
+        scrapedAt: at,
+        completed,
+        occupied: 0,
+        completions: 0,
+        waitingSince: waiting === 0 ? 0 : at,
+      }
+      return
+    }
+    // Requests wait for the end of a step too, which may be a long prefill: only a queue that lasts tells of a full batch.
+    if (waiting === 0) replica.waitingSince = 0
+    else if (replica.waitingSince === 0) replica.waitingSince = at
+    const full = waiting > 0 && at - replica.waitingSince >= FULL_AFTER_MS
+    estimates.fullBatch[slot] = full ? running : 0
+    if (full && running > estimates.largestBatch[0]!) estimates.largestBatch[0] = running
+    const gap = at - replica.scrapedAt
+    const since = completed - replica.completed
+    replica.scrapedAt = at
+    replica.completed = completed
+    if (gap <= 0 || gap > LONGEST_GAP_MS) return
+    const keep = Math.max(0, 1 - gap / MEMORY_MS)
+    replica.occupied = replica.occupied * keep + running * gap
+    // Less than nothing: a request that was counted is on its way; it comes with a later scrape.
+    replica.completions = replica.completions * keep + since
+    const completions = Math.max(0, replica.completions) + PRIOR_COMPLETIONS
+    estimates.residence[slot] = (replica.occupied + PRIOR_MS * PRIOR_COMPLETIONS) / completions
+  }
+}
