@@ -8,17 +8,18 @@ import {
   createEndpointTableState,
   growEndpointTableState,
 } from './endpoint-table-state.ts'
-import { EndpointState, EndpointTable, type ReleaseBy, type SlotShare } from './endpoint-table.ts'
-import type { VllmMetrics } from './metrics-parser.ts'
+import { EndpointState, EndpointTable, MissingSignal, type ReleaseBy, type SlotShare } from './endpoint-table.ts'
+import type { ReplicaMetrics } from './replica-metrics.ts'
 import type { EndpointPlan } from './pool-plan.ts'
-import { PrefillRates } from './prefill-rates.ts'
-import { ServiceEstimates } from './service-estimates.ts'
 
 /**
  * An idle replica to which nothing was decided for so long has nothing in flight, ms. Long enough for the access log's entries, which
  * come in batches: a count that is settled before them would be lowered twice.
  */
 const SETTLE_AFTER_MS = 2000
+
+const REQUEST_SIGNALS = MissingSignal.WAITING | MissingSignal.RUNNING
+const LOAD_SIGNALS = REQUEST_SIGNALS | MissingSignal.KV_USAGE
 
 export interface EndpointSlotsOptions {
   readonly releaseBy: ReleaseBy
@@ -49,8 +50,6 @@ export class EndpointSlots {
   #begun: number[] = []
   /** Start of the first scrape since which a slot is idle and nothing was decided, Unix ms. */
   #idleSince: (number | undefined)[] = []
-  readonly #service = new ServiceEstimates()
-  readonly #prefills = new PrefillRates()
 
   constructor({ releaseBy, threads }: EndpointSlotsOptions) {
     this.table = new EndpointTable({ releaseBy, thread: 0 }, createEndpointTableState(1, threads), [])
@@ -97,7 +96,7 @@ export class EndpointSlots {
    * Takes over a good scrape that began at `beganAt` (Unix ms). A replica that stays idle while nothing is decided proves that nothing
    * is in flight: counts that lost releases left behind are settled then.
    */
-  scraped(slot: number, metrics: VllmMetrics, beganAt: number): void {
+  scraped(slot: number, metrics: ReplicaMetrics, beganAt: number): void {
     const { table } = this
     table.waiting[slot] = metrics.waiting
     table.running[slot] = metrics.running
@@ -109,12 +108,14 @@ export class EndpointSlots {
     table.waitingAdapters[slot] = metrics.waitingAdapters
     const adapters = metrics.runningAdapters + metrics.waitingAdapters
     for (let i = 0; i < adapters; i++) table.adapters[slot * ADAPTERS_PER_ENDPOINT + i] = metrics.adapters[i]!
+    table.missing[slot] = metrics.missing & LOAD_SIGNALS
 
     const { counters, releaseBy } = table
     const quiet = counters.decided(slot) === table.observed[slot]
     const generation = table.currentGeneration[slot]!
     for (let ends = counters.takeCovered(slot); ends > 0; ends--) table.release(slot, generation)
-    if (quiet && metrics.waiting + metrics.running === 0) this.#settle(slot, beganAt)
+    const idle = metrics.waiting + metrics.running === 0 && (metrics.missing & REQUEST_SIGNALS) === 0
+    if (quiet && idle) this.#settle(slot, beganAt)
     else this.#idleSince[slot] = undefined
     const seen = this.#begun[slot] ?? 0
     table.observed[slot] = seen
@@ -122,8 +123,6 @@ export class EndpointSlots {
     table.failures[slot] = 0
     table.scrapedAt[slot] = beganAt
     table.endpointState[slot] = EndpointState.READY
-    this.#service.observe(table, slot)
-    this.#prefills.observe(table, slot, metrics, beganAt)
   }
 
   /**
@@ -152,8 +151,6 @@ export class EndpointSlots {
     while (table.endpointState[slot] !== EndpointState.FREE) slot++
     table.counters.begin(slot)
     table.observed[slot] = this.#begun[slot] = 0
-    this.#service.begin(table, slot)
-    this.#prefills.begin(table, slot)
     table.attributes.fill(Number.NaN, slot * ATTRIBUTES_PER_ENDPOINT, (slot + 1) * ATTRIBUTES_PER_ENDPOINT)
     table.endpointState[slot] = EndpointState.READY
     return slot

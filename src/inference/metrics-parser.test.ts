@@ -1,19 +1,46 @@
 import { describe, expect, it } from '@jest/globals'
 import { adapterId } from './adapter-id.ts'
-import { createVllmMetrics, parseVllmMetrics, type VllmMetrics } from './metrics-parser.ts'
+import { EnginePage } from './engine-page.ts'
+import { DEFAULT_ENGINES, engineOf } from './engines.ts'
+import { parseMetricSpec } from './metric-spec.ts'
+import { MetricsParser } from './metrics-parser.ts'
+import type { EnginePlan } from './pool-plan.ts'
+import { type ReplicaMetrics, Signal } from './replica-metrics.ts'
 
 const L = '{engine="0",model_name="m"}'
+const ENGINE_LABEL = 'llm-d.ai/engine-type'
+const vllm = new EnginePage(engineOf(DEFAULT_ENGINES, {}))
 
-function parse(...lines: string[]): VllmMetrics | undefined {
-  const into = createVllmMetrics()
-  return parseVllmMetrics(Buffer.from(lines.join('\n')), into) ? into : undefined
+function readWith(parser: MetricsParser, text: string, size = text.length): ReplicaMetrics | undefined {
+  const bytes = Buffer.from(text)
+  parser.begin()
+  for (let at = 0; at < bytes.length; at += size) parser.take(bytes, at, Math.min(bytes.length, at + size))
+  return parser.finish()
 }
 
-function names(metrics: VllmMetrics | undefined): number[] {
+/** What a vLLM's page of these lines says. Every page is read whole, and again in pieces. */
+function parse(...lines: string[]): ReplicaMetrics | undefined {
+  return parseAs(vllm, ...lines)
+}
+
+function parseAs(page: EnginePage, ...lines: string[]): ReplicaMetrics | undefined {
+  const text = lines.join('\n')
+  const whole = readWith(new MetricsParser(page), text)
+  for (const size of [1, 2, 7, 64]) expect(readWith(new MetricsParser(page), text, size)).toEqual(whole)
+  return whole
+}
+
+/** The page of the engine that a pod's label names. */
+function parseLabelled(engine: string | undefined, ...lines: string[]): ReplicaMetrics | undefined {
+  const labels = engine === undefined ? {} : { [ENGINE_LABEL]: engine }
+  return parseAs(new EnginePage(engineOf(DEFAULT_ENGINES, labels)), ...lines)
+}
+
+function names(metrics: ReplicaMetrics | undefined): number[] {
   return [...metrics!.adapters.subarray(0, metrics!.runningAdapters + metrics!.waitingAdapters)]
 }
 
-describe('parseVllmMetrics', () => {
+describe('MetricsParser', () => {
   it('reads a page of a vLLM', () => {
     const page = parse(
       '# HELP vllm:num_requests_running Number of requests in model execution batches.',
@@ -91,9 +118,7 @@ describe('parseVllmMetrics', () => {
   })
 
   it('reads CRLF lines, tabs and spaces', () => {
-    const page = createVllmMetrics()
-    const text = 'x 1\r\nvllm:num_requests_waiting\t{ a="b" , }  3 \r\nvllm:num_requests_running 2\r\n'
-    expect(parseVllmMetrics(Buffer.from(text), page)).toBe(true)
+    const page = parse('x 1\r\nvllm:num_requests_waiting\t{ a="b" , }  3 \r\nvllm:num_requests_running 2\r\n')
     expect(page).toMatchObject({ waiting: 3, running: 2 })
   })
 
@@ -125,21 +150,220 @@ describe('parseVllmMetrics', () => {
   })
 
   it('forgets what the previous page said', () => {
-    const into = createVllmMetrics()
+    const parser = new MetricsParser(vllm)
     const rich = `vllm:num_requests_waiting 5\nvllm:kv_cache_usage_perc 1\nvllm:lora_requests_info{max_lora="2",running_lora_adapters="a"} 1`
-    parseVllmMetrics(Buffer.from(rich), into)
-    parseVllmMetrics(Buffer.from('vllm:num_requests_running 1'), into)
-    expect(into).toMatchObject({ waiting: 0, running: 1, kvUsage: 0, maxLora: 0, runningAdapters: 0 })
+    readWith(parser, rich)
+    const after = readWith(parser, 'vllm:num_requests_running 1')
+    expect(after).toMatchObject({ waiting: 0, running: 1, kvUsage: 0, maxLora: 0, runningAdapters: 0 })
   })
 
   it.each([
     ['an empty page', ''],
     ['another exporter', 'go_goroutines 7\nprocess_cpu_seconds_total 1\n'],
-    ['only the cache usage', 'vllm:kv_cache_usage_perc 0.5\n'],
     ['an unclosed label', 'vllm:num_requests_waiting{a="b 5\nvllm:num_requests_running{a="b" 5\n'],
-    ['no number at all', 'vllm:num_requests_waiting NaN\n'],
   ])('refuses %s', (_name, text) => {
-    expect(parseVllmMetrics(Buffer.from(text), createVllmMetrics())).toBe(false)
+    expect(parse(text)).toBeUndefined()
+  })
+})
+
+describe('pages that lack something', () => {
+  const FULL = Signal.WAITING | Signal.RUNNING | Signal.KV_USAGE | Signal.BLOCK_SIZE | Signal.BLOCK_COUNT
+
+  it('gives what is there, and says what is not', () => {
+    const page = parse(`vllm:num_requests_waiting${L} 7`)
+    expect(page).toMatchObject({ waiting: 7, missing: FULL & ~Signal.WAITING, invalid: 0 })
+    expect(parse('vllm:kv_cache_usage_perc 0.5')).toMatchObject({ kvUsage: 0.5, missing: FULL & ~Signal.KV_USAGE })
+  })
+
+  it('lacks nothing when all is there but the family of LoRA', () => {
+    const page = parse(
+      'vllm:num_requests_waiting 0',
+      'vllm:num_requests_running 0',
+      'vllm:kv_cache_usage_perc 0',
+      'vllm:cache_config_info{block_size="16",num_gpu_blocks="10"} 1',
+    )
+    expect(page).toMatchObject({ missing: 0, invalid: 0, blockSize: 16, blockCount: 10 })
+  })
+
+  it.each([
+    ['NaN', { waiting: 0, missing: Signal.WAITING, invalid: Signal.WAITING }],
+    ['-1', { waiting: 0, missing: Signal.WAITING, invalid: Signal.WAITING }],
+    ['+Inf', { waiting: 0, missing: Signal.WAITING, invalid: Signal.WAITING }],
+    ['1e300', { waiting: 0x3fffffff, missing: 0, invalid: 0 }],
+  ])('takes %s requests waiting for no number', (value, expected) => {
+    const page = parse(`vllm:num_requests_waiting ${value}`, 'vllm:num_requests_running 1')!
+    const bits = Signal.WAITING | Signal.RUNNING
+    const { waiting, missing, invalid } = page
+    expect({ waiting, missing: missing & bits, invalid: invalid & bits }).toEqual(expected)
+  })
+
+  it.each([
+    ['NaN', 0, Signal.KV_USAGE, Signal.KV_USAGE],
+    ['-0.5', 0, Signal.KV_USAGE, Signal.KV_USAGE],
+    ['+Inf', 0, Signal.KV_USAGE, Signal.KV_USAGE],
+    ['87', 1, 0, Signal.KV_USAGE],
+  ])('keeps a cache usage of %s within 0 and 1', (value, kvUsage, missing, invalid) => {
+    const page = parse('vllm:num_requests_running 1', `vllm:kv_cache_usage_perc ${value}`)!
+    expect(page.kvUsage).toBe(kvUsage)
+    expect([page.missing & Signal.KV_USAGE, page.invalid & Signal.KV_USAGE]).toEqual([missing, invalid])
+  })
+
+  it('says when blocks are no number', () => {
+    const page = parse(
+      'vllm:num_requests_running 1',
+      'vllm:cache_config_info{block_size="16",num_gpu_blocks="None"} 1',
+    )!
+    expect(page).toMatchObject({ blockSize: 16, blockCount: 0, invalid: Signal.BLOCK_COUNT })
+    expect(page.missing & Signal.BLOCK_COUNT).toBe(Signal.BLOCK_COUNT)
+  })
+})
+
+describe('series', () => {
+  it('takes those with the newest timestamp', () => {
+    const page = parse(
+      'vllm:num_requests_waiting{x="a"} 1 1000',
+      'vllm:num_requests_waiting{x="b"} 2 3000',
+      'vllm:num_requests_waiting{x="c"} 4 3000',
+      'vllm:num_requests_waiting{x="d"} 8 2000',
+      'vllm:num_requests_waiting{x="e"} 16',
+    )
+    expect(page!.waiting).toBe(6)
+  })
+
+  it('takes no part of a summary for a value', () => {
+    expect(parse('vllm:num_requests_waiting{quantile="0.5"} 4')).toMatchObject({ waiting: 0 })
+  })
+
+  it('passes over a line that is longer than any', () => {
+    const long = `x{a="${'y'.repeat(100_000)}"} 1`
+    const text = `vllm:num_requests_waiting 1\n${long}\nvllm:num_requests_running 2\n`
+    for (const size of [1000, text.length])
+      expect(readWith(new MetricsParser(vllm), text, size)).toMatchObject({ waiting: 1, running: 2 })
+  })
+
+  it('stops reading once it has seen all that it wants', () => {
+    const engine: EnginePlan = { name: 'x', waiting: { name: 'w', labels: {} } }
+    const parser = new MetricsParser(new EnginePage(engine))
+    // A second family of the name is no family: what comes after the first is not read.
+    expect(readWith(parser, 'w 1\nother 2\nw 5\n', 4)).toMatchObject({ waiting: 1 })
+  })
+})
+
+describe('engines', () => {
+  const BOTH = ['vllm:num_requests_waiting 10', 'sglang:num_queue_reqs 20']
+
+  it.each([
+    ['sglang', 20],
+    ['vllm', 10],
+    ['nobody-knows', 10],
+    [undefined, 10],
+  ])('label %j reads %d requests waiting', (engine, waiting) => {
+    expect(parseLabelled(engine, ...BOTH)!.waiting).toBe(waiting)
+  })
+
+  it('reads the label by its older name too, but the newer one counts', () => {
+    const old = 'inference.networking.k8s.io/engine-type'
+    expect(engineOf(DEFAULT_ENGINES, { [old]: 'sglang' }).name).toBe('sglang')
+    expect(engineOf(DEFAULT_ENGINES, { [old]: 'sglang', [ENGINE_LABEL]: 'trtllm-serve' }).name).toBe('trtllm-serve')
+  })
+
+  it('reads an SGLang', () => {
+    const page = parseLabelled(
+      'sglang',
+      'sglang:num_queue_reqs{model_name="m"} 3',
+      'sglang:num_running_reqs{model_name="m"} 4',
+      'sglang:token_usage{model_name="m"} 0.28',
+      'sglang:cache_config_info{num_pages="11147",page_size="64"} 1',
+    )
+    expect(page).toMatchObject({ waiting: 3, running: 4, kvUsage: 0.28, blockSize: 64, blockCount: 11_147, missing: 0 })
+  })
+
+  it('reads a TensorRT-LLM', () => {
+    const page = parseLabelled(
+      'trtllm-serve',
+      'trtllm_num_requests_waiting 3',
+      'trtllm_num_requests_running 4',
+      'trtllm_kv_cache_utilization 0.5',
+      'trtllm_kv_cache_tokens_per_block 32',
+      'trtllm_kv_cache_max_blocks 900',
+    )
+    expect(page).toMatchObject({ waiting: 3, running: 4, kvUsage: 0.5, blockSize: 32, blockCount: 900, missing: 0 })
+  })
+
+  it('reads a TensorRT-LLM behind a Triton', () => {
+    const series = (family: string, type: string, value: number) =>
+      `nv_trt_llm_${family}{model="tensorrt_llm",${type},version="1"} ${value}`
+    const page = parseLabelled(
+      'triton-tensorrt-llm',
+      series('request_metrics', 'request_type="context"', 100),
+      series('request_metrics', 'request_type="scheduled"', 4),
+      series('request_metrics', 'request_type="max"', 512),
+      series('request_metrics', 'request_type="active"', 8),
+      series('request_metrics', 'request_type="waiting"', 3),
+      '# TYPE nv_trt_llm_kv_cache_block_metrics gauge',
+      series('kv_cache_block_metrics', 'kv_cache_block_type="fraction"', 0.42),
+      series('kv_cache_block_metrics', 'kv_cache_block_type="tokens_per"', 64),
+      series('kv_cache_block_metrics', 'kv_cache_block_type="used"', 2620),
+      series('kv_cache_block_metrics', 'kv_cache_block_type="max"', 6239),
+    )
+    expect(page).toMatchObject({ waiting: 3, running: 4, kvUsage: 0.42, blockSize: 64, blockCount: 6239, missing: 0 })
+  })
+
+  it('reads what waits at a Triton, and misses nothing else', () => {
+    const page = parseLabelled(
+      'triton',
+      'nv_inference_pending_request_count{model="a"} 2',
+      'nv_inference_exec_count 99',
+    )
+    expect(page).toMatchObject({ waiting: 2, running: 0, missing: 0 })
+  })
+
+  it('reads custom metrics as attributes, whatever their sign', () => {
+    const engine: EnginePlan = {
+      name: 'mine',
+      running: parseMetricSpec('busy{pool = "a\\"b"}')!,
+      custom: [
+        { attribute: 'temperature', spec: { name: 'temp', labels: { sensor: 'gpu' } } },
+        { attribute: 'gone', spec: { name: 'gone', labels: {} } },
+        { attribute: 'busiest', spec: { name: 'util', labels: {} }, scale: 0.01, of: 'max' },
+      ],
+    }
+    const page = new EnginePage(engine, ['busiest', 'gone', 'temperature'])
+    const read = parseAs(
+      page,
+      'busy{pool="a"} 1',
+      'busy{pool="a\\"b",more="x"} 5',
+      'temp{sensor="room"} 20',
+      'temp{sensor="gpu"} -4.5',
+      'util{gpu="0"} 50',
+      'util{gpu="1"} 90',
+    )!
+    expect([...read.attributes.subarray(0, 3)]).toEqual([0.9, Number.NaN, -4.5])
+    expect(read).toMatchObject({ running: 5, missing: Signal.ATTRIBUTE })
+  })
+
+  it('needs nothing of a page where nothing is configured', () => {
+    expect(parseAs(new EnginePage({ name: 'blind' }), 'whatever 1')).toMatchObject({ waiting: 0, missing: 0 })
+  })
+
+  it('reads the counters that prefills are learned from', () => {
+    const page = parse(
+      'vllm:num_requests_running 1',
+      'vllm:time_to_first_token_seconds_bucket{le="1"} 1',
+      'vllm:time_to_first_token_seconds_count 7',
+      'vllm:time_to_first_token_seconds_sum 1.5',
+      'vllm:prompt_tokens_total 900',
+      'vllm:prefix_cache_hits_total 300',
+      'vllm:request_success_total{finished_reason="stop"} 5',
+      'vllm:request_success_total{finished_reason="length"} 1',
+    )
+    expect(page).toMatchObject({
+      firstTokens: 7,
+      firstTokenSeconds: 1.5,
+      promptTokens: 900,
+      cachedTokens: 300,
+      ended: 6,
+    })
   })
 })
 

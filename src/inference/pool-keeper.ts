@@ -4,7 +4,7 @@
  */
 import { EndpointSlots, type EndpointSlotsOptions, type PlanVersion } from './endpoint-slots.ts'
 import { EndpointState, type EndpointTable } from './endpoint-table.ts'
-import type { VllmMetrics } from './metrics-parser.ts'
+import type { ReplicaMetrics } from './replica-metrics.ts'
 import { type FlowFigures, FlowKeeper } from './flow-control/flow-keeper.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
@@ -142,7 +142,7 @@ export class PoolKeeper {
     this.#slots.scrapeBegan(slot)
   }
 
-  scrapeSucceeded(slot: number, generation: number, metrics: VllmMetrics, beganAt: number): void {
+  scrapeSucceeded(slot: number, generation: number, metrics: ReplicaMetrics, beganAt: number): void {
     const { table } = this
     if (table.currentGeneration[slot] !== generation) return
     const returned = table.endpointState[slot] === EndpointState.UNREACHABLE

@@ -68,6 +68,8 @@ export interface HandlerPlan extends PluginPlan {
 
 /** The profile itself is the primary one: it chooses the endpoint that the request goes to. */
 export interface SchedulingPlan extends ProfilePlan {
+  /** Responses tell which endpoint the gateway says has served them. Default: they don't. */
+  readonly tellsServed?: boolean
   /** Name of the primary profile. Default: `default`. */
   readonly profileName?: string
   /** Further profiles; the handler runs them. */
@@ -168,6 +170,8 @@ export interface EnginePlan {
   readonly waiting?: MetricSpec
   readonly running?: MetricSpec
   readonly kvUsage?: MetricSpec
+  /** Looked at where `kvUsage` is not on the page. */
+  readonly oldKvUsage?: MetricSpec
   readonly lora?: MetricSpec
   /** A family whose labels tell of the cache. */
   readonly cacheInfo?: MetricSpec

@@ -1,10 +1,11 @@
 /**
  * One keep-alive HTTP/1.1 connection to one endpoint with at most one request under way. Opened on demand, re-opened after a
- * failure. All connections of a thread read into one shared buffer: Node fills it and calls back synchronously, and the reader
- * copies what belongs to the body.
+ * failure. All plaintext connections of a thread read into one shared buffer: Node fills it and calls back synchronously.
  */
-import { connect, type Socket } from 'node:net'
-import { HttpReadError, HttpResponseReader } from './http-response-reader.ts'
+import { connect, Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { type BodySink, HttpReadError, HttpResponseReader } from './http-response-reader.ts'
+import type { ScrapeTls } from './scrape-tls.ts'
 
 /**
  * `connect`: no connection; `refused`: the host answered that nobody listens; `closed`: lost before the answer was complete;
@@ -12,10 +13,28 @@ import { HttpReadError, HttpResponseReader } from './http-response-reader.ts'
  */
 export type ScrapeFailure = 'connect' | 'refused' | 'closed' | 'timeout' | 'malformed' | 'too-large'
 
-export interface ScrapeEvents {
-  /** The response is complete. `body` is valid during the call only. */
-  answered(status: number, body: Buffer): void
+/** Who asks. Takes the body of a 200. */
+export interface ScrapeRequest extends BodySink {
+  /** The response is complete, and all of its body was taken. */
+  answered(status: number): void
   failed(failure: ScrapeFailure, message: string): void
+}
+
+export interface ScrapeConnectionOptions {
+  /** `ip:port`, IPv6 in brackets. */
+  readonly address: string
+  /** Absent: plaintext. */
+  readonly tls?: ScrapeTls | undefined
+  /** The server closed the connection while nothing was under way. */
+  readonly onIdleClose?: () => void
+}
+
+export interface GetOptions {
+  /** Bytes of the body at most. */
+  readonly limit: number
+  /** When `checkTime` gives up; ms of `performance.now`. */
+  readonly deadline: number
+  readonly asker: ScrapeRequest
 }
 
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024)
@@ -24,31 +43,34 @@ export class ScrapeConnection {
   readonly #host: string
   readonly #port: number
   readonly #authority: string
-  readonly #events: ScrapeEvents
+  readonly #tls: ScrapeTls | undefined
+  readonly #onIdleClose: (() => void) | undefined
   readonly #reader = new HttpResponseReader()
   readonly #requests = new Map<string, Buffer>()
   #socket: Socket | undefined
   /** The request under way. */
   #request: Buffer | undefined
+  #asker: ScrapeRequest | undefined
   #limit = 0
+  #deadline = 0
   /** Whether this socket has answered before: then a close may just be the server's keep-alive timeout. */
   #reused = false
 
-  /** @param address `ip:port`, IPv6 in brackets. */
-  constructor(address: string, events: ScrapeEvents) {
+  constructor({ address, tls, onIdleClose }: ScrapeConnectionOptions) {
     const colon = address.lastIndexOf(':')
     this.#host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
     this.#port = Number(address.slice(colon + 1))
     this.#authority = address
-    this.#events = events
+    this.#tls = tls
+    this.#onIdleClose = onIdleClose
   }
 
   get busy(): boolean {
     return this.#request !== undefined
   }
 
-  /** Sends `GET path`; exactly one event follows, unless `destroy` is called. Must not be called while busy. */
-  get(path: string, limit: number): void {
+  /** Sends `GET path`; exactly one event follows, but not before the call returns, unless `destroy` is called. Must not be called while busy. */
+  get(path: string, { limit, deadline, asker }: GetOptions): void {
     if (this.#request !== undefined) throw new Error('a request is under way')
     let request = this.#requests.get(path)
     if (request === undefined) {
@@ -58,13 +80,15 @@ export class ScrapeConnection {
       this.#requests.set(path, request)
     }
     this.#request = request
+    this.#asker = asker
+    this.#deadline = deadline
     this.#limit = limit
     this.#send()
   }
 
-  /** Gives the request under way up. */
-  timeOut(): void {
-    if (this.#request === undefined) return
+  /** Gives the request under way up once its time is over. */
+  checkTime(now: number): void {
+    if (this.#request === undefined || now < this.#deadline) return
     const connecting = this.#socket?.connecting === true
     this.#fail(
       connecting ? 'connect' : 'timeout',
@@ -79,13 +103,27 @@ export class ScrapeConnection {
   }
 
   #send(): void {
-    this.#reader.reset(this.#limit)
+    this.#reader.reset(this.#limit, this.#asker!)
     if (this.#socket === undefined) this.#open()
     this.#socket?.write(this.#request!)
   }
 
   #open(): void {
-    const socket = connect({
+    const socket = this.#tls === undefined ? this.#connectPlain() : this.#connectTls(this.#tls)
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.#socket === socket) this.#closed(error)
+    })
+    const ended = () => {
+      if (this.#socket === socket) this.#closed(undefined)
+    }
+    socket.on('end', ended)
+    socket.on('close', ended)
+    this.#socket = socket
+    this.#reused = false
+  }
+
+  #connectPlain(): Socket {
+    const socket: Socket = connect({
       host: this.#host,
       port: this.#port,
       noDelay: true,
@@ -97,16 +135,25 @@ export class ScrapeConnection {
         },
       },
     })
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (this.#socket === socket) this.#closed(error)
-    })
-    const ended = () => {
-      if (this.#socket === socket) this.#closed(undefined)
+    return socket
+  }
+
+  #connectTls(tls: ScrapeTls): Socket {
+    const target = { host: this.#host, port: this.#port, ALPNProtocols: ['http/1.1'], rejectUnauthorized: tls.verifies }
+    let socket: Socket
+    try {
+      socket = connectTls({ ...target, secureContext: tls.context() })
+    } catch (error) {
+      // Certificates that cannot be read: as if there was no connection.
+      socket = new Socket()
+      socket.destroy(error as Error)
+      return socket
     }
-    socket.on('end', ended)
-    socket.on('close', ended)
-    this.#socket = socket
-    this.#reused = false
+    socket.setNoDelay()
+    socket.on('data', (bytes: Buffer) => {
+      if (this.#socket === socket) this.#read(bytes, bytes.length)
+    })
+    return socket
   }
 
   #read(buffer: Buffer, count: number): void {
@@ -129,12 +176,13 @@ export class ScrapeConnection {
     this.#request = undefined
     if (this.#reader.keepAlive) this.#reused = true
     else this.#drop()
-    this.#events.answered(this.#reader.status, this.#reader.buffer.subarray(0, this.#reader.length))
+    this.#asker!.answered(this.#reader.status)
   }
 
   #closed(error: NodeJS.ErrnoException | undefined): void {
     if (this.#request === undefined) {
       this.#drop()
+      this.#onIdleClose?.()
       return
     }
     if (error === undefined) {
@@ -159,7 +207,7 @@ export class ScrapeConnection {
   #fail(failure: ScrapeFailure, message: string): void {
     this.#request = undefined
     this.#drop()
-    this.#events.failed(failure, message)
+    this.#asker!.failed(failure, message)
   }
 
   #drop(): void {

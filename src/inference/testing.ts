@@ -1,5 +1,5 @@
 /** Plans, pages and hashers for this folder's tests and benchmarks. */
-import { createVllmMetrics, type VllmMetrics } from './metrics-parser.ts'
+import { createReplicaMetrics, type ReplicaMetrics } from './replica-metrics.ts'
 import type { EndpointPlan, PoolPlan, SchedulingPlan, ScrapePlan } from './pool-plan.ts'
 import { ALONE } from './endpoint-slots.ts'
 import type { ReleaseBy } from './endpoint-table.ts'
@@ -58,8 +58,8 @@ export function poolPlan(addresses: readonly string[], changes: PoolPlanChanges 
   }
 }
 
-export function metrics(changes: Partial<VllmMetrics>): VllmMetrics {
-  return { ...createVllmMetrics(), ...changes }
+export function metrics(changes: Partial<ReplicaMetrics>): ReplicaMetrics {
+  return { ...createReplicaMetrics(), ...changes }
 }
 
 /** Both sides of a pool, on one thread. */
@@ -93,7 +93,7 @@ export class LocalPool extends Pool implements ScrapedPool {
     this.keeper.scrapeBegan(slot)
   }
 
-  scrapeSucceeded(slot: number, generation: number, page: VllmMetrics, beganAt: number): void {
+  scrapeSucceeded(slot: number, generation: number, page: ReplicaMetrics, beganAt: number): void {
     this.keeper.scrapeSucceeded(slot, generation, page, beganAt)
   }
 
@@ -111,7 +111,7 @@ export class LocalPool extends Pool implements ScrapedPool {
 }
 
 /** A whole good scrape of one endpoint at `at` (Unix ms). */
-export function scrape(pool: ScrapedPool, slot: number, changes: Partial<VllmMetrics>, at: number): void {
+export function scrape(pool: ScrapedPool, slot: number, changes: Partial<ReplicaMetrics>, at: number): void {
   pool.scrapeBegan(slot)
   pool.scrapeSucceeded(slot, pool.table.generation[slot]!, metrics(changes), at)
 }

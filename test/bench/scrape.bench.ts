@@ -8,7 +8,9 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { createVllmMetrics, parseVllmMetrics } from '../../src/inference/metrics-parser.ts'
+import { EnginePage } from '../../src/inference/engine-page.ts'
+import { DEFAULT_ENGINES, engineOf } from '../../src/inference/engines.ts'
+import { MetricsParser } from '../../src/inference/metrics-parser.ts'
 import { Scraper } from '../../src/inference/scraper.ts'
 import { LocalPool, poolPlan } from '../../src/inference/testing.ts'
 import { killAll } from './child-programs.ts'
@@ -28,18 +30,23 @@ const { values } = parseArgs({
 
 function benchParser(): void {
   const bytes = Buffer.from(metricsPage())
-  const metrics = createVllmMetrics()
+  const parser = new MetricsParser(new EnginePage(engineOf(DEFAULT_ENGINES, {})))
   let best = Number.POSITIVE_INFINITY
   for (let round = 0; round < 6; round++) {
     const start = process.hrtime.bigint()
-    for (let i = 0; i < 2000; i++) if (!parseVllmMetrics(bytes, metrics)) throw new Error('the page was not read')
+    for (let i = 0; i < 2000; i++) {
+      parser.begin()
+      parser.take(bytes, 0, bytes.length)
+      if (parser.finish() === undefined) throw new Error('the page was not read')
+    }
     best = Math.min(best, Number(process.hrtime.bigint() - start) / 1000 / 2000)
   }
   console.log(`parse a page of 403 lines, ${bytes.length} bytes: ${best.toFixed(1)} µs`)
 }
 
-async function benchScraper(addresses: readonly string[], seconds: number): Promise<void> {
-  const pool = new LocalPool(poolPlan(addresses, { scrape: { intervalMs: INTERVAL } }), { releaseBy: 'scrape' })
+async function benchScraper(addresses: readonly string[], seconds: number, idleIntervalMs: number): Promise<void> {
+  const scrape = { intervalMs: INTERVAL, idleIntervalMs }
+  const pool = new LocalPool(poolPlan(addresses, { scrape }), { releaseBy: 'scrape' })
   const scraper = new Scraper(pool)
   try {
     scraper.start()
@@ -54,7 +61,8 @@ async function benchScraper(addresses: readonly string[], seconds: number): Prom
     const scrapes = good - before.good
     const done = scrapes / ((addresses.length * elapsed) / INTERVAL)
     const cores = (user + system) / 1000 / elapsed
-    console.log(`${addresses.length} endpoints every ${INTERVAL} ms: ${cores.toFixed(3)} core`)
+    const rest = idleIntervalMs === 0 ? '' : `, resting up to ${idleIntervalMs} ms`
+    console.log(`${addresses.length} endpoints every ${INTERVAL} ms${rest}: ${cores.toFixed(3)} core`)
     console.log(
       `  ${((user + system) / scrapes).toFixed(0)} µs a scrape; ${(done * 100).toFixed(1)} % of the scrapes done, ${failed} failed`,
     )
@@ -73,7 +81,9 @@ async function endpoints(): Promise<readonly string[]> {
 
 try {
   benchParser()
-  await benchScraper(await endpoints(), Number(values.seconds))
+  const addresses = await endpoints()
+  await benchScraper(addresses, Number(values.seconds), 0)
+  await benchScraper(addresses, Number(values.seconds), 1000)
 } finally {
   killAll()
 }

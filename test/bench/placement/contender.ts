@@ -1,5 +1,5 @@
 /** Who places requests in the placement benchmark. */
-import type { VllmMetrics } from '../../../src/inference/metrics-parser.ts'
+import type { ReplicaMetrics } from '../../../src/inference/replica-metrics.ts'
 import type { Arrival } from './workloads.ts'
 
 export interface Contender {
@@ -8,7 +8,7 @@ export interface Contender {
   /** The request that was sent to this replica is over, or failed. */
   over(replica: number): void
   /** A scrape of this replica; undefined = it refused the connection. */
-  scraped(replica: number, page: VllmMetrics | undefined, now: number): void
+  scraped(replica: number, page: ReplicaMetrics | undefined, now: number): void
   /** Its readiness has failed: it is no endpoint any more. */
   removed(replica: number): void
 }

@@ -3,7 +3,7 @@
  * contender give the same figures on any machine.
  */
 import { adapterId } from '../../../src/inference/adapter-id.ts'
-import { createVllmMetrics, type VllmMetrics } from '../../../src/inference/metrics-parser.ts'
+import { createReplicaMetrics, type ReplicaMetrics } from '../../../src/inference/replica-metrics.ts'
 import { Engine, type EngineObserver, type EngineOptions } from '../../../src/sim/engine.ts'
 import type { Sequence } from '../../../src/sim/sequence.ts'
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts'
@@ -134,9 +134,8 @@ export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Out
   }
 }
 
-function pageOf({ engine, options, counted }: Replica): VllmMetrics {
-  const page = createVllmMetrics()
-  Object.assign(page, counted)
+function pageOf(engine: Engine, options: EngineOptions): ReplicaMetrics {
+  const page = createReplicaMetrics()
   page.waiting = engine.waiting.length
   page.running = engine.running.length
   page.kvUsage = engine.cache.usage
