@@ -41,8 +41,11 @@ export class Backends {
   readonly pools = new Map<string, PoolPlan>()
   readonly #objects: ObjectIndex
   readonly #problems: Problem[]
+  readonly #unknownModels: 'Reject' | 'Forward'
 
-  constructor(objects: ObjectIndex, problems: Problem[]) {
+  /** @param unknownModels what becomes of models that no endpoint lists, where a pool's annotation does not say */
+  constructor(objects: ObjectIndex, problems: Problem[], unknownModels: 'Reject' | 'Forward' = 'Reject') {
+    this.#unknownModels = unknownModels
     this.#objects = objects
     this.#problems = problems
   }
@@ -62,7 +65,7 @@ export class Backends {
     if (known !== undefined) return known
     const pool = this.#objects.get('InferencePool', key)
     if (pool === undefined) return undefined
-    const plan = compilePool(this.#objects, pool, this.#problems)
+    const plan = compilePool(this.#objects, pool, this.#problems, this.#unknownModels)
     this.pools.set(key, plan)
     this.clusters.set(plan.cluster, poolClusterJson(plan.cluster, pool.spec.appProtocol, plan.failOpen))
     const endpoints = plan.endpoints.map(endpoint => splitAddress(endpoint.address))

@@ -31,7 +31,10 @@ export interface CompileOptions {
   readonly accessLogService?: Upstream
   /** `namespace/name` of the pool for streams that name no entry (gateways that we don't configure). */
   readonly defaultPool?: string
-  /** Pools for such streams where there may be several, or none yet; instead of `defaultPool`. */
+  /**
+   * Pools for such streams where there may be several, or none yet; instead of `defaultPool`. We are an endpoint picker then and no more: the
+   * endpoints tell which models there are, and what they don't list is theirs to refuse.
+   */
   readonly gatewayPools?: GatewayPools
   /** Subset hints of gateways are passed over. */
   readonly ignoreSubset?: boolean
@@ -74,7 +77,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
   checkAnnotations(objects, problems)
   checkScorers(objects, problems)
   checkPickerConfigs(objects, problems, options.stableOnly)
-  const backends = new Backends(objects, problems)
+  const backends = new Backends(objects, problems, options.gatewayPools === undefined ? 'Reject' : 'Forward')
   const listeners = readListeners(objects, problems)
   const routes = attachRoutes(objects, backends, listeners, problems)
   const servers = compileServers(listeners, routes.unitsFor, parameters, options.accessLogService !== undefined)

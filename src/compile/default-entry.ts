@@ -11,7 +11,7 @@ export function defaultEntry(
   pool: string | undefined,
   backends: Backends,
   parameters: SignalboxParametersSpec,
-  ignoreSubset = false,
+  options: { readonly ignoreSubset?: boolean; readonly listModels?: boolean } = {},
 ): EntryPlan | undefined | 'unknown-pool' {
   if (pool === undefined) return undefined
   const plan = backends.pool(pool)
@@ -33,8 +33,8 @@ export function defaultEntry(
     rules: [
       { name: `pool ${pool}`, headers: [], query: [], targets: [{ id: pool, weight: 1, cluster: plan.cluster, pool }] },
     ],
-    listModels: true,
-    ...(ignoreSubset ? { ignoreSubset } : {}),
+    listModels: options.listModels ?? true,
+    ...(options.ignoreSubset === true ? { ignoreSubset: true } : {}),
   }
   return { id: entryId(content), ...content }
 }

@@ -37,7 +37,7 @@ export function compileGatewayPools(
   const gatewayPools: GatewayPoolPlan[] = []
   for (const pool of objects.all('InferencePool')) {
     if (!isServed(pool, pools)) continue
-    const entry = defaultEntry(keyOf(pool), backends, parameters, ignoreSubset)
+    const entry = defaultEntry(keyOf(pool), backends, parameters, { ignoreSubset, listModels: false })
     if (entry === undefined || entry === 'unknown-pool') continue
     entries.push(entry)
     const { namespace } = pool.metadata

@@ -10,6 +10,7 @@ import { readProfiles } from './picker-profiles.ts'
 const LEAST_BLOCK_TOKENS = 64
 const BYTES_PER_TOKEN = 4
 const PREFIX_PRODUCER = 'approx-prefix-cache-producer'
+const SERVED_VERIFIER = 'destination-endpoint-served-verifier'
 
 /** The scheduling that an EndpointPickerConfig asks for, with llm-d's defaults. All that is wrong with it goes to `problems`. */
 export function readPickerConfig(config: EndpointPickerConfig, problems: Problem[]): Partial<SchedulingPlan> {
@@ -30,7 +31,8 @@ class Reader {
     this.#checkProducers()
     const scheduling = { ...this.#readParsers(), ...readProfiles(this.#config, this.#plugins), ...this.#readPrefix() }
     this.#plugins.warnUnused()
-    return scheduling
+    const tellsServed = this.#plugins.all().some(({ type }) => type.type === SERVED_VERIFIER)
+    return tellsServed ? { ...scheduling, tellsServed } : scheduling
   }
 
   #readGates(): void {

@@ -15,14 +15,19 @@ import type { ObjectIndex } from './object-index.ts'
  * The data-path plan of a pool. Endpoints are what the pool's namespace has with the labels of its selector: pods, each once for
  * every one of the pool's `targetPorts`, and the endpoints of SignalboxBackends, which have a port of their own.
  */
-export function compilePool(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): PoolPlan {
+export function compilePool(
+  objects: ObjectIndex,
+  pool: InferencePool,
+  problems: Problem[],
+  unknownModels: 'Reject' | 'Forward' = 'Reject',
+): PoolPlan {
   const { scheduling, scrape, failureMode } = objects.parameters
   return {
     name: keyOf(pool),
     cluster: poolCluster(keyOf(pool)),
     endpoints: selectEndpoints(objects, pool, problems),
     failOpen: (pool.spec.endpointPickerRef?.failureMode ?? failureMode) === 'FailOpen',
-    rejectUnknownModels: pool.metadata.annotations[UNKNOWN_MODELS] !== 'Forward',
+    rejectUnknownModels: (pool.metadata.annotations[UNKNOWN_MODELS] ?? unknownModels) === 'Reject',
     rewrites: rewritesOf(objects, pool),
     scheduling: {
       ...scheduling,

@@ -68,6 +68,19 @@ export function writeRequestHeaders(out: WireWriter, decision: Decision, content
   out.endMessage()
 }
 
+/** The response-header answer that sets headers: `pairs` has names and values in turns. */
+export function writeResponseHeaders(out: WireWriter, pairs: readonly string[]): void {
+  out.beginMessage()
+  out.open(Answer.RESPONSE_HEADERS)
+  out.open(1)
+  out.open(2)
+  for (let i = 0; i < pairs.length; i += 2) writeSetHeader(out, pairs[i]!, pairs[i + 1]!)
+  out.close()
+  out.close()
+  out.close()
+  out.endMessage()
+}
+
 /** The answer to a BUFFERED body: carries the decision; `body` replaces the whole body when given. */
 export function writeBufferedBody(out: WireWriter, decision: Decision, body: Uint8Array | undefined): void {
   out.beginMessage()

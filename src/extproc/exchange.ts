@@ -59,6 +59,8 @@ export class Exchange {
   /** Rises with every re-use of the record: a late `resume` of an earlier life is ignored. */
   serial = 0
   readonly decision = new Decision()
+  /** Headers that the response gets, name and value in turns; filled by `Decider.responseHeaders`. */
+  readonly responseSet: string[] = []
   /** Request headers; valid until the decision is written. */
   headers = new HeaderView()
 
@@ -174,6 +176,7 @@ export class Exchange {
     this.context.budget.give(this.#headerBytes)
     this.#headerBytes = 0
     this.decision.clear()
+    if (this.responseSet.length > 0) this.responseSet.length = 0
     this.headers.clear()
     this.call = undefined
     this.piece = undefined

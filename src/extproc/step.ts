@@ -2,7 +2,14 @@ import type { Buffer } from 'node:buffer'
 import { GrpcStatus, StreamEnd } from '../grpc/transport.ts'
 import type { IncomingMessage } from './decode-request.ts'
 import { Refusal } from './decider.ts'
-import { Direction, writeEmptyBody, writeEmptyHeaders, writeOverrideTimeout, writeTrailers } from './encode-response.ts'
+import {
+  Direction,
+  writeEmptyBody,
+  writeEmptyHeaders,
+  writeResponseHeaders,
+  writeOverrideTimeout,
+  writeTrailers,
+} from './encode-response.ts'
 import { type Exchange, RequestState } from './exchange.ts'
 import { refuse } from './immediate.ts'
 import { BodyMode, RequestKind } from './modes.ts'
@@ -34,7 +41,8 @@ export function message(x: Exchange, m: IncomingMessage): void {
       break
     case RequestKind.RESPONSE_HEADERS:
       x.decider.responseHeaders(x, m)
-      writeEmptyHeaders(x.context.out, Direction.RESPONSE)
+      if (x.responseSet.length > 0) writeResponseHeaders(x.context.out, x.responseSet)
+      else writeEmptyHeaders(x.context.out, Direction.RESPONSE)
       if (m.endOfStream) responseEnd(x)
       break
     case RequestKind.RESPONSE_BODY:

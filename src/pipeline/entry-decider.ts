@@ -32,6 +32,9 @@ const SUBSET_NAMESPACE = 'envoy.lb.subset_hint'
 const SUBSET_KEY = 'x-gateway-destination-endpoint-subset'
 const LB_NAMESPACE = 'envoy.lb'
 const SERVED_KEY = 'x-gateway-destination-endpoint-served'
+/** Of conformance tests (epp.md §1.7). */
+const SERVED_HEADER = 'x-conformance-test-served-endpoint'
+const NOT_TOLD = 'fail: missing destination endpoint served metadata'
 const MODELS_PATH = '/v1/models'
 const MAX_POOLED_CALLS = 1024
 /** Waiting for more would cost time, wherever the end is waited for. */
@@ -59,6 +62,7 @@ export class EntryDecider implements Decider {
   /** Some rule needs a model: a body that cannot be read is then worth a word of its own. */
   readonly #readsBody: boolean
   readonly #fleet: boolean
+  readonly #tellsServed: boolean
 
   /** @throws Error when the plan names a pool that `pools` lacks, or has a pattern that is no regular expression */
   constructor(plan: EntryPlan, pools: ReadonlyMap<string, LinkedPool>, context: DeciderContext) {
@@ -76,6 +80,7 @@ export class EntryDecider implements Decider {
     this.#prefixBlockBytes = this.#router.pools[0]?.plan.scheduling.prefixBlockBytes ?? 512
     this.#readsBody = plan.body !== 'none' && (plan.model !== 'none' || plan.prefixBytes > 0)
     this.#fleet = plan.attach === 'fleet'
+    this.#tellsServed = this.#router.pools.some(pool => pool.plan.scheduling.tellsServed === true)
   }
 
   requestHeaders(x: Exchange, message: IncomingMessage, bodyComes: boolean): Verdict {
@@ -149,10 +154,14 @@ export class EntryDecider implements Decider {
     const call = x.call as Call | undefined
     if (call === undefined) return
     call.responseSeen = true
-    if (call.counted === undefined || message.metadataStart < 0 || message.bytes === undefined) return
     const { bytes, metadataStart, metadataEnd } = message
-    const served = metadataStrings(bytes, metadataStart, metadataEnd, LB_NAMESPACE, SERVED_KEY)
+    const served =
+      call.counted === undefined || bytes === undefined
+        ? undefined
+        : metadataStrings(bytes, metadataStart, metadataEnd, LB_NAMESPACE, SERVED_KEY)
     const address = served === 'too-many' ? undefined : served?.[0]
+    if (this.#tellsServed) x.responseSet.push(SERVED_HEADER, address ?? NOT_TOLD)
+    if (call.counted === undefined) return
     if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++
   }

@@ -66,8 +66,8 @@ export interface DeciderType extends PluginTypeOf<'decider'> {
   readonly create: (parameters: unknown) => StageDecider
 }
 
-/** Configures something that every pool has anyway (data producers), or does (hooks before the request goes on). */
-export type SettingType = PluginTypeOf<'producer'> | PluginTypeOf<'pre-request'>
+/** Configures something that every pool has anyway (data producers), or does (hooks before the request goes on, and on its response). */
+export type SettingType = PluginTypeOf<'producer'> | PluginTypeOf<'pre-request'> | PluginTypeOf<'response-header'>
 
 /** Reads requests. */
 export type ParserType = PluginTypeOf<'parser'>

@@ -12,6 +12,7 @@ import { concurrencyDetector } from './concurrency-detector.ts'
 import { dataParallelProfileHandler } from './data-parallel-profile-handler.ts'
 import { disaggHeadersHandler } from './disagg-headers-handler.ts'
 import { disaggProfileHandler } from './disagg-profile-handler.ts'
+import { destinationEndpointServedVerifier } from './destination-endpoint-served-verifier.ts'
 import { expectedTtftScorer } from './expected-ttft-scorer.ts'
 import { headerBasedTestingFilter } from './header-based-testing-filter.ts'
 import { headerLabelAffinityScorer } from './header-label-affinity-scorer.ts'
@@ -72,6 +73,7 @@ const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
     prefixBasedPdDecider,
     disaggHeadersHandler,
     approxPrefixCacheProducer,
+    destinationEndpointServedVerifier,
     inflightLoadProducer,
     tokenProducer,
     ...PARSERS,
