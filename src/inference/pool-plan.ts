@@ -70,8 +70,6 @@ export interface HandlerPlan extends PluginPlan {
 export interface SchedulingPlan extends ProfilePlan {
   /** Responses tell which endpoint the gateway says has served them. Default: they don't. */
   readonly tellsServed?: boolean
-  /** Responses tell which endpoint the gateway says has served them. Default: they don't. */
-  readonly tellsServed?: boolean
   /** Name of the primary profile. Default: `default`. */
   readonly profileName?: string
   /** Further profiles; the handler runs them. */
