@@ -11,6 +11,8 @@ import {
 import { EndpointState, EndpointTable, MissingSignal, type ReleaseBy, type SlotShare } from './endpoint-table.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
 import type { EndpointPlan } from './pool-plan.ts'
+import { PrefillRates } from './prefill-rates.ts'
+import { ServiceEstimates } from './service-estimates.ts'
 
 /**
  * An idle replica to which nothing was decided for so long has nothing in flight, ms. Long enough for the access log's entries, which
@@ -50,6 +52,8 @@ export class EndpointSlots {
   #begun: number[] = []
   /** Start of the first scrape since which a slot is idle and nothing was decided, Unix ms. */
   #idleSince: (number | undefined)[] = []
+  readonly #service = new ServiceEstimates()
+  readonly #prefills = new PrefillRates()
 
   constructor({ releaseBy, threads }: EndpointSlotsOptions) {
     this.table = new EndpointTable({ releaseBy, thread: 0 }, createEndpointTableState(1, threads), [])
@@ -123,6 +127,8 @@ export class EndpointSlots {
     table.failures[slot] = 0
     table.scrapedAt[slot] = beganAt
     table.endpointState[slot] = EndpointState.READY
+    this.#service.observe(table, slot)
+    this.#prefills.observe(table, slot, metrics, beganAt)
   }
 
   /**
@@ -151,6 +157,8 @@ export class EndpointSlots {
     while (table.endpointState[slot] !== EndpointState.FREE) slot++
     table.counters.begin(slot)
     table.observed[slot] = this.#begun[slot] = 0
+    this.#service.begin(table, slot)
+    this.#prefills.begin(table, slot)
     table.attributes.fill(Number.NaN, slot * ATTRIBUTES_PER_ENDPOINT, (slot + 1) * ATTRIBUTES_PER_ENDPOINT)
     table.endpointState[slot] = EndpointState.READY
     return slot

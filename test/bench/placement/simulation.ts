@@ -134,8 +134,9 @@ export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Out
   }
 }
 
-function pageOf(engine: Engine, options: EngineOptions): ReplicaMetrics {
+function pageOf({ engine, options, counted }: Replica): ReplicaMetrics {
   const page = createReplicaMetrics()
+  Object.assign(page, counted)
   page.waiting = engine.waiting.length
   page.running = engine.running.length
   page.kvUsage = engine.cache.usage
