@@ -4,7 +4,7 @@ import type { FieldPath, Problem } from '../config/problem.ts'
 import { explain } from '../config/read-document.ts'
 import { didYouMean } from '../config/suggest.ts'
 import type { PluginType } from '../inference/scheduling/plugins/plugin-type.ts'
-import { PLUGIN_TYPES, pluginType } from '../inference/scheduling/plugins/registry.ts'
+import { pluginType, pluginTypes } from '../inference/scheduling/plugins/registry.ts'
 import { DEPRECATED_TYPES, UNSUPPORTED_TYPES } from './picker-types.ts'
 
 /** A plug-in that an EndpointPickerConfig declares. */
@@ -135,11 +135,11 @@ export class PickerPlugins {
     if (renamed !== undefined) this.warn('deprecated', path, `"${written}" is called "${renamed}" now`)
     const type = pluginType(renamed ?? written)
     if (type !== undefined) return type
-    const supported = `supported are ${PLUGIN_TYPES.toSorted().join(', ')}`
+    const supported = `supported are ${pluginTypes().toSorted().join(', ')}`
     if (UNSUPPORTED_TYPES.has(written))
       this.error('not-supported', path, `plug-in type "${written}" is not supported yet; ${supported}`)
     else {
-      const hint = didYouMean(written, [...PLUGIN_TYPES, ...UNSUPPORTED_TYPES])
+      const hint = didYouMean(written, [...pluginTypes(), ...UNSUPPORTED_TYPES])
       this.error('unknown-plugin', path, `there is no plug-in type "${written}"${hint}; ${supported}`)
     }
     return undefined

@@ -38,7 +38,7 @@ import { alwaysDisaggMultimodalDecider, alwaysDisaggPdDecider, prefixBasedPdDeci
 import { utilizationDetector } from './utilization-detector.ts'
 import { utilizationFilter } from './utilization-filter.ts'
 
-const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
+const PLUGINS = new Map<string, PluginType>(
   [
     concurrencyDetector,
     decodeFilter,
@@ -80,12 +80,22 @@ const PLUGINS: ReadonlyMap<string, PluginType> = new Map(
   ].map((plugin: PluginType) => [plugin.type, plugin]),
 )
 
-export const PLUGIN_TYPES: readonly string[] = [...PLUGINS.keys()]
+/** In no order. */
+export function pluginTypes(): readonly string[] {
+  return [...PLUGINS.keys()]
+}
+
+/** Adds a user's own. False: there is one of this name already. */
+export function registerPlugin(plugin: PluginType): boolean {
+  if (PLUGINS.has(plugin.type)) return false
+  PLUGINS.set(plugin.type, plugin)
+  return true
+}
 
 export class UnknownPluginError extends Error {
   readonly code = 'unknown-plugin'
   constructor(type: string, role: string) {
-    super(`no ${role} "${type}"; there are ${PLUGIN_TYPES.filter(each => PLUGINS.get(each)!.role === role).join(', ')}`)
+    super(`no ${role} "${type}"; there are ${pluginTypes().filter(each => PLUGINS.get(each)!.role === role).join(', ')}`)
     this.name = 'UnknownPluginError'
   }
 }
