@@ -15,7 +15,9 @@ import { readListeners } from './gateways.ts'
 import { compileGatewayPools, type GatewayPools } from './gateway-pools.ts'
 import { ALS_CLUSTER, contentHash } from './names.ts'
 import { ObjectIndex } from './object-index.ts'
+import { checkObjectives } from './objectives.ts'
 import { checkPickerConfigs } from './picker-configs.ts'
+import { checkWaits } from './queue-waits.ts'
 import { checkScorers } from './scorers.ts'
 import { addRaw } from './raw-resources.ts'
 import { attachRoutes } from './routes.ts'
@@ -76,12 +78,14 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
   const { parameters } = objects
   checkAnnotations(objects, problems)
   checkScorers(objects, problems)
+  checkObjectives(objects, problems)
   checkPickerConfigs(objects, problems, options.stableOnly)
   const backends = new Backends(objects, problems, options.gatewayPools === undefined ? 'Reject' : 'Forward')
   const listeners = readListeners(objects, problems)
   const routes = attachRoutes(objects, backends, listeners, problems)
   const servers = compileServers(listeners, routes.unitsFor, parameters, options.accessLogService !== undefined)
   const entries = [...servers.entries]
+  checkWaits(objects, backends.pools, entries, parameters, problems)
   const fallback = defaultEntry(options.defaultPool, backends, parameters)
   if (fallback === 'unknown-pool') {
     problems.push({

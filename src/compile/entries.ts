@@ -9,6 +9,7 @@ import { perRouteJson } from './envoy/ext-proc.ts'
 import { actionJson, keepsBody, NO_ROUTE, UNDECIDED } from './envoy/route-action.ts'
 import { pathMatchJson } from './envoy/route-match.ts'
 import { contentHash, headerSafe } from './names.ts'
+import { fleetWait } from './queue-waits.ts'
 import { type Candidate, isUnconditional, type PathCondition, type ResolvedRule } from './rules.ts'
 
 const LORA_SCORER = 'lora-affinity-scorer'
@@ -68,6 +69,11 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
       targets: ownTargets,
     }
   })
+  const backends = candidates.flatMap(({ unit }) => unit.rule.backends)
+  const maxWaitMs = Math.max(
+    0,
+    ...backends.map(backend => (backend.type === 'pool' ? fleetWait(backend.plan, parameters) : 0)),
+  )
   const content: Omit<EntryPlan, 'id'> = {
     name: `${spec.scope}${pathText(path)}${listModels ? ' (models)' : ''}`,
     attach: 'fleet',
@@ -77,6 +83,7 @@ export function compileEntry(spec: EntrySpec, parameters: SignalboxParametersSpe
     messageTimeoutMs: parameters.timeouts.message,
     uploadTimeoutMs: parameters.timeouts.upload,
     uploadIdleMs: parameters.timeouts.uploadIdle,
+    ...(maxWaitMs === 0 ? {} : { maxWaitMs }),
     retryBufferBytes,
     rules,
     listModels,

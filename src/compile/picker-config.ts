@@ -3,6 +3,7 @@ import type { Problem } from '../config/problem.ts'
 import { didYouMean } from '../config/suggest.ts'
 import type { SchedulingPlan } from '../inference/pool-plan.ts'
 import { approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
+import { readFlowControl } from './picker-flow-control.ts'
 import { PickerPlugins, type Plugin } from './picker-plugins.ts'
 import { readProfiles } from './picker-profiles.ts'
 
@@ -29,7 +30,7 @@ class Reader {
   read(): Partial<SchedulingPlan> {
     this.#readGates()
     this.#checkProducers()
-    const scheduling = { ...this.#readParsers(), ...readProfiles(this.#config, this.#plugins), ...this.#readPrefix() }
+    const scheduling = { ...this.#readParsers(), ...readProfiles(this.#config, this.#plugins), ...this.#readPrefix(), ...readFlowControl(this.#config, this.#plugins) }
     this.#plugins.warnUnused()
     const tellsServed = this.#plugins.all().some(({ type }) => type.type === SERVED_VERIFIER)
     return tellsServed ? { ...scheduling, tellsServed } : scheduling
@@ -46,7 +47,7 @@ class Reader {
       else if (name !== 'flowControl') {
         const known = ['flowControl', 'haPopulateNonLeaderDatastore']
         this.#plugins.error('invalid-value', path, `there is no feature gate "${name}"${didYouMean(name ?? '', known)}`)
-      } else if (value === 'true') this.#plugins.error('not-supported', path, 'flow control is not supported yet')
+      }
     }
   }
 

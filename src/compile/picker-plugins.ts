@@ -149,6 +149,9 @@ export class PickerPlugins {
 /** Who refers to plug-ins of a role; those of other roles do their work unnamed. */
 const REFERRERS: Readonly<Partial<Record<PluginType['role'], string>>> = {
   decider: 'the profile handler does not refer',
+  'fairness-policy': 'flowControl does not refer',
+  'ordering-policy': 'flowControl does not refer',
+  'usage-limit-policy': 'flowControl does not refer',
   filter: 'no profile refers',
   parser: 'requestHandler does not refer',
   picker: 'no profile refers',

@@ -6,7 +6,9 @@ import type { Problem } from '../config/problem.ts'
 import type { EndpointPlan, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
 import { UNKNOWN_MODELS } from './annotations.ts'
+import { objectivesOf } from './objectives.ts'
 import { pickerConfigOf } from './picker-configs.ts'
+import { schedulingFor } from './picker-flow-control.ts'
 import type { HostPort } from './envoy/clusters.ts'
 import { poolCluster } from './names.ts'
 import type { ObjectIndex } from './object-index.ts'
@@ -22,6 +24,7 @@ export function compilePool(
   unknownModels: 'Reject' | 'Forward' = 'Reject',
 ): PoolPlan {
   const { scheduling, scrape, failureMode } = objects.parameters
+  const objectives = objectivesOf(objects, pool, problems)
   return {
     name: keyOf(pool),
     cluster: poolCluster(keyOf(pool)),
@@ -29,11 +32,15 @@ export function compilePool(
     failOpen: (pool.spec.endpointPickerRef?.failureMode ?? failureMode) === 'FailOpen',
     rejectUnknownModels: (pool.metadata.annotations[UNKNOWN_MODELS] ?? unknownModels) === 'Reject',
     rewrites: rewritesOf(objects, pool),
-    scheduling: {
-      ...scheduling,
-      scorers: scheduling.scorers ?? DEFAULT_SCORERS,
-      ...pickerConfigOf(objects, pool, problems),
-    },
+    ...(Object.keys(objectives).length === 0 ? {} : { objectives }),
+    scheduling: schedulingFor(
+      {
+        ...scheduling,
+        scorers: scheduling.scorers ?? DEFAULT_SCORERS,
+        ...pickerConfigOf(objects, pool, problems),
+      },
+      Object.values(objectives),
+    ),
     scrape: {
       path: scrape.path,
       intervalMs: scrape.interval,

@@ -78,7 +78,7 @@ export interface EntryPlan {
   readonly retryBufferBytes: number
   /** The filter's `message_timeout`; half of it without a decision sends one override. 0 = unknown, send none. */
   readonly messageTimeoutMs: number
-  /** The filter's `max_message_timeout`, and our own deadline for an upload: beyond it 408. */
+  /** Our deadline for an upload: beyond it 408. The longer `message_timeout` that we ask for is as long. */
   readonly uploadTimeoutMs: number
   /** A body that does not grow for so long before the decision: 408. It is also what ends requests with trailers and nothing else. */
   readonly uploadIdleMs: number

@@ -7,6 +7,7 @@ import {
 import type { ProcessingModeJson } from '../../gen/envoy/extensions/filters/http/ext_proc/v3/processing_mode_pb.ts'
 import type { HttpFilterJson } from '../../gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { type BodyNeed, ENTRY_METADATA } from '../../pipeline/plan.ts'
+import { MAX_MESSAGE_TIMEOUT_MS } from '../queue-waits.ts'
 import { EXT_PROC_CLUSTER, EXT_PROC_FILTER, METADATA_NAMESPACE } from '../names.ts'
 import { pack, seconds } from './json.ts'
 
@@ -37,7 +38,8 @@ export function extProcFilterJson(parameters: SignalboxParametersSpec): HttpFilt
       failureModeAllow: parameters.failureMode === 'FailOpen',
       statusOnError: { code: 'ServiceUnavailable' },
       messageTimeout: seconds(parameters.timeouts.message),
-      maxMessageTimeout: seconds(parameters.timeouts.upload),
+      // What a request needs we ask for: the time of its upload, and that which it waits in a pool's queue.
+      maxMessageTimeout: seconds(Math.max(parameters.timeouts.upload, MAX_MESSAGE_TIMEOUT_MS)),
       // No pseudo-header, no host, nothing of Envoy's own.
       mutationRules: { allowAllRouting: false, allowEnvoy: false, disallowSystem: true },
       metadataOptions: {

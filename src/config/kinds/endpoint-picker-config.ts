@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { KindObject } from '../object.ts'
 import { kindSchema, object } from './common.ts'
+import { flowControlSchema, saturationDetectorSchema } from './flow-control.ts'
 
 const NOT_YET = 'not supported yet'
 const name = z.string().min(1)
@@ -28,6 +29,9 @@ const kind = kindSchema(
         }),
       )
       .default([]),
+    flowControl: flowControlSchema.optional(),
+    /** Deprecated: `flowControl` has it. */
+    saturationDetector: saturationDetectorSchema.optional(),
     requestHandler: object({
       parsers: z
         .array(object({ pluginRef: name }))
@@ -46,8 +50,6 @@ const kind = kindSchema(
     ).optional(),
   },
   {
-    flowControl: NOT_YET,
-    saturationDetector: `${NOT_YET}: see SignalboxParameters, scheduling.maxQueue`,
     parser: 'is deprecated: use requestHandler.parsers',
   },
 )

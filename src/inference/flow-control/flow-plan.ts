@@ -14,16 +14,22 @@ export interface FlowControlPlan {
   readonly noEndpointTtlMs: number
   /** Every priority that a request may have, highest first. */
   readonly bands: readonly BandPlan[]
+  /** Of priorities that have no band of their own. */
+  readonly defaultBand: BandTemplate
+  readonly defaultNegativeBand: BandTemplate
   readonly usageLimit: PluginPlan
   readonly saturation: PluginPlan
 }
 
-export interface BandPlan {
-  readonly priority: number
+export interface BandTemplate {
   readonly maxBytes: number
   readonly maxRequests: number
   readonly fairness: PluginPlan
   readonly ordering: PluginPlan
+}
+
+export interface BandPlan extends BandTemplate {
+  readonly priority: number
 }
 
 /** Admission where flow control is off: it only ever refuses requests of negative priority. */

@@ -1,5 +1,6 @@
 /** What the registry of an EndpointPickerConfig's plug-ins holds: one value of these types per plug-in type. */
 import type { z } from 'zod'
+import type { FlowPluginType } from '../../flow-control/flow-plugins.ts'
 import type { Filter } from '../filter.ts'
 import type { Picker } from '../picker.ts'
 import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
@@ -75,6 +76,7 @@ export type ParserType = PluginTypeOf<'parser'>
 export type PluginType =
   | DeciderType
   | FilterType
+  | FlowPluginType
   | ParserType
   | PickerType
   | ProfileHandlerType

@@ -2,6 +2,7 @@
  * The plug-in types of an EndpointPickerConfig that work here, by name, with llm-d's names, parameters and formulas (epp.md §3). Workers link
  * the plan's plug-ins by it, and the compiler checks configurations against it.
  */
+import { FLOW_PLUGINS } from '../../flow-control/flow-plugins.ts'
 import type { PluginPlan } from '../../pool-plan.ts'
 import type { Filter } from '../filter.ts'
 import type { Picker } from '../picker.ts'
@@ -77,6 +78,7 @@ const PLUGINS = new Map<string, PluginType>(
     inflightLoadProducer,
     tokenProducer,
     ...PARSERS,
+    ...FLOW_PLUGINS,
   ].map((plugin: PluginType) => [plugin.type, plugin]),
 )
 
