@@ -63,9 +63,20 @@ export class EndpointSlots {
     return [...this.#slots.values()]
   }
 
-  /** Adds and removes endpoints so that exactly `endpoints` are there (duplicates count once). Returns the freed slots. */
-  update(endpoints: readonly EndpointPlan[], { version, adopted }: PlanVersion): readonly number[] {
-    for (const [slot, freedBy] of this.#leaving) if (freedBy <= adopted) this.#clear(slot)
+  /**
+   * Adds and removes endpoints so that exactly `endpoints` are there (duplicates count once). Returns the slots that were freed, and
+   * those that no thread picks any more since: what is remembered of them by slot must go before they get new tenants.
+   */
+  update(
+    endpoints: readonly EndpointPlan[],
+    { version, adopted }: PlanVersion,
+  ): { readonly freed: readonly number[]; readonly left: readonly number[] } {
+    const left: number[] = []
+    for (const [slot, freedBy] of this.#leaving) {
+      if (freedBy > adopted) continue
+      this.#clear(slot)
+      left.push(slot)
+    }
     const wanted = new Map(endpoints.map(endpoint => [endpoint.address, endpoint]))
     const freed: number[] = []
     for (const [address, { slot }] of this.#slots) {
@@ -75,7 +86,10 @@ export class EndpointSlots {
       Atomics.add(this.table.currentGeneration, slot, 1)
       freed.push(slot)
       if (adopted < version) this.#leaving.set(slot, version)
-      else this.#clear(slot)
+      else {
+        this.#clear(slot)
+        left.push(slot)
+      }
     }
     const slots = wanted.size + this.#leaving.size
     const { table } = this
@@ -86,7 +100,7 @@ export class EndpointSlots {
       this.#slots.set(address, { slot, generation: table.currentGeneration[slot]!, address, labels })
     }
     table.adopt(table.state, this.share())
-    return freed
+    return { freed, left }
   }
 
   /** Call a moment before a scrape's request is sent: what is decided from now on may not have reached the replica by then. */

@@ -20,7 +20,7 @@ class Local {
   }
 
   update(names: readonly string[], version = ALONE): readonly number[] {
-    const freed = this.slots.update(endpoints(names), version)
+    const { freed } = this.slots.update(endpoints(names), version)
     this.adopt()
     return freed
   }

@@ -64,7 +64,7 @@ export class PoolKeeper {
     const profiles = new Profiles(plan.scheduling)
     const usesPrefix = promptNeeds(plan.scheduling).prefix
     const { prefixBlocksPerEndpoint, prefixBlockBytes } = plan.scheduling
-    const freed = this.#slots.update(plan.endpoints, version)
+    const { freed, left } = this.#slots.update(plan.endpoints, version)
     this.#plan = plan
     this.table.attributeNames = plan.scrape.attributes ?? []
     const { capacity, liveCount } = this.table
@@ -74,7 +74,8 @@ export class PoolKeeper {
       if (this.#flow === undefined) this.#flow = new FlowKeeper(flowControl, this.#options.threads, this.table)
       else this.#flow.update(flowControl)
     }
-    if (freed.length > 0) this.#index?.forget(freed)
+    // Not before: a thread with the plan before still notes prompts there.
+    if (left.length > 0) this.#index?.forget(left)
     if (usesPrefix && prefixBlocksPerEndpoint > 0 && prefixBlockBytes > 0) {
       const size = { slots: capacity, endpoints: liveCount, blocksPerEndpoint: prefixBlocksPerEndpoint }
       if (this.#index === undefined) this.#index = new PrefixIndex(size)

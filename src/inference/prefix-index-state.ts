@@ -52,16 +52,23 @@ export function prefixIndexLayout(slots: number): PrefixIndexLayout {
   return { hand: 0, aging, fresh, buckets: roundUp(fresh + slots, LINE_WORDS) }
 }
 
-export function createPrefixIndexState(size: PrefixIndexSize): PrefixIndexState {
+/** What a state of this size has. */
+export function prefixIndexShape(size: PrefixIndexSize): Omit<PrefixIndexState, 'memory'> {
   const slots = roundUp(Math.max(32, size.slots), 32)
   const stride = roundUp(SETS + WAYS * 2 * (slots >> 5), LINE_WORDS)
   const wanted = (size.endpoints * size.blocksPerEndpoint * SPARE) / WAYS
   let buckets = 16
   while (buckets < wanted && buckets * 2 * stride * 4 <= MAX_BYTES) buckets *= 2
-  const layout = prefixIndexLayout(slots)
-  const memory = new SharedArrayBuffer((layout.buckets + buckets * stride) * Int32Array.BYTES_PER_ELEMENT)
+  return { slots, buckets, blocksPerEndpoint: size.blocksPerEndpoint, stride }
+}
+
+export function createPrefixIndexState(size: PrefixIndexSize): PrefixIndexState {
+  const shape = prefixIndexShape(size)
+  const layout = prefixIndexLayout(shape.slots)
+  const words = layout.buckets + shape.buckets * shape.stride
+  const memory = new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT)
   new Int32Array(memory)[layout.hand] = -1
-  return { slots, buckets, blocksPerEndpoint: size.blocksPerEndpoint, stride, memory }
+  return { ...shape, memory }
 }
 
 function roundUp(value: number, to: number): number {

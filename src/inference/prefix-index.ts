@@ -24,6 +24,7 @@ import {
   DEPTH,
   HIGH,
   prefixIndexLayout,
+  prefixIndexShape,
   type PrefixIndexSize,
   type PrefixIndexState,
   SETS,
@@ -133,10 +134,11 @@ export class PrefixIndex {
   /** Makes room for more slots or endpoints; what is known is kept. Never shrinks. Control plane only. */
   reserve(size: PrefixIndexSize): void {
     const before = this.#state
-    const { slots, blocksPerEndpoint } = size
-    const state = createPrefixIndexState({ ...size, slots: Math.max(slots, before.slots) })
-    const fits = state.slots === before.slots && state.buckets <= before.buckets
+    const wanted = { ...size, slots: Math.max(size.slots, before.slots) }
+    const { slots, buckets, blocksPerEndpoint } = prefixIndexShape(wanted)
+    const fits = slots === before.slots && buckets <= before.buckets
     if (fits && blocksPerEndpoint === before.blocksPerEndpoint) return
+    const state = createPrefixIndexState(wanted)
     const memory = this.#memory
     const words = this.#words
     const fresh = memory.subarray(this.#fresh, this.#fresh + before.slots)
