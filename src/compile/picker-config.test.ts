@@ -64,14 +64,6 @@ schedulingProfiles:
   })
 
   it('those with what is not there yet say so', () => {
-    expect(errorsOf(`${CONFIG}featureGates: [flowControl]\nplugins: []\n`)).toEqual([
-      expect.stringMatching(
-        /^picker.yaml:3:16: .*featureGates\[0\]: flow control is not supported yet \(not-supported\)/,
-      ),
-    ])
-    expect(errorsOf(`${CONFIG}flowControl: { maxBytes: 1G }\n`)).toEqual([
-      expect.stringMatching(/^picker.yaml:3:1: .*"flowControl": not supported yet/),
-    ])
     const tiered = `${CONFIG}plugins:
 - { type: approx-prefix-cache-producer }
 - { type: approx-prefix-cache-producer, name: cpu, parameters: { autoTune: false, lruCapacityPerServer: 1000 } }

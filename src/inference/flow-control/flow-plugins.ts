@@ -15,6 +15,7 @@ export type FlowRole = 'fairness-policy' | 'ordering-policy' | 'usage-limit-poli
 export interface FlowPluginType {
   readonly type: string
   readonly role: FlowRole
+  readonly deprecated?: undefined
   readonly parameters: z.ZodType
 }
 
