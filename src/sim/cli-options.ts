@@ -34,6 +34,13 @@ function option(name: string, key: OptionKey, help: string, shown?: string): Sim
 export const SIM_OPTIONS: readonly SimCliOption[] = [
   { ...option('port', 'port', 'port to listen on; 0 takes a free one'), short: 'p' },
   option('host', 'host', 'address to listen on'),
+  option(
+    'kv-events',
+    'kvEventsPort',
+    'port of a ZMQ PUB socket that tells of KV cache blocks; 0 takes a free one',
+    'off',
+  ),
+  option('kv-replay', 'kvReplayPort', 'port of a ZMQ ROUTER socket that tells of them again', 'any free one'),
   option('name', 'name', "the replica's name, sent as x-sim-replica", 'sim-<port>'),
   { ...option('model', 'models', 'base model to serve; repeat for more names'), short: 'm' },
   option('lora', 'loras', 'LoRA adapter to serve; repeat for more'),

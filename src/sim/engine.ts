@@ -1,5 +1,6 @@
 import type { Clock, ClockTimer } from './clock.ts'
 import { KvCache } from './kv-cache.ts'
+import type { KvEventRecorder } from './kv-events.ts'
 import { LoraSlots } from './lora-slots.ts'
 import { type FinishReason, Sequence, type SequenceRequest } from './sequence.ts'
 
@@ -53,6 +54,7 @@ export class Engine {
   readonly #options: EngineOptions
   readonly #clock: Clock
   readonly #observer: EngineObserver
+  readonly #kvEvents: KvEventRecorder | undefined
   #waiting: Sequence[] = []
   readonly #running: Sequence[] = []
   #chunks: Chunk[] = []
@@ -60,11 +62,12 @@ export class Engine {
   #due: number | undefined
   #timer: ClockTimer | undefined
 
-  constructor(options: EngineOptions, clock: Clock, observer: EngineObserver) {
+  constructor(options: EngineOptions, clock: Clock, observer: EngineObserver, kvEvents?: KvEventRecorder) {
     this.#options = options
     this.#clock = clock
     this.#observer = observer
-    this.cache = new KvCache(options.numGpuBlocks)
+    this.#kvEvents = kvEvents
+    this.cache = new KvCache(options.numGpuBlocks, kvEvents === undefined ? undefined : key => kvEvents.removed(key))
     this.loras = new LoraSlots(options.maxLoras, options.loraLoadMs)
   }
 
@@ -138,6 +141,7 @@ export class Engine {
     if (!preempted) this.#admit(now, budget, chunks)
     this.#chunks = chunks
     this.#observer.changed(this)
+    this.#kvEvents?.flush()
     return chunks.length === 0 ? undefined : this.#duration(chunks)
   }
 
@@ -228,9 +232,7 @@ export class Engine {
       const { blockSize } = this.#options
       const full = Math.floor(sequence.computed / blockSize)
       sequence.computed += tokens
-      for (let i = full; i < Math.floor(sequence.computed / blockSize); i++) {
-        this.cache.publish(sequence.blocks[i]!, sequence.chain.keys[i]!)
-      }
+      this.#publish(sequence, full, Math.floor(sequence.computed / blockSize))
       if (sequence.computed < sequence.chain.length) continue
       if (sequence.generated === 0) promptTokens += sequence.request.prompt.length
       if (sequence.request.maxTokens === 0)
@@ -242,6 +244,17 @@ export class Engine {
     }
     this.#chunks = []
     this.#observer.step(promptTokens, generatedTokens)
+  }
+
+  /** Blocks that are computed now, told of in runs of those that nobody else has. */
+  #publish(sequence: Sequence, first: number, end: number): void {
+    let from = first
+    for (let i = first; i < end; i++) {
+      if (this.cache.publish(sequence.blocks[i]!, sequence.chain.keys[i]!)) continue
+      if (from < i) this.#kvEvents?.stored(sequence, from, i)
+      from = i + 1
+    }
+    if (from < end) this.#kvEvents?.stored(sequence, from, end)
   }
 
   #generate(sequence: Sequence): void {

@@ -9,6 +9,8 @@ export class KvCache {
   readonly numBlocks: number
   /** Blocks whose content was thrown away to make room, since the start. */
   evictions = 0
+  /** Told of each of them. */
+  readonly #evicted: ((key: number) => void) | undefined
   #free: number
   readonly #references: Int32Array
   readonly #keys: Float64Array
@@ -18,7 +20,8 @@ export class KvCache {
   /** Index of the sentinel of the free list: its next is taken first. */
   readonly #head: number
 
-  constructor(numBlocks: number) {
+  constructor(numBlocks: number, evicted?: (key: number) => void) {
+    this.#evicted = evicted
     this.numBlocks = numBlocks
     this.#free = numBlocks
     this.#head = numBlocks
@@ -63,11 +66,12 @@ export class KvCache {
     return blocks
   }
 
-  /** Declares the content of a held block; when another block has it already, that one stays the known one. */
-  publish(block: number, key: number): void {
-    if (this.#byKey.has(key) || this.#keys[block] !== NONE) return
+  /** Declares the content of a held block; when another block has it already, that one stays the known one: false. */
+  publish(block: number, key: number): boolean {
+    if (this.#byKey.has(key) || this.#keys[block] !== NONE) return false
     this.#keys[block] = key
     this.#byKey.set(key, block)
+    return true
   }
 
   /** Lets go of a sequence's blocks. The end of a prefix is less often shared than its start, so it will be evicted first. */
@@ -89,6 +93,7 @@ export class KvCache {
       this.#byKey.delete(key)
       this.#keys[block] = NONE
       this.evictions++
+      this.#evicted?.(key)
     }
     return block
   }

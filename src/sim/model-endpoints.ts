@@ -2,7 +2,14 @@ import { z } from 'zod'
 import { badRequest } from './api-error.ts'
 import type { SimContext } from './context.ts'
 import type { Exchange } from './exchange.ts'
-import { chatPrompt, chatSchema } from './generation-request.ts'
+import {
+  chatPrompt,
+  chatRequest,
+  chatSchema,
+  completionRequest,
+  completionSchema,
+  type GenerationRequest,
+} from './generation-request.ts'
 import { parseJsonBody } from './json-body.ts'
 import { TokenBuffer } from './tokenizer.ts'
 
@@ -28,6 +35,24 @@ export function tokenize({ models, options }: SimContext, exchange: Exchange): v
     tokens: [...tokens],
     token_strs: null,
   })
+}
+
+/** `POST /v1/completions/render`: a list with the request as the engine gets it, in tokens. */
+export function renderCompletion(context: SimContext, exchange: Exchange): void {
+  exchange.json(200, [rendered(context, completionRequest(parseJsonBody(exchange.body, completionSchema)))])
+}
+
+/** `POST /v1/chat/completions/render` */
+export function renderChat(context: SimContext, exchange: Exchange): void {
+  exchange.json(200, rendered(context, chatRequest(parseJsonBody(exchange.body, chatSchema))))
+}
+
+function rendered({ models }: SimContext, { model, prompt, cacheSalt }: GenerationRequest): object {
+  return {
+    model: models.resolve(model).name,
+    token_ids: [...prompt],
+    ...(cacheSalt === undefined ? {} : { cache_salt: cacheSalt }),
+  }
 }
 
 const loadSchema = z.looseObject({ lora_name: z.string().min(1), lora_path: z.string().min(1) })

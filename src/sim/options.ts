@@ -21,6 +21,10 @@ const schema = z
     host: z.string().min(1).default('127.0.0.1'),
     /** 0: any free port. */
     port: z.int().min(0).max(65535).default(8000),
+    /** Where KV cache events are published; 0: any free port, −1: nowhere. */
+    kvEventsPort: z.int().min(-1).max(65535).default(-1),
+    /** Where they can be had again; 0: any free port. */
+    kvReplayPort: z.int().min(0).max(65535).default(0),
     /** The replica's name in `x-sim-replica`; empty: `sim-<port>`. */
     name: z
       .string()

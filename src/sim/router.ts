@@ -7,7 +7,7 @@ import { generate } from './generate.ts'
 import { chatFormat, completionFormat } from './generation-reply.ts'
 import { chatRequest, chatSchema, completionRequest, completionSchema } from './generation-request.ts'
 import { parseJsonBody } from './json-body.ts'
-import { loadAdapter, tokenize, unloadAdapter } from './model-endpoints.ts'
+import { loadAdapter, renderChat, renderCompletion, tokenize, unloadAdapter } from './model-endpoints.ts'
 import { echo, fault, requests, respond } from './test-endpoints.ts'
 
 type Handler = (context: SimContext, exchange: Exchange) => void | Promise<void>
@@ -44,6 +44,8 @@ const routes: Readonly<Record<string, Route>> = {
     unrecorded: true,
     handler: ({ models }, exchange) => exchange.json(200, models.list()),
   },
+  '/v1/completions/render': { methods: ['POST'], kind: 'other', handler: renderCompletion },
+  '/v1/chat/completions/render': { methods: ['POST'], kind: 'other', handler: renderChat },
   '/tokenize': { methods: ['POST'], kind: 'other', handler: tokenize },
   '/v1/load_lora_adapter': { methods: ['POST'], kind: 'other', handler: loadAdapter },
   '/v1/unload_lora_adapter': { methods: ['POST'], kind: 'other', handler: unloadAdapter },

@@ -5,6 +5,7 @@ import { Engine } from './engine.ts'
 import { Exchange, flatten } from './exchange.ts'
 import { type FaultChange, type Faults, faultChangeFields, FaultSwitches } from './faults.ts'
 import { HttpListener } from './http-listener.ts'
+import { KvEventPublisher } from './kv-events.ts'
 import { ModelRegistry } from './model-registry.ts'
 import { type ResolvedOptions, resolveOptions, type SimulatorOptions } from './options.ts'
 import { Random } from './random.ts'
@@ -20,6 +21,9 @@ export interface Simulator {
   readonly port: number
   /** `http://host:port` */
   readonly url: string
+  /** Of the ZMQ sockets that tell of the KV cache; 0: there are none. */
+  readonly kvEventsPort: number
+  readonly kvReplayPort: number
   /** The last requests, oldest first: live objects, still changing while a request is open. */
   requests(): readonly RequestRecord[]
   readonly faults: Faults
@@ -49,6 +53,7 @@ class SimulatorServer implements Simulator {
   readonly #options: ResolvedOptions
   readonly #context: SimContext
   readonly #listener: HttpListener
+  readonly #kvEvents: KvEventPublisher | undefined
   readonly #exit = Promise.withResolvers<number>()
   #name: string
   #port = 0
@@ -70,10 +75,19 @@ class SimulatorServer implements Simulator {
       maxLoras: options.maxLoras,
       unixTime: () => Date.now() / 1000,
     })
+    if (options.kvEventsPort >= 0)
+      this.#kvEvents = new KvEventPublisher({
+        host: options.host,
+        port: options.kvEventsPort,
+        replayPort: options.kvReplayPort,
+        blockSize: options.blockSize,
+        topic: () => `kv@${this.#name}@${options.models[0]!}`,
+        unixTime: () => Date.now() / 1000,
+      })
     this.#context = {
       options,
       metrics,
-      engine: new Engine(options, realClock(options.speed), metrics),
+      engine: new Engine(options, realClock(options.speed), metrics, this.#kvEvents),
       models: new ModelRegistry(options.models, options.loras, options.maxModelLen, unixSeconds()),
       faults: new FaultSwitches(options.faults, faults => this.#applyFaults(faults)),
       log: new RequestLog(options.recordedRequests),
@@ -91,6 +105,14 @@ class SimulatorServer implements Simulator {
     return this.#port
   }
 
+  get kvEventsPort(): number {
+    return this.#kvEvents?.port ?? 0
+  }
+
+  get kvReplayPort(): number {
+    return this.#kvEvents?.replayPort ?? 0
+  }
+
   get url(): string {
     return `http://${this.host.includes(':') ? `[${this.host}]` : this.host}:${this.#port}`
   }
@@ -106,6 +128,7 @@ class SimulatorServer implements Simulator {
   async start(): Promise<void> {
     this.#port = await this.#listener.listen(this.host, this.#options.port)
     this.#listening = true
+    await this.#kvEvents?.listen()
     if (this.#name === '') this.#name = `sim-${this.#port}`
     this.#applyFaults(this.faults)
     await this.#transition
@@ -134,6 +157,7 @@ class SimulatorServer implements Simulator {
     this.#context.engine.close()
     this.#setListening(false)
     await this.#transition
+    await this.#kvEvents?.close()
   }
 
   #applyFaults({ refuseConnections, exit }: Faults): void {

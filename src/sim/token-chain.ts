@@ -7,7 +7,7 @@ import { hashText, mix32 } from './random.ts'
 export class TokenChain {
   /** Keys of the blocks that are full. */
   readonly keys: number[] = []
-  #length = 0
+  readonly tokens: number[] = []
   #high: number
   #low: number
   readonly #blockSize: number
@@ -19,12 +19,13 @@ export class TokenChain {
   }
 
   get length(): number {
-    return this.#length
+    return this.tokens.length
   }
 
   append(token: number): void {
+    this.tokens.push(token)
     this.#high = mix32(this.#high, token)
     this.#low = mix32(this.#low, token ^ 0xa5a5a5a5)
-    if (++this.#length % this.#blockSize === 0) this.keys.push(this.#high * 2 ** 21 + (this.#low >>> 11))
+    if (this.tokens.length % this.#blockSize === 0) this.keys.push(this.#high * 2 ** 21 + (this.#low >>> 11))
   }
 }

@@ -1,0 +1,277 @@
+/**
+ * Follows one engine's events: subscribes, connects anew when the connection is lost, and sees by the sequence numbers what was missed. A
+ * gap is filled from the engine's replay socket where it has one; if that fails, what is known of the engine is void, and what comes is left out
+ * until a whole replay succeeds, at the earliest after a pause. Without a replay socket a gap costs what it costs. A number below the last one
+ * is another life of the engine, with an empty cache.
+ */
+import type { Buffer } from 'node:buffer'
+import { EventBatchParser, type KvEventSink } from './event-batch.ts'
+import { MsgpackError } from './msgpack-reader.ts'
+import { Replay } from './replay.ts'
+import type { ReplayLimiter } from './replay-limiter.ts'
+import { readSequence } from './sequence-number.ts'
+import { ZmtpConnection } from './zmtp/zmtp-connection.ts'
+
+/** ms */
+export interface FeedTimes {
+  readonly retryMs: number
+  readonly handshakeMs: number
+  readonly heartbeatMs: number
+  readonly replayMs: number
+  readonly replayIdleMs: number
+  readonly replayPauseMs: number
+}
+
+export const FEED_TIMES: FeedTimes = {
+  retryMs: 5000,
+  handshakeMs: 5000,
+  heartbeatMs: 15_000,
+  replayMs: 120_000,
+  replayIdleMs: 2000,
+  replayPauseMs: 30_000,
+}
+
+/** Since the start; of several feeds together where they share one. */
+export class FeedCounts {
+  /** Taken, from socket and replays. */
+  batches = 0
+  /** That could not be read, wholly or in parts. */
+  malformed = 0
+  skippedEvents = 0
+  /** Breaks in the numbers, and new lives. */
+  gaps = 0
+  resets = 0
+  replays = 0
+  failedReplays = 0
+  /** Batches left out. */
+  dropped = 0
+  reconnects = 0
+}
+
+export interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed'> {
+  /** The engine's cache is empty, or unknown. */
+  clear(): void
+}
+
+export interface EndpointFeedOptions {
+  readonly host: string
+  readonly port: number
+  /** 0: none. */
+  readonly replayPort: number
+  readonly topicFilter: string
+  readonly target: FeedTarget
+  readonly counts: FeedCounts
+  readonly limiter: ReplayLimiter
+  readonly times: FeedTimes
+  /** The connection came up, or why it is down. Told when that changes. */
+  readonly onChange: (problem: string | undefined) => void
+}
+
+/** Batches that wait for a replay. */
+const MAX_PENDING = 10_000
+
+interface Pending {
+  readonly sequence: number
+  readonly payload: Buffer
+}
+
+export class EndpointFeed {
+  readonly #options: EndpointFeedOptions
+  readonly #parser = new EventBatchParser()
+  readonly #sink: KvEventSink
+  #connection: ZmtpConnection | undefined
+  #retry: NodeJS.Timeout | undefined
+  #problem: string | undefined = 'not connected yet'
+  /** The newest number that was taken, and that came from the socket. */
+  #last: number | undefined
+  #lastLive: number | undefined
+  #replay: Replay | undefined
+  #leave: (() => void) | undefined
+  #pending: Pending[] = []
+  /** No replay before it fires. */
+  #pause: NodeJS.Timeout | undefined
+  #stopped = false
+
+  constructor(options: EndpointFeedOptions) {
+    this.#options = options
+    const { target, counts } = options
+    this.#sink = {
+      stored: event => target.stored(event),
+      removed: event => target.removed(event),
+      cleared: () => target.clear(),
+      skipped: () => counts.skippedEvents++,
+    }
+    this.#connect()
+  }
+
+  get connected(): boolean {
+    return this.#problem === undefined
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#retry)
+    this.#connection?.close()
+    this.#endReplay()
+    clearTimeout(this.#pause)
+    this.#pending = []
+  }
+
+  #connect(): void {
+    const { host, port, topicFilter, times, counts } = this.#options
+    this.#connection = new ZmtpConnection({
+      host,
+      port,
+      type: 'SUB',
+      topics: [topicFilter],
+      handshakeMs: times.handshakeMs,
+      heartbeatMs: times.heartbeatMs,
+      onReady: () => {
+        this.#tell(undefined)
+        // What the engine told before we came, or while we were away.
+        if (this.#last === undefined) this.#askFrom(0)
+        else this.#askFrom(this.#last + 1)
+      },
+      onMessage: frames => this.#message(frames),
+      onClosed: error => {
+        this.#tell(error.message)
+        counts.reconnects++
+        this.#retry = setTimeout(() => this.#connect(), times.retryMs)
+      },
+    })
+  }
+
+  #tell(problem: string | undefined): void {
+    if (problem === this.#problem) return
+    this.#problem = problem
+    this.#options.onChange(problem)
+  }
+
+  #message(frames: readonly Buffer[]): void {
+    const { counts } = this.#options
+    const sequence = frames.length === 3 ? readSequence(frames[1]) : undefined
+    if (sequence === undefined) {
+      counts.malformed++
+      return
+    }
+    if (this.#lastLive !== undefined && sequence < this.#lastLive) {
+      counts.resets++
+      this.#endReplay()
+      this.#pending = []
+      this.#void()
+      clearTimeout(this.#pause)
+      this.#pause = undefined
+    }
+    this.#lastLive = sequence
+    this.#take({ sequence, payload: frames[2]! })
+  }
+
+  #take(batch: Pending): void {
+    const { counts, replayPort } = this.#options
+    const { sequence, payload } = batch
+    if (this.#replay !== undefined || this.#leave !== undefined) {
+      if (this.#pending.length < MAX_PENDING) this.#pending.push(batch)
+      else counts.dropped++
+      return
+    }
+    if (this.#last !== undefined && sequence <= this.#last) return
+    const expected = this.#last === undefined ? 0 : this.#last + 1
+    if (sequence !== expected) {
+      if (this.#last !== undefined) counts.gaps++
+      if (replayPort !== 0) {
+        if (this.#pause !== undefined) {
+          counts.dropped++
+          return
+        }
+        this.#pending.push(batch)
+        this.#askFrom(expected)
+        return
+      }
+    }
+    this.#apply(sequence, payload)
+  }
+
+  #apply(sequence: number, payload: Buffer): void {
+    const { counts } = this.#options
+    this.#last = sequence
+    counts.batches++
+    try {
+      this.#parser.parse(payload, this.#sink)
+    } catch (error) {
+      if (!(error instanceof MsgpackError)) throw error
+      // What it has told before the fault is true.
+      counts.malformed++
+    }
+  }
+
+  /** Nothing is known of the engine any more. */
+  #void(): void {
+    this.#options.target.clear()
+    this.#last = undefined
+  }
+
+  #askFrom(from: number): void {
+    const { host, replayPort, times, limiter } = this.#options
+    if (replayPort === 0 || this.#pause !== undefined || this.#leave !== undefined || this.#stopped) return
+    let expected = from
+    let first = true
+    let leave: (() => void) | undefined
+    const begin = () => {
+      this.#options.counts.replays++
+      this.#replay = new Replay({
+        host,
+        port: replayPort,
+        from,
+        timeoutMs: times.replayMs,
+        idleMs: times.replayIdleMs,
+        onEvents: (sequence, payload) => {
+          if (first && sequence > expected) {
+            // The engine has forgotten what it removed in between.
+            this.#void()
+            expected = sequence
+          }
+          first = false
+          if (sequence !== expected) throw new Error(`the replay has ${sequence} where ${expected} should be`)
+          expected++
+          this.#apply(sequence, payload)
+        },
+        onEnd: error => this.#replayed(error ?? this.#missing(from, first)),
+      })
+    }
+    // It may begin at once, and `#leave` must be there before anything ends.
+    this.#leave = () => leave?.()
+    leave = limiter.enter(begin)
+  }
+
+  /** A replay that ends without what a waiting batch lacks. */
+  #missing(from: number, empty: boolean): Error | undefined {
+    const waiting = this.#pending[0]
+    return empty && waiting !== undefined && waiting.sequence > from ? new Error(`${from} is not kept`) : undefined
+  }
+
+  #endReplay(): void {
+    this.#replay?.close()
+    this.#replay = undefined
+    const leave = this.#leave
+    this.#leave = undefined
+    leave?.()
+  }
+
+  #replayed(error: Error | undefined): void {
+    const { counts, times } = this.#options
+    this.#endReplay()
+    const pending = this.#pending
+    this.#pending = []
+    if (error !== undefined) {
+      counts.failedReplays++
+      counts.dropped += pending.length
+      this.#void()
+      this.#pause = setTimeout(() => {
+        this.#pause = undefined
+        if (this.connected) this.#askFrom(0)
+      }, times.replayPauseMs)
+      return
+    }
+    for (const batch of pending) this.#take(batch)
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * One engine's blocks by its own hashes: where each stands in the chain of tokens, and how often each tier told that it has it. Engines tell of
+ * a block several times (attention groups, allocations): it is gone when it was removed as often. Rows of an open-addressed table in an
+ * Int32Array; a block costs 28–70 bytes.
+ */
+
+/** Words of a row: hash, chain state, counts (a byte a tier; 0 = free row), tokens up to the block's end. */
+const LOW = 0
+const HIGH = 1
+const A = 2
+const B = 3
+const COUNTS = 4
+const DEPTH = 5
+const ROW = 6
+const FIRST_ROWS = 64
+
+/** Tiers that a row has counts for. */
+export const MAX_TIERS = 4
+
+export class EngineBlocks {
+  /** Blocks known. */
+  count = 0
+  #rows = new Int32Array(FIRST_ROWS * ROW)
+  #mask = FIRST_ROWS - 1
+
+  /** Offset of a block's row, −1 = unknown. Valid until something is added or removed. */
+  find(low: number, high: number): number {
+    for (let row = this.#home(low, high); ; row = this.#after(row)) {
+      if (this.#rows[row + COUNTS] === 0) return -1
+      if (this.#rows[row + LOW] === low && this.#rows[row + HIGH] === high) return row
+    }
+  }
+
+  a(row: number): number {
+    return this.#rows[row + A]!
+  }
+
+  b(row: number): number {
+    return this.#rows[row + B]!
+  }
+
+  depth(row: number): number {
+    return this.#rows[row + DEPTH]!
+  }
+
+  has(row: number, tier: number): boolean {
+    return ((this.#rows[row + COUNTS]! >>> (8 * tier)) & 0xff) !== 0
+  }
+
+  /** A block that is not known yet, told once by a tier. */
+  add(low: number, high: number, a: number, b: number, depth: number, tier: number): void {
+    if (this.count * 3 > (this.#mask + 1) * 2) this.#grow()
+    const row = this.#freeRow(low, high)
+    const rows = this.#rows
+    rows[row + LOW] = low
+    rows[row + HIGH] = high
+    rows[row + A] = a
+    rows[row + B] = b
+    rows[row + COUNTS] = 1 << (8 * tier)
+    rows[row + DEPTH] = depth
+    this.count++
+  }
+
+  /** Told once more. */
+  raise(row: number, tier: number): void {
+    const counts = this.#rows[row + COUNTS]!
+    if (((counts >>> (8 * tier)) & 0xff) < 0xff) this.#rows[row + COUNTS] = counts + (1 << (8 * tier))
+  }
+
+  /** Removed once; true when the tier has it no more. The row is gone when no tier has it. */
+  lower(row: number, tier: number): boolean {
+    const counts = this.#rows[row + COUNTS]!
+    const count = (counts >>> (8 * tier)) & 0xff
+    if (count === 0) return false
+    const left = counts - (1 << (8 * tier))
+    if (left === 0) this.#delete(row)
+    else this.#rows[row + COUNTS] = left
+    return count === 1
+  }
+
+  forEach(visit: (row: number) => void): void {
+    for (let row = 0; row < this.#rows.length; row += ROW) if (this.#rows[row + COUNTS] !== 0) visit(row)
+  }
+
+  /** The deepest of some rows, −1 = there are none. Another `from` gives others. */
+  deepest(from: number): number {
+    let deepest = -1
+    let seen = 0
+    let row = (from & this.#mask) * ROW
+    for (let steps = 0; steps <= this.#mask && seen < 8; steps++, row = this.#after(row)) {
+      if (this.#rows[row + COUNTS] === 0) continue
+      seen++
+      if (deepest < 0 || this.depth(row) > this.depth(deepest)) deepest = row
+    }
+    return deepest
+  }
+
+  /** Forgets the block, however often it was told. */
+  delete(row: number): void {
+    this.#delete(row)
+  }
+
+  clear(): void {
+    this.count = 0
+    this.#rows = new Int32Array(FIRST_ROWS * ROW)
+    this.#mask = FIRST_ROWS - 1
+  }
+
+  #home(low: number, high: number): number {
+    const mixed = Math.imul(low ^ Math.imul(high, 0x85ebca77 | 0), 0x9e3779b1 | 0)
+    return ((mixed ^ (mixed >>> 15)) & this.#mask) * ROW
+  }
+
+  #after(row: number): number {
+    const next = row + ROW
+    return next === this.#rows.length ? 0 : next
+  }
+
+  #freeRow(low: number, high: number): number {
+    let row = this.#home(low, high)
+    while (this.#rows[row + COUNTS] !== 0) row = this.#after(row)
+    return row
+  }
+
+  /** Rows behind it that would not be found any more move up. */
+  #delete(row: number): void {
+    const rows = this.#rows
+    this.count--
+    let hole = row
+    for (let next = this.#after(hole); rows[next + COUNTS] !== 0; next = this.#after(next)) {
+      const home = this.#home(rows[next + LOW]!, rows[next + HIGH]!)
+      const between = hole <= next ? hole < home && home <= next : hole < home || home <= next
+      if (between) continue
+      rows.copyWithin(hole, next, next + ROW)
+      hole = next
+    }
+    rows.fill(0, hole, hole + ROW)
+  }
+
+  #grow(): void {
+    const before = this.#rows
+    this.#rows = new Int32Array(2 * before.length)
+    this.#mask = 2 * this.#mask + 1
+    for (let from = 0; from < before.length; from += ROW) {
+      if (before[from + COUNTS] === 0) continue
+      const to = this.#freeRow(before[from + LOW]!, before[from + HIGH]!)
+      this.#rows.set(before.subarray(from, from + ROW), to)
+    }
+  }
+}

@@ -1,0 +1,204 @@
+import { Buffer } from 'node:buffer'
+import { expect, it } from '@jest/globals'
+import { pack, type Packable } from '../../sim/msgpack.ts'
+import { EventBatchParser } from './event-batch.ts'
+import { hashText } from './hash-text.ts'
+
+/** What the parser tells, as plain values; hashes as `high:low` in hexadecimal. */
+function parse(payload: Buffer): unknown[] {
+  const told: unknown[] = []
+  const words = ({ count, low, high }: { count: number; low: Int32Array; high: Int32Array }) =>
+    Array.from({ length: count }, (_, i) => hex(high[i]!, low[i]!))
+  new EventBatchParser().parse(payload, {
+    stored: event =>
+      told.push({
+        stored: words(event.hashes),
+        parent: event.hasParent ? hex(event.parentHigh, event.parentLow) : null,
+        tokens: [...event.tokens.subarray(0, event.tokenCount)],
+        size: event.blockSize,
+        medium: event.medium,
+        lora: event.loraName,
+        extras: [...event.extras],
+        group: event.group,
+        kind: event.specKind,
+      }),
+    removed: event => told.push({ removed: words(event.hashes), medium: event.medium, group: event.group }),
+    cleared: () => told.push('cleared'),
+    skipped: reason => told.push(reason),
+  })
+  return told
+}
+
+const hex = (high: number, low: number) => `${(high >>> 0).toString(16)}:${(low >>> 0).toString(16)}`
+const batch = (...events: Packable[]) => pack([1.5, events, 0])
+const raw = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
+/** A map: MessagePack's encoding is that of an array with another head. */
+function map(entries: readonly (readonly [string, Packable])[]): Buffer {
+  return Buffer.concat([Buffer.from([0x80 | entries.length]), ...entries.flatMap(([k, v]) => [pack(k), pack(v)])])
+}
+const mapBatch = (...events: Buffer[]) =>
+  Buffer.concat([raw('93 01'), Buffer.from([0x90 | events.length]), ...events, raw('c0')])
+
+const PLAIN = { parent: null, medium: 'gpu', lora: '', extras: [], group: -1, kind: '' }
+
+it('reads the three events with the fields that old engines send', () => {
+  expect(parse(batch(['BlockStored', [7], null, [1, 2], 2], ['BlockRemoved', [7]], ['AllBlocksCleared']))).toEqual([
+    { ...PLAIN, stored: ['0:7'], tokens: [1, 2], size: 2 },
+    { removed: ['0:7'], medium: 'gpu', group: -1 },
+    'cleared',
+  ])
+})
+
+it('reads all fields, and leaves out those that newer engines may add', () => {
+  const event = [
+    'BlockStored',
+    [1, 2],
+    9,
+    [1, 2, 3, 4],
+    2,
+    5,
+    'CPU',
+    'ada',
+    [['ada', 'salt'], null],
+    1,
+    'mla_attention',
+    77,
+  ]
+  expect(parse(batch([...event, 'new', [['nested']]], ['BlockRemoved', [1], 'CPU', 1, 'new']))).toEqual([
+    {
+      stored: ['0:1', '0:2'],
+      parent: '0:9',
+      tokens: [1, 2, 3, 4],
+      size: 2,
+      medium: 'cpu',
+      lora: 'ada',
+      extras: [hashText('salt'), 0],
+      group: 1,
+      kind: 'mla_attention',
+    },
+    { removed: ['0:1'], medium: 'cpu', group: 1 },
+  ])
+})
+
+it('reads events as maps, in any order of their fields', () => {
+  const stored = map([
+    ['block_hashes', [3]],
+    ['token_ids', [8]],
+    ['medium', 'GPU'],
+    ['block_size', 1],
+    ['new', ['x']],
+    ['type', 'BlockStored'],
+    ['parent_block_hash', null],
+  ])
+  const removed = map([
+    ['type', 'BlockRemoved'],
+    ['group_idx', 2],
+    ['block_hashes', [3]],
+  ])
+  expect(parse(mapBatch(stored, removed, map([['type', 'AllBlocksCleared']])))).toEqual([
+    { ...PLAIN, stored: ['0:3'], tokens: [8], size: 1 },
+    { removed: ['0:3'], medium: 'gpu', group: 2 },
+    'cleared',
+  ])
+  expect(parse(Buffer.concat([raw('82'), pack('ts'), pack(1), pack('events'), pack([['AllBlocksCleared']])]))).toEqual([
+    'cleared',
+  ])
+})
+
+it('reads nested and tagged batches', () => {
+  const cleared = ['AllBlocksCleared']
+  expect(
+    parse(
+      pack([
+        [1, [cleared], 0],
+        [2, [cleared, cleared]],
+      ]),
+    ),
+  ).toEqual(['cleared', 'cleared', 'cleared'])
+  expect(parse(pack([1, [[cleared, cleared], cleared]]))).toEqual(['cleared', 'cleared', 'cleared'])
+  expect(parse(pack(['KVEventBatch', 1, [cleared], null]))).toEqual(['cleared'])
+})
+
+it.each([
+  ['a small integer', '07', '0:7'],
+  ['uint64', 'cf ffffffff00000001', 'ffffffff:1'],
+  ['int64', 'd3 fffffffffffffffe', 'ffffffff:fffffffe'],
+  ['a small negative one', 'ff', 'ffffffff:ffffffff'],
+  ['int32', 'd2 80000000', 'ffffffff:80000000'],
+  ['uint32', 'ce fedcba98', '0:fedcba98'],
+  ['sha256', `c4 20 ${'ab'.repeat(24)} 0102030405060708`, '1020304:5060708'],
+  ['few bytes', 'c4 02 0102', '0:102'],
+])('takes a hash that is %s', (_, bytes, hash) => {
+  const event = Buffer.concat([raw('92'), pack('BlockRemoved'), raw('91'), raw(bytes)])
+  expect(parse(Buffer.concat([raw('92 01 91'), event]))).toEqual([{ removed: [hash], medium: 'gpu', group: -1 }])
+})
+
+it('a bad event costs no other one of its batch', () => {
+  const good = ['AllBlocksCleared']
+  expect(
+    parse(
+      batch(
+        ['Unheard', 1],
+        good,
+        ['BlockStored', [1], null, [1, 2, 3], 2],
+        ['BlockStored', [1], null, ['x'], 1],
+        ['BlockStored', [1]],
+        ['BlockRemoved'],
+        ['BlockRemoved', 'x'],
+        [],
+        'text',
+        ['BlockStored', [1], null, [-1], 1],
+        good,
+      ),
+    ),
+  ).toEqual([
+    'unknown tag',
+    'cleared',
+    'BlockStored: the number of tokens is not that of its blocks',
+    'not an integer',
+    'BlockStored lacks fields',
+    'BlockRemoved lacks fields',
+    'not an array',
+    'an event without a tag',
+    'an event that is neither array nor map',
+    'not an integer',
+    'cleared',
+  ])
+  const empty = Buffer.concat([raw('92'), pack('BlockRemoved'), raw('91 c4 00')])
+  expect(parse(mapBatch(empty, map([['x', 1]]), map([['type', 'BlockStored']])))).toEqual([
+    'an empty hash',
+    'an event without a type',
+    'BlockStored lacks fields',
+  ])
+})
+
+it('refuses what is no batch, however it is cut', () => {
+  const good = batch(['BlockStored', [1n << 63n, 2], 3n, [1, 2, 70_000, 4], 2, null, 'GPU', null, [['a'], null]])
+  expect(parse(good)).toHaveLength(1)
+  for (let end = 0; end < good.length; end++) expect(() => parse(good.subarray(0, end))).toThrow()
+  for (const bytes of [
+    'c0',
+    '90',
+    '91 01',
+    '92 01 02',
+    '92 01 c1',
+    'dd ffffffff',
+    '92 01 dd 7fffffff 01',
+    '92 01 91 c1',
+  ])
+    expect(() => parse(raw(bytes))).toThrow()
+  expect(() => parse(Buffer.concat([good, raw('00')]))).toThrow(/after the batch/)
+  // Deep nesting is refused, or passed over, but never recursed into.
+  expect(() => parse(Buffer.alloc(100_000, 0x91))).toThrow()
+  expect(() => parse(Buffer.concat([raw('92 01'), Buffer.alloc(100_000, 0x91), raw('c0')]))).toThrow()
+})
+
+it('passes over every type that MessagePack has', () => {
+  const fields =
+    'c0 c2 c3 ca00000000 cb0000000000000000 cc00 cd0000 ce00000000 cf0000000000000000 d000 d10000 d200000000'
+  const others =
+    'd30000000000000000 d40000 d5000000 d60000000000 c7010000 c800010000 c90000000100 00 a161 d90161 c40161 df00000000'
+  const values = raw(`${fields} ${others}`)
+  const event = Buffer.concat([raw('dc 0018'), pack('Unheard'), values])
+  expect(parse(Buffer.concat([raw('92 01 92'), event, pack(['AllBlocksCleared'])]))).toEqual(['unknown tag', 'cleared'])
+})
