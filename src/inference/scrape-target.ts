@@ -223,6 +223,7 @@ export class ScrapeTarget implements ScrapeRequest {
     this.#failures++
     this.#rest = 0
     this.#limitSlack(this.#beganAt)
+    this.#forget()
     this.#scraper.failed(this, how, message)
     if (!this.#failing) {
       this.#failing = true
@@ -235,6 +236,13 @@ export class ScrapeTarget implements ScrapeRequest {
         : Math.min(interval * 2 ** Math.min(this.#failures - PATIENCE, 20), Math.max(interval, MAX_BACKOFF))
     this.#turnAt = performance.now() + wait
     this.#dueAt = this.#jittered(this.#turnAt, interval)
+  }
+
+  /** Attributes of a stale endpoint are not known. */
+  #forget(): void {
+    const { table } = this.#scraper.pool
+    if (table.currentGeneration[this.slot] !== this.generation) return
+    if (table.age(this.slot, Date.now()) > this.#scraper.plan.staleMs) writeAttributes(table, this.slot, this.page)
   }
 
   /** What is known of the load is as good as a usual scrape's until `until` (Unix ms), and no longer. */

@@ -1,9 +1,11 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, describe, expect, it } from '@jest/globals'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import type { ScrapePlan } from './pool-plan.ts'
 import { Scraper } from './scraper.ts'
 import { LocalPool, poolPlan } from './testing.ts'
+
+jest.setTimeout(60_000)
 
 const PAGE = 'vllm:num_requests_waiting 2\nvllm:num_requests_running 3\n'
 const MODELS = JSON.stringify({ data: [{ id: 'base' }, { id: 'sql', parent: 'base' }] })
@@ -17,6 +19,16 @@ function text(body: string, head = ''): string {
 
 function answerAll(socket: Socket, path: string): void {
   socket.write(path === '/v1/models' ? text(MODELS) : text(PAGE))
+}
+
+function answerIdle(socket: Socket, path: string): void {
+  socket.write(
+    path === '/v1/models' ? text(MODELS) : text('vllm:num_requests_waiting 0\nvllm:num_requests_running 0\n'),
+  )
+}
+
+function pages({ requests }: FakeReplica): number {
+  return requests.filter(request => request.startsWith('GET /metrics')).length
 }
 
 /** A server on raw sockets, so that it can misbehave. */
@@ -88,14 +100,18 @@ function start(targets: readonly FakeReplica[], scrape: Partial<ScrapePlan> = {}
   )
   const pool = new LocalPool(plan, { releaseBy: 'scrape' })
   const log: string[] = []
-  const scraper = new Scraper(pool, { onChange: (_address, error) => log.push(error ?? 'back') })
+  const incomplete: string[] = []
+  const scraper = new Scraper(pool, {
+    onChange: (_address, error) => log.push(error ?? 'back'),
+    onIncomplete: (_address, problem) => incomplete.push(problem),
+  })
   scrapers.push(scraper)
   scraper.start()
-  return { pool, scraper, plan, log, first: () => pool.snapshot()[0]! }
+  return { pool, scraper, plan, log, incomplete, first: () => pool.snapshot()[0]! }
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 8000
+  const deadline = performance.now() + 50_000
   while (!condition()) {
     if (performance.now() > deadline) throw new Error('waited in vain')
     await delay(5)
@@ -278,5 +294,149 @@ describe('Scraper', () => {
     scraper.update()
     scraper.start()
     await until(() => fake.requests.length > seen)
+  })
+
+  it('asks a replica that does nothing less and less often, and one with load as often as ever', async () => {
+    const idle = await replica(answerIdle)
+    const busy = await replica()
+    const { scraper } = start([idle, busy], { idleIntervalMs: 10_000 })
+    await until(() => pages(busy) >= 60)
+    // 20, 40, 80, 160, … ms: at most 8 of what are 60 turns of the other, or twice that.
+    expect(pages(idle)).toBeLessThan(pages(busy) / 3)
+    expect(scraper.stats.failed).toBe(0)
+  })
+
+  it('counts the age of what it knows from when a resting replica is due', async () => {
+    const idle = await replica(answerIdle)
+    const { pool } = start([idle], { idleIntervalMs: 60_000 })
+    await until(() => pool.table.slack[0]! > 500)
+    expect(pool.table.age(0, pool.table.scrapedAt[0]! + 500)).toBe(0)
+  })
+
+  it('asks a resting replica as soon as something is sent to it', async () => {
+    const idle = await replica(answerIdle)
+    const { pool } = start([idle], { idleIntervalMs: 60_000 })
+    await until(() => pool.table.slack[0]! > 5000)
+    const before = pages(idle)
+    pool.table.decide(0)
+    idle.answer = answerAll
+    await until(() => pages(idle) > before && pool.table.slack[0] === 0)
+    // Busy now: as often as ever.
+    await until(() => pages(idle) > before + 5)
+  })
+
+  it('asks all that rest once when the pool becomes active', async () => {
+    const [first, second] = [await replica(answerIdle), await replica(answerIdle)]
+    const { pool } = start([first, second], { idleIntervalMs: 60_000 })
+    await until(() => pool.table.slack[0]! > 2000 && pool.table.slack[1]! > 2000)
+    const other = pool.table.slotOf(second.address)!
+    const before = pool.table.scrapedAt[other]!
+    pool.table.decide(pool.table.slotOf(first.address)!)
+    await until(() => pool.table.scrapedAt[other]! > before)
+    expect(pool.table.slack[other]).toBeLessThan(2000)
+  })
+
+  it('finds a resting replica dead when its connection ends', async () => {
+    const idle = await replica(answerIdle)
+    const { pool, first } = start([idle], { idleIntervalMs: 600_000 })
+    await until(() => pool.table.slack[0]! > 2000)
+    await idle.close()
+    await until(() => first().state === 'unreachable')
+  })
+
+  it('reads models soon on demand from one that rests', async () => {
+    let list = MODELS
+    const idle = await replica((socket, path) =>
+      path === '/v1/models' ? socket.write(text(list)) : answerIdle(socket, path),
+    )
+    const { pool } = start([idle], { idleIntervalMs: 600_000 })
+    await until(() => pool.allListed && pool.table.slack[0]! > 3000)
+    list = '{"data":[{"id":"late"}]}'
+    pool.relist()
+    await until(() => pool.knows('late'))
+  })
+
+  it('reads each replica as its engine, by label, and follows the label', async () => {
+    const both = await replica((socket, path) =>
+      socket.write(path === '/v1/models' ? text(MODELS) : text(`${PAGE}sglang:num_queue_reqs 20\n`)),
+    )
+    const { pool, plan, scraper, first } = start([both])
+    await until(() => first().waiting === 2)
+    const labels = { 'llm-d.ai/engine-type': 'sglang' }
+    pool.update({ ...plan, endpoints: [{ address: both.address, labels }] })
+    scraper.update()
+    await until(() => first().waiting === 20)
+  })
+
+  it('reads metrics at another port and path, and models at the endpoint itself', async () => {
+    const endpoint = await replica((socket, path) =>
+      socket.write(path === '/v1/models' ? text(MODELS) : text('nothing')),
+    )
+    const side = await replica((socket, path) =>
+      socket.write(path === '/stats' ? text(PAGE) : 'HTTP/1.1 404 No\r\n\r\n'),
+    )
+    const { pool, first, scraper } = start([endpoint], { port: side.port, path: '/stats' })
+    await until(() => first().waiting === 2 && pool.allListed)
+    expect(scraper.stats.failed).toBe(0)
+    expect(endpoint.requests.every(request => request.startsWith('GET /v1/models'))).toBe(true)
+  })
+
+  it('reads no models where nobody asks for them', async () => {
+    const fake = await replica()
+    const { scraper } = start([fake], { models: false })
+    await until(() => scraper.stats.good >= 5)
+    expect(fake.requests.some(request => request.startsWith('GET /v1/models'))).toBe(false)
+  })
+
+  it('reads custom metrics and exporters as attributes, which are unknown once they are too old', async () => {
+    const spec = (name: string) => ({ name, labels: {} })
+    const engines = {
+      labelKeys: [],
+      default: 'mine',
+      engines: [{ name: 'mine', waiting: spec('w'), custom: [{ attribute: 'heat', spec: spec('heat') }] }],
+    }
+    const fake = await replica(socket => socket.write(text('w 1\nheat 40\n')))
+    const gpu = await replica(socket => socket.write(text('util{gpu="0"} 30\nutil{gpu="1"} 80\n')))
+    const exporter = {
+      scheme: 'http' as const,
+      port: gpu.port,
+      path: '/metrics',
+      intervalMs: 20,
+      metrics: [{ attribute: 'gpu', spec: spec('util'), scale: 0.01, of: 'max' as const }],
+    }
+    const { pool } = start([fake], { engines, exporters: [exporter], attributes: ['gpu', 'heat'], staleMs: 100 })
+    const { table } = pool
+    const [gpuIndex, heat] = [table.attributeIndex('gpu'), table.attributeIndex('heat')]
+    await until(() => table.attribute(0, gpuIndex) === 0.8 && table.attribute(0, heat) === 40)
+    expect(table.attribute(0, table.attributeIndex('other'))).toBeNaN()
+    gpu.answer = socket => socket.write('HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n')
+    fake.answer = gpu.answer
+    await until(() => Number.isNaN(table.attribute(0, heat)))
+    await until(() => Number.isNaN(table.attribute(0, gpuIndex)))
+  })
+
+  it('says what a page lacks and what makes no sense, once', async () => {
+    const fake = await replica(socket =>
+      socket.write(text('vllm:num_requests_waiting NaN\nvllm:num_requests_running 1\n')),
+    )
+    const { scraper, incomplete } = start([fake])
+    await until(() => scraper.stats.good >= 4)
+    expect(incomplete).toHaveLength(1)
+    expect(incomplete[0]).toContain('no waiting, kv-cache-usage')
+    expect(incomplete[0]).toContain('makes no sense of waiting')
+    const { missing, invalid, good } = scraper.stats
+    expect(missing.get('waiting')).toBe(good)
+    expect(invalid.get('waiting')).toBe(good)
+    expect(missing.has('running')).toBe(false)
+  })
+
+  it('has another plan read another way', async () => {
+    const fake = await replica((socket, path) => socket.write(text(path === '/other' ? 'w 9\n' : PAGE)))
+    const { pool, plan, scraper, first } = start([fake])
+    await until(() => first().waiting === 2)
+    const engines = { labelKeys: [], default: 'x', engines: [{ name: 'x', waiting: { name: 'w', labels: {} } }] }
+    pool.update({ ...plan, scrape: { ...plan.scrape, path: '/other', engines } })
+    scraper.update()
+    await until(() => first().waiting === 9)
   })
 })

@@ -4,11 +4,11 @@
  *
  * An endpoint whose last good scrape is older than `staleMs`, or that was never scraped, has *unknown* load: it is taken as
  * loaded as the worst candidate that is known, plus its own unseen decisions. So it is never preferred to a known one, and a pool
- * without any metrics is balanced by our own counts.
+ * without any metrics is balanced by our own counts. Where only some of its numbers are missing (`EndpointTable.missing`), the same is so for these.
  */
 import { tpotTarget, ttftTarget } from '../control-headers.ts'
 import type { HeaderView } from '../../extproc/header-view.ts'
-import type { EndpointTable } from '../endpoint-table.ts'
+import { type EndpointTable, MissingSignal } from '../endpoint-table.ts'
 
 /** As everybody estimates. */
 export const BYTES_PER_TOKEN = 4
@@ -42,6 +42,9 @@ export class Candidates {
   prefix = new Float64Array(0)
   /** 1 where the load is a guess. */
   unknown = new Uint8Array(0)
+  /** Candidates whose load is not a guess, before filters. */
+  known = 0
+  #missing = new Uint8Array(0)
   // Filled by the producers of the plan that need be (./producer.ts).
   /** Tokens of our requests in flight. */
   tokens = new Float64Array(0)
@@ -87,6 +90,7 @@ export class Candidates {
     this.kvUsage = new Float64Array(capacity)
     this.prefix = new Float64Array(capacity)
     this.unknown = new Uint8Array(capacity)
+    this.#missing = new Uint8Array(capacity)
     this.tokens = new Float64Array(capacity)
     this.ttft = new Float64Array(capacity)
     this.tpot = new Float64Array(capacity)
@@ -159,35 +163,48 @@ export class Candidates {
     this.unseen[i] = inFlight === 0 ? 0 : table.unseen(slot)
     this.prefix[i] = 0
     for (let m = 0; m < this.#further.length; m++) this.#further[m]!.share[i] = 0
-    this.unknown[i] = table.scrapedAt[slot]! < freshSince || table.scrapedAt[slot] === 0 ? 1 : 0
+    const at = table.scrapedAt[slot]!
+    const unknown = at === 0 || at + table.slack[slot]! < freshSince
+    const missing = unknown ? ALL : table.missing[slot]!
+    this.unknown[i] = unknown ? 1 : 0
+    this.#missing[i] = missing
+    if (unknown || (missing & REQUESTS) === 0) return
+    // What no number shows we know of our own requests only.
+    const waiting = (missing & MissingSignal.WAITING) === 0 ? this.waiting[i] : 0
+    const running = (missing & MissingSignal.RUNNING) === 0 ? this.running[i] : 0
+    this.unseen[i] = Math.max(this.unseen[i], inFlight - waiting - running)
   }
 
-  /** Gives candidates of unknown load the worst load of the known ones. Call after the last `add`. */
+  /** Gives candidates of unknown load the worst load of the known ones, number by number. Call after the last `add`. */
   guessUnknown(): void {
+    let any = 0
     let unknown = 0
     let waiting = 0
     let running = 0
     let kvUsage = 0
     for (let i = 0; i < this.count; i++) {
-      if (this.unknown[i] !== 0) {
-        unknown++
-        continue
-      }
-      if (this.waiting[i]! > waiting) waiting = this.waiting[i]!
-      if (this.running[i]! > running) running = this.running[i]!
-      if (this.kvUsage[i]! > kvUsage) kvUsage = this.kvUsage[i]!
+      const missing = this.#missing[i]!
+      any |= missing
+      unknown += this.unknown[i]!
+      if ((missing & MissingSignal.WAITING) === 0 && this.waiting[i]! > waiting) waiting = this.waiting[i]!
+      if ((missing & MissingSignal.RUNNING) === 0 && this.running[i]! > running) running = this.running[i]!
+      if ((missing & MissingSignal.KV_USAGE) === 0 && this.kvUsage[i]! > kvUsage) kvUsage = this.kvUsage[i]!
     }
-    if (unknown === 0) return
+    this.known = this.count - unknown
+    if (any === 0) return
     // One more than the worst, or an idle pool's known endpoints would tie with dead ones.
-    const more = unknown < this.count ? 1 : 0
+    const more = this.known > 0 ? 1 : 0
     for (let i = 0; i < this.count; i++) {
-      if (this.unknown[i] === 0) continue
-      this.waiting[i] = waiting
-      this.running[i] = running + more
-      this.kvUsage[i] = kvUsage
+      const missing = this.#missing[i]!
+      if ((missing & MissingSignal.WAITING) !== 0) this.waiting[i] = waiting
+      if ((missing & MissingSignal.RUNNING) !== 0) this.running[i] = running + more * this.unknown[i]!
+      if ((missing & MissingSignal.KV_USAGE) !== 0) this.kvUsage[i] = kvUsage
     }
   }
 }
+
+const REQUESTS = MissingSignal.WAITING | MissingSignal.RUNNING
+const ALL = REQUESTS | MissingSignal.KV_USAGE
 
 function primaryOf(candidates: Candidates): PrefixMatch {
   return {

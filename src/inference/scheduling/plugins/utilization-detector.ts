@@ -25,7 +25,7 @@ export const utilizationDetector = filterType('utilization-detector', utilizatio
     filter({ count, slots, waiting, kvUsage, nowMs }, table, kept) {
       let any = 0
       for (let i = 0; i < count; i++) {
-        const fresh = nowMs - table.scrapedAt[slots[i]!]! <= staleMs
+        const fresh = table.age(slots[i]!, nowMs) <= staleMs
         kept[i] = fresh && waiting[i]! < maxQueue && kvUsage[i]! < maxUsage ? 1 : 0
         any |= kept[i]!
       }
