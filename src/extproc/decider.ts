@@ -72,6 +72,18 @@ export interface Decider {
 
   /** The decision is on the wire (in-flight counts and metrics belong here, not in the verdict: a refusal may overtake it). */
   responseHeaders(exchange: Exchange, message: IncomingMessage): void
+  /**
+   * A piece of the response body, lent for the call, in order; only where `responseHeaders` set `exchange.readsResponse`. Where it set
+   * `exchange.editsResponse` too, the bytes to send on instead are returned, ours or of the piece. `last`: nothing may be held back
+   * for later; a body that trailers end gets an empty last piece.
+   */
+  responseBody?(
+    exchange: Exchange,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    last: boolean,
+  ): Uint8Array | undefined
   responseEnd(exchange: Exchange): void
   /** The stream is over, however. The call record must be given back here. */
   closed(exchange: Exchange): void

@@ -99,6 +99,22 @@ export function writeBufferedBody(out: WireWriter, decision: Decision, body: Uin
   out.endMessage()
 }
 
+/** The answer to a BUFFERED response body that changes. */
+export function writeBufferedResponse(out: WireWriter, body: Uint8Array): void {
+  out.beginMessage()
+  out.open(Answer.RESPONSE_BODY)
+  out.open(1)
+  out.open(2)
+  writeSetHeader(out, 'content-length', String(body.length))
+  out.close()
+  out.open(3)
+  out.bytes(1, body)
+  out.close()
+  out.close()
+  out.close()
+  out.endMessage()
+}
+
 /** The answer to one STREAMED chunk that changes. An emptied chunk is `clear_body`: an empty `body` would mean "unchanged". */
 export function writeChangedChunk(out: WireWriter, direction: Direction, body: Uint8Array): void {
   out.beginMessage()

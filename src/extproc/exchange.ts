@@ -83,6 +83,12 @@ export class Exchange {
   /** The body ended with trailers: the trailers message waits for its answer. */
   trailersPending = false
   responseEnded = false
+  /** See `Decider.responseBody`. */
+  readsResponse = false
+  editsResponse = false
+  /** Pieces of the response message under way, where it is answered as a whole and may change. */
+  readonly responsePieces: Buffer[] = []
+  responsePieceBytes = 0
   modeOverridden = false
 
   /** The decider said in `requestHeaders` that this request may be rewritten, whatever its `mayRewrite` says. */
@@ -151,6 +157,8 @@ export class Exchange {
     this.endsWithHeaders = false
     this.trailersPending = false
     this.responseEnded = false
+    this.readsResponse = false
+    this.editsResponse = false
     this.modeOverridden = false
     this.mayRewrite = false
     this.followsRequest = false
@@ -172,6 +180,7 @@ export class Exchange {
   release(): void {
     this.serial++
     this.dropHeld()
+    this.dropResponse()
     this.gather(0)
     this.context.budget.give(this.#headerBytes)
     this.#headerBytes = 0
@@ -236,6 +245,20 @@ export class Exchange {
     piece.copy(this.#room, before.length)
     this.#small = this.#room.subarray(0, length)
     held[last] = this.#small
+  }
+
+  /** Keeps a piece of a response message; false when the budget is used up. */
+  holdResponse(bytes: Buffer, start: number, end: number): boolean {
+    if (!this.context.budget.take(end - start)) return false
+    this.responsePieceBytes += end - start
+    this.responsePieces.push(Buffer.from(bytes.subarray(start, end)))
+    return true
+  }
+
+  dropResponse(): void {
+    if (this.responsePieceBytes > 0) this.context.budget.give(this.responsePieceBytes)
+    this.responsePieceBytes = 0
+    if (this.responsePieces.length > 0) this.responsePieces.length = 0
   }
 
   dropHeld(): void {

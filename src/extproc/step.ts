@@ -2,18 +2,12 @@ import type { Buffer } from 'node:buffer'
 import { GrpcStatus, StreamEnd } from '../grpc/transport.ts'
 import type { IncomingMessage } from './decode-request.ts'
 import { Refusal } from './decider.ts'
-import {
-  Direction,
-  writeEmptyBody,
-  writeEmptyHeaders,
-  writeResponseHeaders,
-  writeOverrideTimeout,
-  writeTrailers,
-} from './encode-response.ts'
+import { Direction, writeEmptyHeaders, writeOverrideTimeout, writeResponseHeaders } from './encode-response.ts'
 import { type Exchange, RequestState } from './exchange.ts'
 import { refuse } from './immediate.ts'
 import { BodyMode, RequestKind } from './modes.ts'
-import { echo, fail, finish, flush } from './output.ts'
+import { fail, finish, flush } from './output.ts'
+import { responseBody, responseEnd, responseTrailers } from './response-side.ts'
 import { commit, readsInParts, requestBody, requestHeaders, requestTrailers, waitsForEnd } from './request-side.ts'
 
 /**
@@ -49,9 +43,7 @@ export function message(x: Exchange, m: IncomingMessage): void {
       responseBody(x, bytes!, m.bodyStart, m.bodyEnd, true, m.endOfStream)
       break
     case RequestKind.RESPONSE_TRAILERS:
-      if (x.responseEnded) break
-      writeTrailers(x.context.out, Direction.RESPONSE)
-      responseEnd(x)
+      responseTrailers(x)
       break
     default:
       // A message of a later API version: nothing we could answer without being spurious.
@@ -141,20 +133,4 @@ function start(x: Exchange, m: IncomingMessage): void {
   x.responseMode = m.hasProtocolConfig ? m.responseBodyMode : x.context.defaultBodyMode
   // A nowait filter in BUFFERED behaves as plain BUFFERED although it announces nowait (envoy-1.40-measured.md §7).
   x.look = m.withoutWaiting && x.requestMode === BodyMode.STREAMED
-}
-
-function responseBody(x: Exchange, bytes: Buffer, start: number, end: number, last: boolean, ended: boolean): void {
-  if (x.responseEnded) return
-  const ends = last && ended
-  if (x.responseMode === BodyMode.FULL_DUPLEX_STREAMED) {
-    if (end > start || ends) echo(x, Direction.RESPONSE, bytes, start, end, ends)
-  } else if (last) {
-    writeEmptyBody(x.context.out, Direction.RESPONSE)
-  }
-  if (ends) responseEnd(x)
-}
-
-function responseEnd(x: Exchange): void {
-  x.responseEnded = true
-  x.decider.responseEnd(x)
 }

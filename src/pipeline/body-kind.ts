@@ -25,3 +25,18 @@ export function bodyKindOf(headers: HeaderView): BodyKind {
 export function contentType(headers: HeaderView): string {
   return headers.get(CONTENT_TYPE) ?? ''
 }
+
+/** What the body of a response is, by its headers. */
+export const ResponseKind = { OTHER: 0, JSON: 1, EVENTS: 2 } as const
+export type ResponseKind = (typeof ResponseKind)[keyof typeof ResponseKind]
+
+const EVENTS = /^text\/event-stream\s*(?:;|$)/
+const JSON_TYPE = /^(?:application\/json|[^;]*\+json)\s*(?:;|$)/
+
+export function responseKindOf(headers: HeaderView): ResponseKind {
+  const encoding = headers.joined(CONTENT_ENCODING)?.trim().toLowerCase() ?? ''
+  if (encoding !== '' && encoding !== 'identity') return ResponseKind.OTHER
+  const type = headers.common(CONTENT_TYPE)?.trim().toLowerCase() ?? ''
+  if (EVENTS.test(type)) return ResponseKind.EVENTS
+  return type === '' || JSON_TYPE.test(type) ? ResponseKind.JSON : ResponseKind.OTHER
+}

@@ -3,6 +3,7 @@ import { PickResult } from '../inference/pool.ts'
 import type { Pool, PickRequest } from '../inference/pool.ts'
 import { HeaderView } from '../extproc/header-view.ts'
 import { BodyFacts } from './body-facts.ts'
+import type { ModelEditor } from '../llm/model-editor.ts'
 import type { RequestApi } from '../llm/request-apis.ts'
 import type { WaitingCall } from './pool-entrance.ts'
 import type { RuleFacts } from './rules.ts'
@@ -40,6 +41,9 @@ export class Call implements RuleFacts {
 
   /** It waits, or has waited, before a pool. */
   waiting: WaitingCall | undefined
+
+  /** Puts the model that the client asked for into the response; kept for the next request that needs one. */
+  editor: ModelEditor | undefined
 
   /** The pool whose in-flight count rose for this call, to fall when the response ends. */
   counted: Pool | undefined
