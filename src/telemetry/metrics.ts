@@ -1,9 +1,16 @@
-import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 /** One sample of a family: label values in the order of its label names. */
 export interface Sample {
   readonly labels: readonly string[]
   readonly value: number
+}
+
+/** One series of a histogram: how many were counted in each bucket alone, the last one beyond all upper ends. */
+export interface HistogramSample {
+  readonly labels: readonly string[]
+  readonly buckets: readonly number[]
+  readonly sum: number
 }
 
 /**
@@ -36,6 +43,39 @@ export class Metrics {
         for (const { labels, value } of read()) gauge.labels(...labels).set(value)
       },
     })
+  }
+
+  /** A family of histograms over numbers that only rise. `read` is called for each page. */
+  histogram(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    upperEnds: readonly number[],
+    read: () => Iterable<HistogramSample>,
+  ): void {
+    const registers = [this.#registry]
+    const histogram = new Histogram({ name, help, labelNames: [...labelNames], buckets: [...upperEnds], registers })
+    // It counts nothing itself.
+    const type = 'histogram' as unknown as Awaited<ReturnType<typeof histogram.get>>['type']
+    const get = async () => {
+      const values = [...read()].flatMap(({ labels: given, buckets, sum }) => {
+        const labels = Object.fromEntries(labelNames.map((label, i) => [label, given[i]!]))
+        let count = 0
+        const series = buckets.map((more, i) => ({
+          metricName: `${name}_bucket`,
+          exemplar: null,
+          labels: { ...labels, le: i < upperEnds.length ? upperEnds[i]! : '+Inf' },
+          value: (count += more),
+        }))
+        return [
+          ...series,
+          { metricName: `${name}_sum`, exemplar: null, labels, value: sum },
+          { metricName: `${name}_count`, exemplar: null, labels, value: count },
+        ]
+      })
+      return { name, help, type, aggregator: 'sum' as const, values }
+    }
+    histogram.get = get as unknown as typeof histogram.get
   }
 
   /** A family of counters over numbers that only rise. `read` is called for each page. */

@@ -2,6 +2,7 @@ import type { EndpointSnapshot } from '../../inference/pool-keeper.ts'
 import type { Metrics, Sample } from '../../telemetry/metrics.ts'
 import { Figure } from '../../threads/thread-figures.ts'
 import type { Threads } from '../../threads/threads.ts'
+import { describeFlow } from './describe-flow.ts'
 import type { Scrapers } from './scrapers.ts'
 
 export interface MetricSources {
@@ -42,6 +43,7 @@ export function describeMetrics(metrics: Metrics, { threads, scrapers }: MetricS
   metrics.gauge('signalbox_ext_proc_held_bytes', 'Request bytes held', [], () => one(threads.budget.heldByAll))
 
   describeThreads(metrics, threads)
+  describeFlow(metrics, threads.keeper)
 
   const endpointGauge = (name: string, help: string, value: (endpoint: EndpointSnapshot) => number) =>
     metrics.gauge(name, help, ['pool', 'endpoint'], () =>
