@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => folder.remove())
 
 /** What `signalbox validate` prints. */
-async function validate(path: string): Promise<string> {
+async function validate(...args: readonly string[]): Promise<string> {
   let out = ''
   const stdout = new Writable({
     write: (chunk: Buffer, _encoding, done) => {
@@ -30,11 +30,17 @@ async function validate(path: string): Promise<string> {
       done()
     },
   })
-  await validateCommand.run([path], { stdout, stderr: process.stderr, signal: AbortSignal.abort() })
+  await validateCommand.run(args, { stdout, stderr: process.stderr, signal: AbortSignal.abort() })
   return out
 }
 
 describe('examples', () => {
+  it('plug-ins/pool.yaml is right with its plug-in', async () => {
+    const file = (name: string) => join(ROOT, 'examples', 'plug-ins', name)
+    const found = await validate('--plugins', file('label-value-scorer.ts'), file('pool.yaml'))
+    expect(found).toBe('6 objects, 0 errors, 0 warnings\n')
+  })
+
   it.each(names)('kinds/%s is right as it stands, but for the certificate that everybody has to bring', async name => {
     let path = join(KINDS_FOLDER, name)
     if (name === 'https.yaml') {

@@ -20,6 +20,13 @@ export function parseOptions<T extends ParseArgsOptionsConfig>(
   }
 }
 
+/** Of `--plugins`, which may be given several times: files, with commas between them. @throws UsageError */
+export function parsePlugins(given: readonly string[] | undefined): readonly string[] {
+  const files = (given ?? []).flatMap(list => list.split(','))
+  if (files.includes('')) throw new UsageError('--plugins: a file name is empty')
+  return files
+}
+
 /** Where to listen: `host:port` with IPv6 hosts in brackets; a bare port listens on the loopback. Port 0: any free one. */
 export function parseListen(text: string, option: string): { readonly host: string; readonly port: number } {
   const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(text)

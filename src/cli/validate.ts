@@ -2,22 +2,26 @@ import type { EnvoyResources } from '../config/envoy-resources.ts'
 import { formatProblem, type Problem, sortProblems } from '../config/problem.ts'
 import { loadFiles } from '../config/load-files.ts'
 import { compileSet } from '../compile/compile.ts'
+import { loadUserPlugins } from '../inference/scheduling/plugins/user-plugins.ts'
 import { ResourceRegistry } from '../xds/registry.ts'
 import { SnapshotCache } from '../xds/snapshot-cache.ts'
 import { InvalidResourcesError } from '../xds/invalid-resources-error.ts'
 import { type Command, UsageError } from './command.ts'
-import { parseOptions } from './options.ts'
+import { parseOptions, parsePlugins } from './options.ts'
 
 export const validateCommand: Command = {
   summary: 'checks configuration files: all errors, with file, line and path',
-  help: `Usage: signalbox validate FILE|FOLDER ...
+  help: `Usage: signalbox validate [--plugins FILE[,FILE ...]] FILE|FOLDER ...
 
 Reads, checks and compiles the files as 'serve' would, without serving. Prints every error and warning with its place.
 Exit status: 0 valid, 1 errors, 2 wrong usage.
+
+  --plugins FILE[,FILE ...]   modules with plug-ins of your own, as for 'serve'
 `,
   async run(argv, { stdout }) {
-    const { positionals } = parseOptions(argv, {}, true)
+    const { values, positionals } = parseOptions(argv, { plugins: { type: 'string', multiple: true } }, true)
     if (positionals.length === 0) throw new UsageError('validate: name files or folders to check')
+    await loadUserPlugins(parsePlugins(values.plugins))
     const set = await loadFiles(positionals)
     const { envoy, errors: found, warnings } = compileSet(set, { extProc: { addresses: ['127.0.0.1:9002'] } })
     const problems = sortProblems([...found, ...warnings, ...resourceProblems(envoy)])

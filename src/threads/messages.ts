@@ -21,6 +21,8 @@ export interface WorkerOptions {
   readonly modeOverride: ModeOverride
   readonly maxConnectionAgeMs: number | undefined
   readonly releaseBy: ReleaseBy
+  /** Modules with plug-ins of the user's own. */
+  readonly plugins: readonly string[]
 }
 
 /** Shared memory of all threads. */

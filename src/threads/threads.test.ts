@@ -16,6 +16,7 @@ const WORKER: ThreadsOptions['worker'] = {
   modeOverride: 'none',
   maxConnectionAgeMs: undefined,
   releaseBy: 'response',
+  plugins: [],
 }
 const started: Threads[] = []
 

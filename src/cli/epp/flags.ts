@@ -47,6 +47,7 @@ export const SERVE_FLAGS = {
   'max-held-bytes': 'string',
   'max-connection-age': 'string',
   'log-level': 'string',
+  plugins: 'string',
 } as const satisfies Readonly<Record<string, FlagType>>
 
 /** Accepted, so that a Deployment need not change; a line of the log tells why they change nothing. `silent`: the value that asks for nothing. */

@@ -62,7 +62,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('no option')
       }
     }
-    expect(named).toHaveLength(26)
+    expect(named).toHaveLength(27)
     expect(parse()).toEqual({
       config: ['c'],
       kubernetes: undefined,
@@ -85,6 +85,7 @@ describe('the options of serve', () => {
       trust: 'all',
       accessLogService: true,
       descriptors: undefined,
+      plugins: [],
       embedded: false,
       logLevel: 'info',
     })

@@ -4,7 +4,7 @@ import type { TlsOptions } from '../../grpc/tls.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
 import { UsageError } from '../command.ts'
 import type { PickerServing } from './picker-serving.ts'
-import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair } from '../options.ts'
+import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair, parsePlugins } from '../options.ts'
 
 export interface ServeOptions {
   /** Configuration files and folders. May be empty where an API server is followed. */
@@ -36,6 +36,8 @@ export interface ServeOptions {
   readonly transport: 'own' | 'node'
   /** Peers of the ext_proc service that get Envoy's limits. */
   readonly trust: 'all' | 'verified'
+  /** Modules with plug-ins of the user's own. */
+  readonly plugins: readonly string[]
   /** FileDescriptorSet with further Envoy types, for raw resources. */
   readonly descriptors: string | undefined
   /** Run the embedded data plane in this process. */
@@ -79,6 +81,7 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
 
   --access-log-service on|off   in-flight counts fall by Envoy's gRPC access log; off: by the next metrics scrape [on]
   --descriptors FILE       a FileDescriptorSet, for raw Envoy resources with types or fields that Signalbox does not know
+  --plugins FILE[,FILE …]  modules (JavaScript or TypeScript) with plug-ins of your own for an EndpointPickerConfig; see docs/own-plug-ins.md
   --embedded               carry the traffic too, with the embedded data plane (where there is no Envoy)
   --threads N              threads that decide requests [one per core, at most 64]. Several share the port of --ext-proc; Envoys that we configure reach
                            thread i at port + 1 + i as well (any free one with port 0). Of a socket PATH, thread i has PATH.i
@@ -115,6 +118,7 @@ export function parseServeOptions(argv: readonly string[], picker?: PickerServin
     transport: { type: 'string', default: 'own' },
     trust: { type: 'string', default: 'all' },
     descriptors: { type: 'string' },
+    plugins: { type: 'string', multiple: true },
     embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
     'max-connection-age': { type: 'string' },
@@ -153,6 +157,7 @@ export function parseServeOptions(argv: readonly string[], picker?: PickerServin
     transport: parseTransport(values.transport),
     trust: parseTrust(values.trust),
     descriptors: values.descriptors,
+    plugins: parsePlugins(values.plugins),
     embedded: values.embedded,
     logLevel,
     ...(picker === undefined ? {} : { picker }),

@@ -8,6 +8,7 @@ import { type EmbeddedDataPlane, startEmbedded } from '../../embedded/embedded.t
 import type { TlsOptions } from '../../grpc/tls.ts'
 import { AccessReviewer } from '../../kubernetes/access-review.ts'
 import type { ReleaseBy } from '../../inference/endpoint-table.ts'
+import { loadUserPlugins } from '../../inference/scheduling/plugins/user-plugins.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { Metrics } from '../../telemetry/metrics.ts'
 import { Threads } from '../../threads/threads.ts'
@@ -74,6 +75,7 @@ export class Signalbox {
         modeOverride: options.modeOverride,
         maxConnectionAgeMs: options.maxConnectionAgeMs,
         releaseBy: releaseMode(options),
+        plugins: options.plugins,
         maxMessageBytes: options.picker?.maxMessageBytes,
       },
       log,
@@ -120,6 +122,7 @@ export class Signalbox {
   async start(): Promise<void> {
     const options = this.#options
     const { descriptors, xds, admin } = options
+    await startsWith('--plugins', () => loadUserPlugins(options.plugins))
     if (descriptors !== undefined)
       await startsWith('--descriptors', async () => this.#registry.loadDescriptors(await readFile(descriptors)))
     const tls = await this.#upstreamTls(options.tls !== 'off', typeof options.tls === 'object')
