@@ -23,25 +23,25 @@ type Given<Schemas extends Fields> = z.output<z.ZodObject<Schemas>>
  */
 export interface PluginKit {
   readonly z: typeof z
-  scorer<Schemas extends Fields>(
+  readonly scorer: <Schemas extends Fields>(
     type: string,
     fields: Schemas,
     create: (given: Given<Schemas>) => Nameless<Scorer>,
-  ): ScorerType
-  filter<Schemas extends Fields>(
+  ) => ScorerType
+  readonly filter: <Schemas extends Fields>(
     type: string,
     fields: Schemas,
     create: (given: Given<Schemas>) => Nameless<Filter>,
-  ): FilterType
-  decider<Schemas extends Fields>(
+  ) => FilterType
+  readonly decider: <Schemas extends Fields>(
     type: string,
     fields: Schemas,
     create: (given: Given<Schemas>) => Nameless<StageDecider>,
-  ): DeciderType
+  ) => DeciderType
   /** Has llm-d's parameter `maxNumOfEndpoints`. */
-  picker(type: string, pick: Picker): PickerType
+  readonly picker: (type: string, pick: Picker) => PickerType
   /** Says itself which profiles and deciders its parameters refer to. */
-  profileHandler(handler: Omit<ProfileHandlerType, 'role'>): ProfileHandlerType
+  readonly profileHandler: (handler: Omit<ProfileHandlerType, 'role'>) => ProfileHandlerType
 }
 
 /** What a module exports as `plugins`. */
