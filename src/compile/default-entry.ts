@@ -1,4 +1,5 @@
 import type { SignalboxParametersSpec } from '../config/kinds/signalbox-parameters.ts'
+import { promptNeeds } from '../inference/scheduling/profiles.ts'
 import type { EntryPlan } from '../pipeline/plan.ts'
 import type { Backends } from './backends.ts'
 import { entryId, prefixBytesOf } from './entries.ts'
@@ -23,6 +24,7 @@ export function defaultEntry(
     body: 'full-duplex',
     model: plan.rewrites.length > 0 ? 'whole' : 'first',
     prefixBytes: prefixBytesOf(plan, parameters),
+    ...(promptNeeds(plan.scheduling).media ? { media: true as const } : {}),
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
     // Whether its routes retry is unknown.
     retryBufferBytes: Number.MAX_SAFE_INTEGER,

@@ -195,9 +195,10 @@ const NO_FACTS = { body: 'none', model: 'none', prefixBytes: 0 } as const
 function factsOf(
   candidates: readonly Candidate[],
   parameters: SignalboxParametersSpec,
-): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes'> {
+): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes' | 'media'> {
   let model = false
   let prefixBytes = 0
+  let media = false
   let rewrites = false
   for (const { unit } of candidates) {
     // These have no body to look at.
@@ -208,9 +209,10 @@ function factsOf(
       model ||= poolNeedsModel(backend.plan)
       rewrites ||= backend.plan.rewrites.length > 0
       prefixBytes = Math.max(prefixBytes, prefixBytesOf(backend.plan, parameters))
+      media ||= promptNeeds(backend.plan.scheduling).media
     }
   }
-  if (!model && prefixBytes === 0) return NO_FACTS
+  if (!model && prefixBytes === 0 && !media) return NO_FACTS
   const annotated = (name: string, value: string): boolean =>
     candidates.some(({ unit }) => unit.rule.route.metadata.annotations[name] === value)
   return {
@@ -218,6 +220,7 @@ function factsOf(
     // A rewrite of the first `model` would be undone by a second.
     model: model ? (rewrites || annotated(MODEL_FACT, 'whole') ? 'whole' : 'first') : 'none',
     prefixBytes,
+    ...(media ? { media } : {}),
   }
 }
 

@@ -3,7 +3,7 @@ import { problemAt } from '../config/object.ts'
 import type { FieldPath, Problem } from '../config/problem.ts'
 import { explain } from '../config/read-document.ts'
 import { didYouMean } from '../config/suggest.ts'
-import type { PluginType } from '../inference/scheduling/plugins/plugin-type.ts'
+import type { Deprecation, PluginType } from '../inference/scheduling/plugins/plugin-type.ts'
 import { pluginType, pluginTypes } from '../inference/scheduling/plugins/registry.ts'
 import { DEPRECATED_TYPES, UNSUPPORTED_TYPES } from './picker-types.ts'
 
@@ -114,7 +114,7 @@ export class PickerPlugins {
       this.#names.add(name)
       const type = this.#typeOf(written, [...path, 'type'])
       if (type === undefined) continue
-      for (const { parameter, message } of type.deprecated?.(parameters) ?? []) {
+      for (const { parameter, message } of deprecationsOf(type, parameters)) {
         const at = parameter === undefined ? ['type'] : ['parameters', parameter]
         this.warn('deprecated', [...path, ...at], `"${parameter ?? written}" is deprecated: ${message}`)
       }
@@ -156,4 +156,8 @@ const REFERRERS: Readonly<Partial<Record<PluginType['role'], string>>> = {
   parser: 'requestHandler does not refer',
   picker: 'no profile refers',
   scorer: 'no profile refers',
+}
+
+function deprecationsOf(type: PluginType, parameters: Readonly<Record<string, unknown>>): readonly Deprecation[] {
+  return ('deprecated' in type ? type.deprecated?.(parameters) : undefined) ?? []
 }

@@ -21,13 +21,18 @@ const PREFER = headerName('prefer')
 /** Says on a refusal why the request was dropped. */
 export const DROPPED_REASON = 'x-llm-d-request-dropped-reason'
 
+export const PREFILL_HEADER = 'x-prefiller-host-port'
+export const ENCODE_HEADER = 'x-encoder-hosts-ports'
+export const DATA_PARALLEL_HEADER = 'x-data-parallel-host-port'
+
 /** What an endpoint picker tells its sidecars: a client that says it in our place would choose whom they connect to. */
-const SYSTEM_OWNED = [
-  'x-prefiller-host-port',
-  'x-encoder-hosts-ports',
-  'x-data-parallel-host-port',
+export const SYSTEM_OWNED_HEADERS: readonly string[] = [
+  PREFILL_HEADER,
+  ENCODE_HEADER,
+  DATA_PARALLEL_HEADER,
   'x-kv-cache-source-host-port',
-].map(headerName)
+]
+const SYSTEM_OWNED = SYSTEM_OWNED_HEADERS.map(headerName)
 
 /** The model to put in the place of the body's; undefined: none is asked for. */
 export function modelRewrite(headers: HeaderView): string | undefined {

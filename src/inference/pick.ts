@@ -27,6 +27,8 @@ export interface PickRequest {
   prefix: PrefixHasher | undefined
   /** Bytes of the prompt, as far as they are known. */
   promptBytes: number
+  /** Bytes of the whole prompt, as estimated by the body's length where only its beginning was read. Default: `promptBytes`. */
+  promptSize?: number
   /** Entries of the subset hint; undefined = all endpoints. */
   subset: readonly string[] | undefined
   /** `Date.now()`, the clock of scrapes. */

@@ -17,7 +17,7 @@ import type { PoolModels, PoolShare } from './pool-share.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 import { PrefixIndex, prefixSeed } from './prefix-index.ts'
 import { PrimaryAddresses } from './primary-addresses.ts'
-import { Candidates } from './scheduling/candidates.ts'
+import { BYTES_PER_TOKEN, Candidates } from './scheduling/candidates.ts'
 import type { Profile } from './scheduling/profile.ts'
 import type { ProfileRunner } from './scheduling/profile-handler.ts'
 import { Profiles } from './scheduling/profiles.ts'
@@ -289,6 +289,7 @@ export class Pool implements ProfileRunner {
     const base = request.model === '' || this.#served.isBase(request.model)
     candidates.adapter = base ? 0 : adapterId(request.model)
     candidates.promptBytes = request.promptBytes
+    candidates.promptTokens = Math.ceil((request.promptSize ?? request.promptBytes) / BYTES_PER_TOKEN)
     candidates.nowMs = request.nowMs
     if (this.#longestMatch > 0) this.#sharePrefix(request.prefix!, request.promptBytes)
 

@@ -152,6 +152,15 @@ export function filtered(): OpenAiProblem {
   }
 }
 
+export function unknownProfile(): OpenAiProblem {
+  return {
+    status: 429,
+    code: 'unknown_profile',
+    type: 'rate_limit_error',
+    message: 'The request asks for a scheduling profile that the pool does not have.',
+  }
+}
+
 export function overloaded(): OpenAiProblem {
   return {
     status: 503,

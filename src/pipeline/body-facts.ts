@@ -3,6 +3,7 @@ import { compileScan } from '../body/json-program.ts'
 import { JsonScanner, ScanState } from '../body/json-scan.ts'
 import { MultipartField } from '../body/multipart.ts'
 import type { RequestField, RequiredField } from '../llm/request-apis.ts'
+import { MediaScanner } from '../llm/media-scanner.ts'
 import type { PrefixHasher } from '../inference/prefix-hasher.ts'
 import {
   duplicateKey,
@@ -71,6 +72,8 @@ export class BodyFacts {
   readonly hasher: PrefixHasher
   readonly #json = new JsonScanner(PROGRAM)
   readonly #multipart = new MultipartField()
+  readonly #media = new MediaScanner()
+  #wantsMedia = false
   #kind: BodyKind = BodyKind.NONE
   #fact: ModelFact = 'none'
   #prefixBytes = 0
@@ -86,12 +89,24 @@ export class BodyFacts {
     this.#json.sink = (field, chunk, start, end) => this.#prompt(field, chunk, start, end)
   }
 
-  /** Starts a body. `prefixBytes` 0 = no prompt wanted. `contentType` only matters for multipart (its boundary). */
-  begin(kind: BodyKind, fact: ModelFact, prefixBytes: number, prefixBlockBytes: number, contentType: string): void {
+  /**
+   * Starts a body. `prefixBytes` 0 = no prompt wanted. `contentType` only matters for multipart (its boundary). `media`: whether the prompt
+   * has images, video or audio is wanted; then it is read to its end, or to the first.
+   */
+  begin(
+    kind: BodyKind,
+    fact: ModelFact,
+    prefixBytes: number,
+    prefixBlockBytes: number,
+    contentType: string,
+    media = false,
+  ): void {
     this.#forget()
     this.#kind = kind
     this.#fact = fact
     this.#prefixBytes = prefixBytes
+    this.#wantsMedia = media
+    this.#media.reset()
     this.#final = false
     this.hasher.reset(prefixBlockBytes, prefixBytes)
     if (kind === BodyKind.JSON) this.#json.reset()
@@ -106,6 +121,17 @@ export class BodyFacts {
   /** The model's offsets are those of a JSON value. */
   get isJson(): boolean {
     return this.#kind === BodyKind.JSON
+  }
+
+  /** The prompt has images, video or audio, as far as it was read for them. */
+  get hasMedia(): boolean {
+    return this.#kind === BodyKind.JSON && this.#media.found
+  }
+
+  /** Bytes of the whole prompt: where only its beginning was read, by the length of the body (−1 = unknown). */
+  promptSize(bodyBytes: number): number {
+    const whole = this.#promptField < 0 || this.#json.complete(this.#promptField)
+    return whole ? this.promptBytes : Math.max(this.promptBytes, bodyBytes)
   }
 
   /** What is wrong with a field that the body must have, as far as the body was read; undefined: nothing. */
@@ -129,6 +155,7 @@ export class BodyFacts {
   clear(): void {
     this.#kind = BodyKind.NONE
     this.#final = false
+    this.#wantsMedia = false
     this.#forget()
   }
 
@@ -202,7 +229,8 @@ export class BodyFacts {
 
   /** The prompt's beginning is known: enough bytes of it, or all of its field. */
   #promptIsFinal(): boolean {
-    if (this.#prefixBytes === 0 || this.promptBytes >= this.#prefixBytes) return true
+    const enough = this.#prefixBytes === 0 || this.promptBytes >= this.#prefixBytes
+    if (enough && (!this.#wantsMedia || this.#media.found)) return true
     return this.#promptField >= 0 && this.#json.complete(this.#promptField)
   }
 
@@ -222,6 +250,7 @@ export class BodyFacts {
       )
     const wanted = Math.min(end - start, this.#prefixBytes - this.promptBytes)
     if (wanted > 0) this.hasher.update(chunk, start, start + wanted)
+    if (this.#wantsMedia) this.#media.feed(chunk, start, end)
     this.promptBytes += end - start
   }
 

@@ -3,7 +3,6 @@ import { PickResult } from '../inference/pool.ts'
 import type { Pool, PickRequest } from '../inference/pool.ts'
 import { HeaderView } from '../extproc/header-view.ts'
 import { BodyFacts } from './body-facts.ts'
-import type { ModelEditor } from '../llm/model-editor.ts'
 import type { RequestApi } from '../llm/request-apis.ts'
 import type { WaitingCall } from './pool-entrance.ts'
 import type { RuleFacts } from './rules.ts'
@@ -22,6 +21,8 @@ export class Call implements RuleFacts {
   baseModel: string | undefined
   /** A body of a media type that we cannot read. */
   unreadable = false
+  /** `content-length`; −1 = unknown. */
+  bodyBytes = -1
   /** The gateway lets us see the response. */
   responseSeen = false
   /** The API that the path belongs to, by the parsers of the pool; undefined: nobody asked. */
@@ -42,8 +43,12 @@ export class Call implements RuleFacts {
   /** It waits, or has waited, before a pool. */
   waiting: WaitingCall | undefined
 
-  /** Puts the model that the client asked for into the response; kept for the next request that needs one. */
-  editor: ModelEditor | undefined
+  /** The endpoint of a data-parallel rank that was picked; '' = the first of `endpoints` is. */
+  rank = ''
+  /** Headers that tell replicas who else has a part in the request, as name, value, name, value (./stage-headers.ts). */
+  readonly told: string[] = []
+  /** The pool in which counts of other replicas rose for this call. */
+  staged: Pool | undefined
 
   /** The pool whose in-flight count rose for this call, to fall when the response ends. */
   counted: Pool | undefined
@@ -67,6 +72,10 @@ export class Call implements RuleFacts {
     this.endpoints = ''
     this.rewritten = undefined
     this.reason = ''
+    this.rank = ''
+    if (this.told.length > 0) this.told.length = 0
+    this.staged = undefined
+    this.bodyBytes = -1
     this.counted = undefined
   }
 }

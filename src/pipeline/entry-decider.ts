@@ -12,13 +12,12 @@ import {
   overloaded,
   uploadTimeout,
 } from '../llm/openai-error.ts'
-import { ModelEditor } from '../llm/model-editor.ts'
 import { PASSED_THROUGH } from '../llm/request-apis.ts'
 import { BodyKind } from './body-facts.ts'
-import { bodyKindOf, contentType, responseKindOf, ResponseKind } from './body-kind.ts'
+import { bodyKindOf, contentType } from './body-kind.ts'
 import { Call } from './call.ts'
 import type { DeciderContext } from './decider-context.ts'
-import { giveBack, giveBackLogged, giveBackOnceSeen } from './in-flight.ts'
+import { giveBack, giveBackLogged, giveBackOnceSeen, giveBackStages, giveBackStagesOnceSeen } from './in-flight.ts'
 import type { LinkedPool } from './linked-pool.ts'
 import type { EntryPlan, ModelFact } from './plan.ts'
 import { RequestRouter } from './request-router.ts'
@@ -60,6 +59,7 @@ export class EntryDecider implements Decider {
   readonly #context: DeciderContext
   readonly #router: RequestRouter
   readonly #prefixBlockBytes: number
+  readonly #media: boolean
   /** Some rule needs a model: a body that cannot be read is then worth a word of its own. */
   readonly #readsBody: boolean
   readonly #fleet: boolean
@@ -79,7 +79,8 @@ export class EntryDecider implements Decider {
     this.#router = new RequestRouter(plan, pools, context)
     this.mayRewrite = this.#router.pools.some(({ plan }) => plan.rewrites.length > 0)
     this.#prefixBlockBytes = this.#router.pools[0]?.plan.scheduling.prefixBlockBytes ?? 512
-    this.#readsBody = plan.body !== 'none' && (plan.model !== 'none' || plan.prefixBytes > 0)
+    this.#media = plan.media === true
+    this.#readsBody = plan.body !== 'none' && (plan.model !== 'none' || plan.prefixBytes > 0 || this.#media)
     this.#fleet = plan.attach === 'fleet'
     this.#tellsServed = this.#router.pools.some(pool => pool.plan.scheduling.tellsServed === true)
   }
@@ -109,7 +110,8 @@ export class EntryDecider implements Decider {
     // A form has no prompt that we read.
     if (multipart && this.plan.model === 'none') return this.#router.route(x, call)
     const type = multipart ? contentType(headers) : ''
-    call.facts.begin(kind, this.#modelFact(x, call), this.plan.prefixBytes, this.#prefixBlockBytes, type)
+    const fact = this.#modelFact(x, call)
+    call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)
   }
 
@@ -155,7 +157,7 @@ export class EntryDecider implements Decider {
     const call = x.call as Call | undefined
     if (call === undefined) return
     call.responseSeen = true
-    if (call.rewritten !== undefined && call.model !== undefined) this.#editResponse(x, call, message.headers)
+    giveBackStages(call)
     const { bytes, metadataStart, metadataEnd } = message
     const served =
       call.counted === undefined || bytes === undefined
@@ -166,20 +168,6 @@ export class EntryDecider implements Decider {
     if (call.counted === undefined) return
     if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++
-  }
-
-  responseBody(x: Exchange, bytes: Uint8Array, start: number, end: number, last: boolean): Uint8Array {
-    return (x.call as Call).editor!.edit(bytes, start, end, last)
-  }
-
-  /** The client gets the model that it asked for, whatever the engine was asked for. */
-  #editResponse(x: Exchange, call: Call, headers: HeaderView): void {
-    const kind = responseKindOf(headers)
-    if (kind === ResponseKind.OTHER || call.api?.plainResponse === true) return
-    call.editor ??= new ModelEditor()
-    call.editor.begin(call.rewritten!, call.model!, kind === ResponseKind.EVENTS)
-    x.readsResponse = true
-    x.editsResponse = true
   }
 
   responseEnd(x: Exchange): void {
@@ -196,6 +184,7 @@ export class EntryDecider implements Decider {
     else if (this.followsResponse && call.responseSeen) this.#responseOver(call)
     // The gateway sends us no responses.
     else if (this.followsResponse) giveBackOnceSeen(call)
+    giveBackStagesOnceSeen(call)
     call.clear()
     const { calls } = this.#context
     if (calls.length < MAX_POOLED_CALLS) calls.push(call)

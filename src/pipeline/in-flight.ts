@@ -1,3 +1,4 @@
+import type { Placement } from '../inference/pick.ts'
 import type { Call } from './call.ts'
 
 /** Ways in which a pick's in-flight count falls again (design.md, "In-flight counts"). Each is a no-op for a call that raised none. */
@@ -12,6 +13,7 @@ export function giveBackLogged(call: Call): void {
 
 /** No access log entry will tell of the pick: the decision was not sent, or somebody else's data plane has served the response. */
 export function giveBack(call: Call): void {
+  giveBackStages(call)
   const { counted, picked } = call
   if (counted === undefined) return
   call.counted = undefined
@@ -24,4 +26,29 @@ export function giveBackOnceSeen(call: Call): void {
   if (counted === undefined) return
   call.counted = undefined
   counted.releaseOnceSeen(picked.slots[0]!, picked.generations[0]!)
+}
+
+/**
+ * Other replicas that took part (./stage-headers.ts) have done their work, or never got any. Nobody but us tells of them, whatever releases
+ * the request's own replica.
+ */
+export function giveBackStages(call: Call): void {
+  const { staged, picked } = call
+  if (staged === undefined) return
+  call.staged = undefined
+  forEach(picked.prefill, (slot, generation) => staged.releaseUnlogged(slot, generation))
+  forEach(picked.encode, (slot, generation) => staged.releaseUnlogged(slot, generation))
+}
+
+/** As above, but when they will have done it nobody will tell. */
+export function giveBackStagesOnceSeen(call: Call): void {
+  const { staged, picked } = call
+  if (staged === undefined) return
+  call.staged = undefined
+  forEach(picked.prefill, (slot, generation) => staged.releaseOnceSeen(slot, generation))
+  forEach(picked.encode, (slot, generation) => staged.releaseOnceSeen(slot, generation))
+}
+
+function forEach({ slots, generations, count }: Placement, visit: (slot: number, generation: number) => void): void {
+  for (let place = 0; place < count; place++) visit(slots[place]!, generations[place]!)
 }

@@ -69,6 +69,8 @@ export interface EntryPlan {
   readonly model: ModelFact
   /** Bytes of the prompt that the prefix fact needs; 0 = not needed. */
   readonly prefixBytes: number
+  /** Whether the prompt has images, video or audio is needed. */
+  readonly media?: true
   /** Cap of the request body; beyond it 413. */
   readonly maxBodyBytes: number
   /**

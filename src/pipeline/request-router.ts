@@ -16,6 +16,7 @@ import {
   filtered,
   saturated,
   subsetTooLarge,
+  unknownProfile,
   unsupportedMediaType,
 } from '../llm/openai-error.ts'
 import { DEFAULT_PARSERS, PASSED_THROUGH, RequestApis, type RequestApi } from '../llm/request-apis.ts'
@@ -29,6 +30,7 @@ import { PreparedAnswers } from './prepared-answers.ts'
 import { recordText } from './record-text.ts'
 import { canPutModel, putModel, rewriteModel } from './rewrite.ts'
 import { routeTo } from './routed-answer.ts'
+import { tellReplicas } from './stage-headers.ts'
 import { chooseTarget, type LinkedRule, linkRule, matchesModel, matchesRequest } from './rules.ts'
 import type { Target } from './target.ts'
 
@@ -76,6 +78,7 @@ export class RequestRouter {
   /** Decides by `call`, whose facts are final. */
   route(x: Exchange, call: Call): Verdict {
     const { facts } = call
+    call.bodyBytes = x.contentLength
     if (facts.problem !== undefined) {
       if (call.api !== PASSED_THROUGH) return this.refuse(x, facts.problem)
       // Whatever it is, it is nothing that we would have to understand.
@@ -204,6 +207,8 @@ export class RequestRouter {
     pick.model = rewritten ?? model ?? ''
     pick.prefix = this.#usesPrefix && facts.hasBody ? facts.hasher : undefined
     pick.promptBytes = facts.promptBytes
+    pick.promptSize = facts.hasBody ? facts.promptSize(call.bodyBytes) : 0
+    pick.hasMedia = facts.hasMedia
     pick.subset = call.subset
     pick.headers = call.headers
     pick.salt = facts.salt
@@ -228,10 +233,13 @@ export class RequestRouter {
       call.counted = pool
       call.endpoints = pool.addresses(call.picked)
       call.reason = call.picked.reason
+      tellReplicas(call, pool)
     } else if (status === PickStatus.SATURATED) {
       return saturated()
     } else if (status === PickStatus.FILTERED) {
       return filtered()
+    } else if (status === PickStatus.NO_PROFILE) {
+      return unknownProfile()
     } else if (status === PickStatus.NOT_CACHED) {
       return notCached()
     } else if (call.subset !== undefined || !plan.failOpen) {

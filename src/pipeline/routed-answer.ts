@@ -5,6 +5,7 @@ import { prepareAnswer } from '../extproc/prepared-answer.ts'
 import type { Call } from './call.ts'
 import { type RoutingPlan, TARGET_HEADER } from './plan.ts'
 import { recordText } from './record-text.ts'
+import { stageHeaders } from './stage-headers.ts'
 import type { Target } from './target.ts'
 
 type HeaderNames = Pick<RoutingPlan, 'modelHeader' | 'baseModelHeader'>
@@ -16,7 +17,8 @@ type HeaderNames = Pick<RoutingPlan, 'modelHeader' | 'baseModelHeader'>
 export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNames, fleet: boolean): void {
   const { decision } = x
   // A rewrite changes content-length too; an answer to a buffered body carries more than headers.
-  const prepares = call.rewritten === undefined && call.forged.length === 0 && !x.headersAnswered
+  const plain = call.forged.length === 0 && call.told.length === 0
+  const prepares = plain && call.rewritten === undefined && !x.headersAnswered
   // Only our own fleet is told the reason.
   const reason = fleet ? call.reason : ''
   if (prepares) {
@@ -26,7 +28,7 @@ export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNa
   if (fleet) writeRecord(decision, call, target)
   // The data plane balances by itself; a client must not do it in our place.
   else if (target.pool !== undefined && call.endpoints === '') decision.removeNames.push(DESTINATION_ENDPOINT)
-  for (const name of call.forged) decision.removeNames.push(name)
+  if (!plain) stageHeaders(decision, call)
   modelHeaders(decision, call, names, fleet)
   if (fleet) {
     decision.set(TARGET_HEADER, target.plan.id)
@@ -47,11 +49,12 @@ export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNa
 
 /** The line of the decision record. */
 function writeRecord(decision: Decision, call: Call, target: Target): void {
-  const { model, rewritten, endpoints } = call
+  const { model, rewritten, endpoints, rank } = call
   if (model !== undefined) decision.record('model', recordText(model))
   decision.record('route', target.rule)
   if (target.pool !== undefined) decision.record('pool', target.pool.plan.name)
-  if (endpoints !== '') {
+  if (rank !== '') decision.record('endpoint', rank)
+  else if (endpoints !== '') {
     const comma = endpoints.indexOf(',')
     decision.record('endpoint', comma < 0 ? endpoints : endpoints.slice(0, comma))
   }

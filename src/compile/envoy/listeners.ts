@@ -6,6 +6,7 @@ import { RouterSchema } from '../../gen/envoy/extensions/filters/http/router/v3/
 import { HttpConnectionManagerSchema } from '../../gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { HeaderMutationSchema } from '../../gen/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.ts'
 import { DownstreamTlsContextSchema } from '../../gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import { SYSTEM_OWNED_HEADERS } from '../../inference/control-headers.ts'
 import { accessLogsJson } from './access-log.ts'
 import { extProcFilterJson } from './ext-proc.ts'
 import { OVER_ADS, pack, seconds } from './json.ts'
@@ -93,6 +94,8 @@ function clientHeaderRemovals(parameters: SignalboxParametersSpec) {
     mutations: [
       ...ours.map(regex => ({ removeOnMatch: { keyMatcher: { safeRegex: { regex } } } })),
       ...ENVOY_PREFIXES.map(prefix => ({ removeOnMatch: { keyMatcher: { prefix } } })),
+      // Read by sidecars that know them by this spelling only.
+      ...SYSTEM_OWNED_HEADERS.map(remove => ({ remove })),
     ],
   })
 }

@@ -44,9 +44,9 @@ export const prefixBasedPdDecider: DeciderType = {
     return {
       type,
       needs: { prefix: true, bytes: Math.max(nonCachedTokens, promptTokens) * BYTES_PER_TOKEN, media: false },
-      disaggregates: ({ promptBytes }, cachedBytes) => {
-        if (Math.ceil(promptBytes / BYTES_PER_TOKEN) < promptTokens) return false
-        return Math.ceil((promptBytes - cachedBytes) / BYTES_PER_TOKEN) >= nonCachedTokens
+      disaggregates: ({ promptBytes, promptSize = promptBytes }, cachedBytes) => {
+        if (Math.ceil(promptSize / BYTES_PER_TOKEN) < promptTokens) return false
+        return Math.ceil((promptSize - cachedBytes) / BYTES_PER_TOKEN) >= nonCachedTokens
       },
     }
   },
