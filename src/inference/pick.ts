@@ -1,5 +1,6 @@
 /** What a pick is asked and what it says: `Pool.pick` (./pool.ts). */
 import type { HeaderView } from '../extproc/header-view.ts'
+import type { TokenIds } from './kv-events/token-ids.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 
 /** The longest ordered list of endpoints. */
@@ -37,6 +38,8 @@ export interface PickRequest {
   headers?: HeaderView | undefined
   /** The prompt has images, video or audio; known where a plug-in asks for it (`PromptNeeds`). */
   hasMedia?: boolean
+  /** The prompt's tokens as the engine has them, where they are known. */
+  tokens?: TokenIds | undefined
   /** Prompts with different salts share no cache. Default: empty. */
   salt?: string
   /** Only an endpoint that has the beginning of the prompt in its cache will do. */

@@ -6,6 +6,8 @@ import { EndpointSlots, type EndpointSlotsOptions, type PlanVersion } from './en
 import { EndpointState, type EndpointTable } from './endpoint-table.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
 import { type FlowFigures, FlowKeeper } from './flow-control/flow-keeper.ts'
+import { KvKeeper } from './kv-events/kv-keeper.ts'
+import type { KvLedger } from './kv-events/kv-ledger.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
@@ -38,6 +40,7 @@ export class PoolKeeper {
   readonly #served = new ServedModels()
   #plan!: PoolPlan
   #index: PrefixIndex | undefined
+  readonly #kv: KvKeeper
   #allListed = false
   /** Kept where flow control is switched off for a while. */
   #flow: FlowKeeper | undefined
@@ -48,6 +51,7 @@ export class PoolKeeper {
   constructor(plan: PoolPlan, options: PoolKeeperOptions, version: PlanVersion) {
     this.#options = options
     this.#slots = new EndpointSlots(options)
+    this.#kv = new KvKeeper(() => options.onModels?.(this))
     this.update(plan, version)
   }
 
@@ -83,6 +87,7 @@ export class PoolKeeper {
     } else {
       this.#index = undefined
     }
+    this.#kv.update(plan.scheduling.kvEvents, capacity, freed)
     this.#served.remove(freed, capacity)
     this.#checkListed()
   }
@@ -101,7 +106,13 @@ export class PoolKeeper {
   }
 
   models(): PoolModels {
-    return { lists: this.#served.lists, allListed: this.#allListed }
+    const kv = this.#kv.share()
+    return { lists: this.#served.lists, allListed: this.#allListed, ...(kv === undefined ? {} : { kv }) }
+  }
+
+  /** What engines have told of their caches; undefined: nobody follows that. */
+  get kvLedger(): KvLedger | undefined {
+    return this.#kv.ledger
   }
 
   /** A thread has died: see `EndpointSlots.threadDied`. */

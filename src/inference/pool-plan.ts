@@ -3,6 +3,7 @@
  * data; `src/pipeline/plan.ts` refers to it.
  */
 import type { AdmissionPlan, FlowControlPlan } from './flow-control/flow-plan.ts'
+import type { KvEventsPlan } from './kv-events/kv-events-plan.ts'
 
 export interface PoolPlan {
   /** `namespace/name` */
@@ -82,6 +83,8 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly flowControl?: FlowControlPlan
   /** Where there is no flow control: who is refused while the pool is saturated. Default: nobody. */
   readonly admission?: AdmissionPlan
+  /** What replicas hold of prompts is followed by their KV cache events. Default: it is only guessed, by what they were sent. */
+  readonly kvEvents?: KvEventsPlan
   /** Requests waiting per endpoint from which the endpoint counts as saturated; all saturated: 429. 0 = never. */
   readonly maxQueue: number
   /** Bytes of prompt per block of the prefix index. */
@@ -102,6 +105,8 @@ export interface ScrapePlan {
   readonly modelsIntervalMs: number
   /** Replicas without load are asked this seldom; absent, or less than `intervalMs`: as often as others. */
   readonly idleIntervalMs?: number
+  /** Nothing is read of any endpoint. */
+  readonly off?: boolean
   /** Default: http. */
   readonly scheme?: 'http' | 'https'
   /** Default: the endpoint's own. */
@@ -110,7 +115,7 @@ export interface ScrapePlan {
   /** How to read pages. Default: as each engine's own, by label (./engines.ts). */
   readonly engines?: EnginesPlan
   /** What lists of models are read from, where that differs; `false`: nobody reads lists. */
-  readonly models?: SourcePlan | false
+  readonly models?: (Omit<SourcePlan, 'intervalMs'> & { readonly intervalMs?: number }) | false
   /** Further pages, of exporters beside the engine. */
   readonly exporters?: readonly ExporterPlan[]
   /** Names of values beside the load, at most `ATTRIBUTES_PER_ENDPOINT`; `EndpointTable.attributeIndex` finds them. */

@@ -2,6 +2,7 @@
 import type { EndpointTableState } from './endpoint-table-state.ts'
 import type { SlotShare } from './endpoint-table.ts'
 import type { FlowShare } from './flow-control/flow-memory.ts'
+import type { KvShare } from './kv-events/kv-matcher.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PrefixIndexState } from './prefix-index-state.ts'
@@ -25,4 +26,6 @@ export interface PoolModels {
   readonly lists: readonly (readonly [slot: number, models: readonly ServedModel[]])[]
   /** Every reachable endpoint has listed its models, and there is one: only then can a model be called unknown. */
   readonly allListed: boolean
+  /** What engines tell of their caches; absent: nobody follows that. */
+  readonly kv?: KvShare
 }

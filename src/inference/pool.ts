@@ -8,6 +8,7 @@
 import { adapterId } from './adapter-id.ts'
 import { AddressLists } from './address-lists.ts'
 import { EndpointState, EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
+import { KvMatcher } from './kv-events/kv-matcher.ts'
 import type { FlowClock } from './flow-control/flow-control.ts'
 import { PoolGate } from './flow-control/pool-gate.ts'
 import type { ServedModel } from './model-list.ts'
@@ -45,6 +46,7 @@ export class Pool implements ProfileRunner {
   #plan!: PoolPlan
   #profiles!: Profiles
   #index: PrefixIndex | undefined
+  #kv: KvMatcher | undefined
   readonly #candidates = new Candidates()
   readonly #subset = new SubsetHint()
   readonly #served = new ServedModels()
@@ -93,6 +95,7 @@ export class Pool implements ProfileRunner {
     profiles.reserve(capacity)
     profiles.adopt(table, remembered)
     this.#candidates.reserve(capacity)
+    this.#candidates.setProducers(plan.scheduling.kvEvents === undefined ? [] : [plan.scheduling.kvEvents.producer])
     this.#total = new Float64Array(capacity)
     this.#picks = new Uint8Array(capacity)
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
@@ -105,7 +108,9 @@ export class Pool implements ProfileRunner {
     this.gate.adopt(plan, flow)
   }
 
-  adoptModels({ lists, allListed }: PoolModels): void {
+  adoptModels({ lists, allListed, kv }: PoolModels): void {
+    const { kvEvents } = this.#plan.scheduling
+    this.#kv = kv === undefined || kvEvents === undefined ? undefined : new KvMatcher(kvEvents, kv)
     this.#served.replace(lists, this.table.capacity)
     this.#allListed = allListed
   }
@@ -143,6 +148,7 @@ export class Pool implements ProfileRunner {
     if (request.onlyCached === true && this.cachedBytes(slot) === 0) return PickStatus.NOT_CACHED
     this.table.decide(slot)
     if (this.#usesPrefix) this.#index!.record(request.prefix!, this.#seed, slot)
+    this.#kv?.record(slot)
     if (out.isStaged) this.#decideStages(out)
     return PickStatus.OK
   }
@@ -155,7 +161,8 @@ export class Pool implements ProfileRunner {
 
   /** For profile handlers, during a pick. */
   cachedBytes(slot: number): number {
-    return this.#longestMatch === 0 ? 0 : this.#matched[slot]! * this.#request.prefix!.blockBytes
+    const told = this.#kv?.cachedBytes(slot) ?? 0
+    return told > 0 || this.#longestMatch === 0 ? told : this.#matched[slot]! * this.#request.prefix!.blockBytes
   }
 
   /** The result's endpoints as Envoy wants them: `a:1,b:2`. Must be called before the next `update`. */
@@ -272,7 +279,10 @@ export class Pool implements ProfileRunner {
   }
 
   /** Looks up what endpoints have of the prompt. */
-  #match({ prefix, model, salt = '' }: PickRequest): void {
+  #match(request: PickRequest): void {
+    const { prefix, model, salt = '' } = request
+    // A model that nobody has listed is no adapter that we know of.
+    this.#kv?.match(request, this.#served.isBase(model) || !this.#served.knows(model) ? '' : model)
     const index = this.#index
     this.#usesPrefix = index !== undefined && prefix !== undefined && prefix.count > 0
     this.#longestMatch = 0
@@ -292,6 +302,7 @@ export class Pool implements ProfileRunner {
     candidates.promptTokens = Math.ceil((request.promptSize ?? request.promptBytes) / BYTES_PER_TOKEN)
     candidates.nowMs = request.nowMs
     if (this.#longestMatch > 0) this.#sharePrefix(request.prefix!, request.promptBytes)
+    this.#kv?.share(candidates, candidates.matchOf(this.#plan.scheduling.kvEvents!.producer))
 
     this.#gathered = false
     profile.filter(candidates, table)
@@ -320,6 +331,7 @@ export class Pool implements ProfileRunner {
     const slot = prefill.slots[0]!
     this.table.decide(slot)
     if (this.#usesPrefix) this.#index!.record(this.#request.prefix!, this.#seed, slot)
+    this.#kv?.record(slot)
   }
 
   /** Drops the endpoints that did not answer lately, unless no other is left. */

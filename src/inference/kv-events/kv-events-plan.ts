@@ -1,6 +1,8 @@
 /** How the precise prefix cache of a pool is kept (epp.md §3.8). Plain data, part of `SchedulingPlan`. */
 
 export interface KvEventsPlan {
+  /** Name of the producer: scorers ask for its answer by it. */
+  readonly producer: string
   /** Tokens a block, as the share of a prompt is counted: an incomplete last block counts for nothing. */
   readonly blockTokens: number
   readonly hashSeed: string

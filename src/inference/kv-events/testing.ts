@@ -8,6 +8,7 @@ import { TokenIds } from './token-ids.ts'
 
 export function kvPlan(changes: Partial<KvEventsPlan> = {}): KvEventsPlan {
   return {
+    producer: 'precise-prefix-cache-producer',
     blockTokens: 4,
     hashSeed: '',
     tiers: [
