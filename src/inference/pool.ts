@@ -202,6 +202,8 @@ export class Pool implements ProfileRunner {
    */
   served(result: PickResult, address: string, logged = true, nowMs = Date.now()): boolean {
     const { table } = this
+    // The address is that of the replica, whichever rank of it serves.
+    if (this.primaryPort !== undefined) return false
     const slot = table.slotOf(address)
     if (slot !== undefined) this.#noteServed(result, slot, nowMs)
     if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
