@@ -21,6 +21,7 @@ import { giveBack, giveBackLogged, giveBackOnceSeen, giveBackStages, giveBackSta
 import type { LinkedPool } from './linked-pool.ts'
 import type { EntryPlan, ModelFact } from './plan.ts'
 import { RequestRouter } from './request-router.ts'
+import { SERVED_HEADER } from './served-header.ts'
 import { pathLength } from './rules.ts'
 
 const METHOD = headerName(':method')
@@ -32,8 +33,7 @@ const SUBSET_NAMESPACE = 'envoy.lb.subset_hint'
 const SUBSET_KEY = 'x-gateway-destination-endpoint-subset'
 const LB_NAMESPACE = 'envoy.lb'
 const SERVED_KEY = 'x-gateway-destination-endpoint-served'
-/** Of conformance tests (epp.md §1.7). */
-const SERVED_HEADER = 'x-conformance-test-served-endpoint'
+const SERVED = headerName(SERVED_HEADER)
 const NOT_TOLD = 'fail: missing destination endpoint served metadata'
 const MODELS_PATH = '/v1/models'
 const MAX_POOLED_CALLS = 1024
@@ -164,7 +164,8 @@ export class EntryDecider implements Decider {
         ? undefined
         : metadataStrings(bytes, metadataStart, metadataEnd, LB_NAMESPACE, SERVED_KEY)
     const address = served === 'too-many' ? undefined : served?.[0]
-    if (this.#tellsServed) x.responseSet.push(SERVED_HEADER, address ?? NOT_TOLD)
+    if (this.#tellsServed && (address !== undefined || message.headers.get(SERVED) === undefined))
+      x.responseSet.push(SERVED_HEADER, address ?? NOT_TOLD)
     if (call.counted === undefined) return
     if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++

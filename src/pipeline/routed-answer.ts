@@ -6,6 +6,7 @@ import type { Call } from './call.ts'
 import { type RoutingPlan, TARGET_HEADER } from './plan.ts'
 import { recordText } from './record-text.ts'
 import { stageHeaders } from './stage-headers.ts'
+import { expectServed } from './served-header.ts'
 import type { Target } from './target.ts'
 
 type HeaderNames = Pick<RoutingPlan, 'modelHeader' | 'baseModelHeader'>
@@ -30,6 +31,7 @@ export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNa
   else if (target.pool !== undefined && call.endpoints === '') decision.removeNames.push(DESTINATION_ENDPOINT)
   if (!plain) stageHeaders(decision, call)
   modelHeaders(decision, call, names, fleet)
+  if (target.pool?.plan.scheduling.tellsServed === true) expectServed(decision, call.endpoints)
   if (fleet) {
     decision.set(TARGET_HEADER, target.plan.id)
     if (target.plan.unretriedId !== undefined) {
