@@ -3,14 +3,17 @@ import { parseQuantity } from '../quantity.ts'
 import { duration, object } from './common.ts'
 
 const name = z.string().min(1)
-const count = z.int().min(1)
 
-const bytes = z.union([z.number(), z.string()], 'must be a quantity like 512Mi or 1G').transform((given, context) => {
-  const value = parseQuantity(String(given))
-  if (value !== undefined && value > 0) return value
-  context.issues.push({ code: 'custom', input: given, message: 'must be a quantity above 0, like 512Mi or 1G' })
-  return z.NEVER
-})
+/** A Kubernetes quantity of whole things. */
+const quantity = (examples: string) =>
+  z.union([z.number(), z.string()], `must be a quantity like ${examples}`).transform((given, context) => {
+    const value = parseQuantity(String(given))
+    if (value !== undefined && value > 0) return value
+    context.issues.push({ code: 'custom', input: given, message: `must be a quantity above 0, like ${examples}` })
+    return z.NEVER
+  })
+const bytes = quantity('512Mi or 1G')
+const count = quantity('500 or 1k')
 
 const band = {
   maxBytes: bytes.default(1e9),

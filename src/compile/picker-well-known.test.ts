@@ -1,0 +1,215 @@
+import { expect, it } from '@jest/globals'
+import { readTexts } from '../config/object-set.ts'
+import { formatProblem } from '../config/problem.ts'
+import { Profiles } from '../inference/scheduling/profiles.ts'
+import { compileSet } from './compile.ts'
+
+const POOL = `
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: { name: p }
+spec: { selector: { matchLabels: { app: x } }, targetPorts: [{ number: 1 }] }
+---
+apiVersion: signalbox.dev/v1alpha1
+kind: SignalboxBackend
+metadata: { name: b, labels: { app: x } }
+spec: { endpoints: [{ address: 10.0.0.1, port: 8000 }] }
+`
+
+interface WellKnown {
+  readonly plugins: readonly (string | object)[]
+  /** Profile → its plug-ins; a number is the weight of the one before. */
+  readonly profiles: Readonly<Record<string, readonly (string | number)[]>>
+  readonly rest?: object
+  /** Warnings that the configuration deserves. */
+  readonly warnings?: readonly string[]
+}
+
+const DEPRECATED_HEADERS = '"disagg-headers-handler" is deprecated'
+
+function prefillDecode(prefixWeightOfDecode: number): WellKnown {
+  return {
+    plugins: [
+      'disagg-headers-handler',
+      { type: 'disagg-profile-handler', parameters: { deciders: { prefill: 'always-disagg-pd-decider' } } },
+      'always-disagg-pd-decider',
+      'prefill-filter',
+      'decode-filter',
+      'prefix-cache-scorer',
+      'queue-scorer',
+      'kv-cache-utilization-scorer',
+      'active-request-scorer',
+      'max-score-picker',
+    ],
+    profiles: {
+      prefill: [
+        'prefill-filter',
+        'prefix-cache-scorer',
+        3,
+        'queue-scorer',
+        2,
+        'kv-cache-utilization-scorer',
+        2,
+        'max-score-picker',
+      ],
+      decode: [
+        'decode-filter',
+        'active-request-scorer',
+        2,
+        'prefix-cache-scorer',
+        prefixWeightOfDecode,
+        'max-score-picker',
+      ],
+    },
+    warnings: [DEPRECATED_HEADERS],
+  }
+}
+
+/** The configurations that llm-d's guides bring (epp.md §2.2). */
+const CONFIGURATIONS: Readonly<Record<string, WellKnown>> = {
+  'optimized-baseline': {
+    plugins: [
+      'queue-scorer',
+      'kv-cache-utilization-scorer',
+      'prefix-cache-scorer',
+      'no-hit-lru-scorer',
+      'max-score-picker',
+    ],
+    profiles: {
+      default: [
+        'queue-scorer',
+        2,
+        'kv-cache-utilization-scorer',
+        2,
+        'prefix-cache-scorer',
+        3,
+        'no-hit-lru-scorer',
+        2,
+        'max-score-picker',
+      ],
+    },
+  },
+  'tiered-prefix-cache-cpu': {
+    plugins: [
+      'token-producer',
+      {
+        type: 'approx-prefix-cache-producer',
+        name: 'cpu-prefix-cache-producer',
+        parameters: { autoTune: false, lruCapacityPerServer: 1000 },
+      },
+      'queue-scorer',
+      'kv-cache-utilization-scorer',
+      { type: 'prefix-cache-scorer', name: 'gpu-prefix-cache-scorer' },
+      {
+        type: 'prefix-cache-scorer',
+        name: 'cpu-prefix-cache-scorer',
+        parameters: { prefixMatchInfoProducerName: 'cpu-prefix-cache-producer' },
+      },
+    ],
+    profiles: {
+      default: [
+        'queue-scorer',
+        2,
+        'kv-cache-utilization-scorer',
+        2,
+        'gpu-prefix-cache-scorer',
+        1,
+        'cpu-prefix-cache-scorer',
+        1,
+      ],
+    },
+  },
+  'pd-disaggregation': prefillDecode(3),
+  'wide-ep-lws': prefillDecode(1),
+  'wide-ep-lws, data-parallel': {
+    plugins: [
+      'token-producer',
+      'prefix-based-pd-decider',
+      'prefill-header-handler',
+      'prefill-filter',
+      'decode-filter',
+      'prefix-cache-scorer',
+      'active-request-scorer',
+      'queue-scorer',
+      'pd-profile-handler',
+    ],
+    profiles: {
+      prefill: ['prefill-filter', 'prefix-cache-scorer', 3, 'active-request-scorer', 2, 'queue-scorer', 2],
+      decode: ['decode-filter', 'active-request-scorer', 1, 'queue-scorer', 1],
+    },
+    warnings: [
+      '"prefill-header-handler" is called "disagg-headers-handler" now',
+      '"prefill-header-handler" is deprecated',
+      '"pd-profile-handler" is deprecated',
+    ],
+  },
+  'flow-control': {
+    plugins: [
+      'queue-scorer',
+      'kv-cache-utilization-scorer',
+      'prefix-cache-scorer',
+      'round-robin-fairness-policy',
+      'fcfs-ordering-policy',
+      {
+        type: 'concurrency-detector',
+        parameters: { maxConcurrency: 132, concurrencyMode: 'requests', headroom: 0 },
+      },
+    ],
+    profiles: {
+      default: ['queue-scorer', 2, 'kv-cache-utilization-scorer', 2, 'prefix-cache-scorer', 3],
+    },
+    rest: {
+      featureGates: ['flowControl'],
+      flowControl: {
+        saturationDetector: { pluginRef: 'concurrency-detector' },
+        maxBytes: '10Gi',
+        maxRequests: '1k',
+        defaultRequestTTL: '60s',
+        priorityBands: [
+          [100, '500'],
+          [0, '200'],
+          [-10, '50'],
+        ].map(([priority, maxRequests]) => ({
+          priority,
+          maxRequests,
+          fairnessPolicyRef: 'round-robin-fairness-policy',
+          orderingPolicyRef: 'fcfs-ordering-policy',
+        })),
+      },
+    },
+  },
+}
+
+function documentOf({ plugins, profiles, rest = {} }: WellKnown): object {
+  return {
+    apiVersion: 'llm-d.ai/v1alpha1',
+    kind: 'EndpointPickerConfig',
+    ...rest,
+    plugins: plugins.map(each => (typeof each === 'string' ? { type: each } : each)),
+    schedulingProfiles: Object.entries(profiles).map(([name, list]) => ({
+      name,
+      plugins: list.flatMap((each, i) => {
+        const weight = list[i + 1]
+        if (typeof each === 'number') return []
+        return [{ pluginRef: each, ...(typeof weight === 'number' ? { weight } : {}) }]
+      }),
+    })),
+  }
+}
+
+it.each(Object.entries(CONFIGURATIONS))('%s loads, and workers can run it', (_, wellKnown) => {
+  const set = readTexts([
+    { file: 'pool.yaml', text: POOL },
+    { file: 'picker.yaml', text: JSON.stringify(documentOf(wellKnown)) },
+  ])
+  const { plan, errors, warnings } = compileSet(set, {
+    extProc: { addresses: ['127.0.0.1:1'] },
+    defaultPool: 'default/p',
+  })
+  expect(errors.map(formatProblem)).toEqual([])
+  expect(warnings.map(formatProblem)).toEqual((wellKnown.warnings ?? []).map(each => expect.stringContaining(each)))
+  const { scheduling } = structuredClone(plan).pools[0]!
+  expect(() => new Profiles(scheduling)).not.toThrow()
+  const profiles = [scheduling, ...(scheduling.profiles ?? [])]
+  expect(profiles).toHaveLength(Object.keys(wellKnown.profiles).length)
+})
