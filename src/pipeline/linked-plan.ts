@@ -1,5 +1,6 @@
 import type { Decider } from '../extproc/decider.ts'
 import type { StreamHeaders } from '../grpc/transport.ts'
+import { FlowOutcome } from '../inference/flow-control/flow-outcome.ts'
 import type { PoolModels } from '../inference/pool-share.ts'
 import { Pool, type PoolOptions } from '../inference/pool.ts'
 import type { Call } from './call.ts'
@@ -73,6 +74,11 @@ export class LinkedPlan {
       decider: this.#entries.get(pool.entry)!.decider,
     }))
     this.#gateways = new GatewayStreams(gatewayPools)
+  }
+
+  /** We are shutting down: requests that wait before a pool wait no longer. */
+  refuseWaiting(): void {
+    for (const { gate } of this.pools.values()) gate.flow?.close(FlowOutcome.REJECTED_OTHER)
   }
 
   /** The endpoints of a pool have listed other models. */

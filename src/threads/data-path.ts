@@ -18,6 +18,8 @@ import type { FromWorker, ListenAddress, ToWorker, WorkerStart } from './message
 import { Figure, ThreadFigures } from './thread-figures.ts'
 
 const BEAT_MS = 100
+/** Of the time for open streams, that in which requests may still wait before a pool. */
+const WAITING_SHARE = 0.75
 /** Beats per measurement of the utilisation. */
 const UTILISATION_BEATS = 10
 
@@ -133,7 +135,10 @@ export class DataPath {
   }
 
   async #drain(graceMs: number): Promise<void> {
+    // What waits may still be served, but must be told in time when it is not.
+    const refuse = setTimeout(() => this.#plan.refuseWaiting(), graceMs * WAITING_SHARE)
     await Promise.all([this.#shared?.drain(graceMs), this.#own?.drain(graceMs)])
+    clearTimeout(refuse)
     this.#service.close()
     clearInterval(this.#timer)
     this.#publish()

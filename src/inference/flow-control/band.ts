@@ -29,7 +29,7 @@ export class Band {
     this.plan = plan
     const policies = JSON.stringify([plan.fairness, plan.ordering])
     if (policies === this.#policies) return
-    const entries = [...this].sort((a, b) => a.sequence - b.sequence)
+    const entries = this.entries().sort((a, b) => a.sequence - b.sequence)
     this.#policies = policies
     this.#fairness = createFairness(plan.fairness)
     this.#ordering = ORDERING_POLICIES[plan.ordering.type]!
@@ -38,8 +38,9 @@ export class Band {
     for (const entry of entries) this.push(entry, ttlMs)
   }
 
-  *[Symbol.iterator](): IterableIterator<FlowEntry> {
-    for (const { entries } of this.#flows.values()) yield* entries
+  /** All that waits here, as it is now, in no order. */
+  entries(): FlowEntry[] {
+    return [...this.#flows.values()].flatMap(({ entries }) => [...entries])
   }
 
   push(entry: FlowEntry, ttlMs: number): void {

@@ -140,7 +140,8 @@ export class FlowControl {
   /** Nothing may wait any more: all that does is told so. */
   close(outcome: FlowOutcome): void {
     this.#closed = true
-    for (const band of this.#bands.values()) for (const entry of [...band]) this.#drop(band, entry, outcome)
+    clearTimeout(this.#timer)
+    for (const band of this.#bands.values()) for (const entry of band.entries()) this.#drop(band, entry, outcome)
     this.#publish()
   }
 
@@ -260,7 +261,7 @@ export class FlowControl {
     const { empty } = this.#saturation
     for (const band of this.#bands.values()) {
       if (band.size === 0) continue
-      for (const entry of [...band]) {
+      for (const entry of band.entries()) {
         if (empty) entry.sawNoEndpoint = true
         if (this.#endOf(entry, empty) > now) continue
         this.#drop(band, entry, empty ? FlowOutcome.EVICTED_NO_ENDPOINTS : FlowOutcome.EVICTED_TTL)
@@ -274,7 +275,7 @@ export class FlowControl {
     let first = Number.POSITIVE_INFINITY
     const { empty } = this.#saturation
     for (const band of this.#bands.values())
-      for (const entry of band) first = Math.min(first, this.#endOf(entry, empty), this.#endOf(entry, !empty))
+      for (const entry of band.entries()) first = Math.min(first, this.#endOf(entry, empty), this.#endOf(entry, !empty))
     if (first === Number.POSITIVE_INFINITY) return 0x7fffffff
     return Math.min(Math.max(first - this.#clock.monotonicMs(), TIMES_MS), 0x7fffffff)
   }
