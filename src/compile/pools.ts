@@ -7,7 +7,7 @@ import type { EndpointPlan, PoolPlan, RewritePlan } from '../inference/pool-plan
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
 import { UNKNOWN_MODELS } from './annotations.ts'
 import { objectivesOf } from './objectives.ts'
-import { pickerConfigOf } from './picker-configs.ts'
+import { dataLayerOf, pickerConfigOf } from './picker-configs.ts'
 import { schedulingFor } from './picker-flow-control.ts'
 import type { HostPort } from './envoy/clusters.ts'
 import { poolCluster } from './names.ts'
@@ -47,6 +47,8 @@ export function compilePool(
       timeoutMs: scrape.timeout,
       staleMs: scrape.stale,
       modelsIntervalMs: scrape.modelsInterval,
+      idleIntervalMs: scrape.idleInterval,
+      ...dataLayerOf(objects, pool),
     },
   }
 }

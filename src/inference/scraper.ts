@@ -127,7 +127,8 @@ export class Scraper {
       this.#remove(address)
     }
     const now = performance.now()
-    for (let i = 0; i < table.liveCount; i++) {
+    const live = this.plan.off === true ? 0 : table.liveCount
+    for (let i = 0; i < live; i++) {
       const slot = table.live[i]!
       const address = table.address(slot)!
       if (!this.#targets.has(address)) this.#add(address, slot)
@@ -241,8 +242,8 @@ export class Scraper {
 }
 
 /** What connections and readers of pages are made of, as text. */
-function connects({ scheme, port, tls, engines, models, exporters, attributes }: ScrapePlan): string {
-  return JSON.stringify([scheme, port, tls, engines, models, exporters, attributes])
+function connects({ off, scheme, port, tls, engines, models, exporters, attributes }: ScrapePlan): string {
+  return JSON.stringify([off, scheme, port, tls, engines, models, exporters, attributes])
 }
 
 function names(bits: number): string[] {

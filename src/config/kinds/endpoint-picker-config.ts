@@ -3,7 +3,7 @@ import type { KindObject } from '../object.ts'
 import { kindSchema, object } from './common.ts'
 import { flowControlSchema, saturationDetectorSchema } from './flow-control.ts'
 
-const NOT_YET = 'not supported yet'
+const PEERS = 'not supported: replicas of Signalbox exchange what they know by themselves'
 const name = z.string().min(1)
 
 const kind = kindSchema(
@@ -39,13 +39,18 @@ const kind = kindSchema(
         .optional(),
     }).optional(),
     dataLayer: object(
-      { injectDefaults: z.literal(true, 'false is not supported yet').default(true) },
       {
-        sources: `${NOT_YET}: the endpoints of every pool are scraped, see SignalboxParameters, scrape`,
-        discovery: NOT_YET,
-        peerDiscovery: NOT_YET,
-        crossReplicaSyncerPluginRef: NOT_YET,
-        crossReplicaSyncInterval: NOT_YET,
+        /** Without: nothing is read of endpoints but what `sources` says. */
+        injectDefaults: z.boolean().default(true),
+        sources: z
+          .array(object({ pluginRef: name, extractors: z.array(object({ pluginRef: name })).default([]) }))
+          .default([]),
+      },
+      {
+        discovery: 'not supported: endpoints come from Kubernetes, or from SignalboxBackends in files that are watched',
+        peerDiscovery: PEERS,
+        crossReplicaSyncerPluginRef: PEERS,
+        crossReplicaSyncInterval: PEERS,
       },
     ).optional(),
   },

@@ -60,6 +60,8 @@ export const signalboxParametersSchema = kindSchema({
     scrape: object({
       path: z.string().regex(/^\//, 'must start with "/"').default('/metrics'),
       interval: positiveDuration.prefault('50ms'),
+      /** Replicas without load are asked this seldom, once nothing is sent to them; never more often than `interval`. */
+      idleInterval: positiveDuration.prefault('1s'),
       timeout: positiveDuration.prefault('1s'),
       stale: positiveDuration.prefault('2s'),
       modelsInterval: positiveDuration.prefault('10s'),

@@ -70,10 +70,14 @@ export interface DeciderType extends PluginTypeOf<'decider'> {
 /** Configures something that every pool has anyway (data producers), or does (hooks before the request goes on, and on its response). */
 export type SettingType = PluginTypeOf<'producer'> | PluginTypeOf<'pre-request'> | PluginTypeOf<'response-header'>
 
+/** Feeds the endpoints' data, on the main thread. */
+export type DataLayerType = PluginTypeOf<'data-source'> | PluginTypeOf<'extractor'>
+
 /** Reads requests. */
 export type ParserType = PluginTypeOf<'parser'>
 
 export type PluginType =
+  | DataLayerType
   | DeciderType
   | FilterType
   | FlowPluginType

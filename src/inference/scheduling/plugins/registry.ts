@@ -23,6 +23,7 @@ import { labelSelectorFilter } from './label-selector-filter.ts'
 import { loadAwareScorer } from './load-aware-scorer.ts'
 import { loraAffinityScorer } from './lora-affinity-scorer.ts'
 import { noHitLruScorer } from './no-hit-lru-scorer.ts'
+import { DATA_LAYER } from './data-layer.ts'
 import { PARSERS } from './parsers.ts'
 import { pdProfileHandler } from './pd-profile-handler.ts'
 import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts'
@@ -78,6 +79,7 @@ const PLUGINS = new Map<string, PluginType>(
     inflightLoadProducer,
     tokenProducer,
     ...PARSERS,
+    ...DATA_LAYER,
     ...FLOW_PLUGINS,
   ].map((plugin: PluginType) => [plugin.type, plugin]),
 )
