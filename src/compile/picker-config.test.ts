@@ -63,19 +63,6 @@ schedulingProfiles:
     expect(found).toMatchObject({ maxEndpoints: 3, prefixBlockBytes: 256, prefixBlocksPerEndpoint: 31_250 })
   })
 
-  it('those with what is not there yet say so', () => {
-    const tiered = `${CONFIG}plugins:
-- { type: approx-prefix-cache-producer }
-- { type: approx-prefix-cache-producer, name: cpu, parameters: { autoTune: false, lruCapacityPerServer: 1000 } }
-- { type: prefix-cache-scorer, parameters: { prefixMatchInfoProducerName: cpu } }
-`
-    expect(errorsOf(tiered)).toEqual([
-      expect.stringContaining('only one approx-prefix-cache-producer is supported yet'),
-    ])
-  })
-})
-
-describe('defaults', () => {
   it('without a plug-in: those of llm-d, formulas included', () => {
     expect(scheduling(CONFIG)).toMatchObject({
       scorers: [
@@ -141,7 +128,7 @@ plugins:
 - type: queue-scorer
 - type: queue-scorer
 - type: quue-scorer
-- type: latency-scorer
+- type: burst-prefix-cache-producer
 - { type: load-aware-scorer, parameters: { threshhold: 1 } }
 - { type: active-request-scorer, parameters: { maxBusyScore: 2, inFlightLoadProducerName: none } }
 - { type: prefix-cache-scorer, parameters: { prefixMatchInfoProducerName: aprox } }
@@ -160,7 +147,7 @@ schedulingProfiles:
   - pluginRef: one
   - pluginRef: max-score-picker
   - pluginRef: random-picker
-  - pluginRef: latency-scorer
+  - pluginRef: burst-prefix-cache-producer
   - pluginRef: prefix-cache-scorer
 `
   const told = errorsOf(config).map(text =>
@@ -173,7 +160,9 @@ schedulingProfiles:
     expect.stringMatching(
       /^7 plugins\[2\].type: there is no plug-in type "quue-scorer" \(did you mean "queue-scorer"\?\); supp/,
     ),
-    expect.stringMatching(/^8 plugins\[3\].type: plug-in type "latency-scorer" is not supported yet; supported are/),
+    expect.stringMatching(
+      /^8 plugins\[3\].type: plug-in type "burst-prefix-cache-producer" is not supported yet; supported are/,
+    ),
     expect.stringMatching(/^9 .*unknown field "threshhold" \(did you mean "threshold"\?\) \(unknown-field\)/),
     expect.stringMatching(/^10 plugins\[5\].parameters.maxBusyScore: must be at most 1 \(out-of-range\)/),
     expect.stringMatching(/^11 .*there is no approx-prefix-cache-producer "aprox"/),

@@ -71,14 +71,15 @@ export class PickerPlugins {
     return plugin
   }
 
-  /** A producer that is named by its type is made where it is not declared. */
-  checkProducer({ parameters, index }: Plugin, parameter: string, type: string): void {
+  /** A parameter that names a producer of one of these types; one of the first that is named by its type is made where it is not declared. */
+  checkProducer({ parameters, index }: Plugin, parameter: string, types: readonly [string, ...string[]]): void {
     const name = parameters[parameter]
-    if (typeof name !== 'string' || this.#plugins.get(name)?.type.type === type) return
+    if (typeof name !== 'string' || types.includes(this.#plugins.get(name)?.type.type ?? '')) return
     // Its own error was told.
+    const [type] = types
     if (name === type || (this.#names.has(name) && !this.#plugins.has(name))) return
     const candidates = this.all()
-      .filter(plugin => plugin.type.type === type)
+      .filter(plugin => types.includes(plugin.type.type))
       .map(plugin => plugin.name)
     const path = ['plugins', index, 'parameters', parameter]
     this.error('unresolved-reference', path, `there is no ${type} "${name}"${didYouMean(name, candidates)}`)

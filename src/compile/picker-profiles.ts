@@ -89,6 +89,7 @@ function readProfile(
     const { role, type } = plugin.type
     if (weight !== undefined && role !== 'scorer')
       plugins.warn('no-effect', [...path, 'weight'], 'has no effect: only scorers have a weight')
+    if ('filters' in plugin.type && plugin.type.filters(parameters)) filters.push({ type, parameters })
     if (role === 'scorer') scorers.push({ type, weight: weight ?? 1, parameters })
     else if (role === 'filter') filters.push({ type, parameters })
     else if (role === 'producer')

@@ -52,6 +52,8 @@ export class Placement {
   readonly slots = new Int32Array(MAX_ENDPOINTS)
   readonly generations = new Int32Array(MAX_ENDPOINTS)
   readonly scores = new Float64Array(MAX_ENDPOINTS)
+  /** Tokens that the request adds to those in flight at the first of them, where they are counted. */
+  tokens = 0
   /** The scorer that decided, `only-endpoint`, or `random`. */
   reason = ''
 }

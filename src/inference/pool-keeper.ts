@@ -11,6 +11,7 @@ import type { KvLedger } from './kv-events/kv-ledger.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
+import { FurtherPrefixIndexes } from './further-prefix-indexes.ts'
 import { PrefixIndex } from './prefix-index.ts'
 import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
 import { Profiles, promptNeeds } from './scheduling/profiles.ts'
@@ -41,6 +42,7 @@ export class PoolKeeper {
   #plan!: PoolPlan
   #index: PrefixIndex | undefined
   readonly #kv: KvKeeper
+  readonly #furtherIndexes = new FurtherPrefixIndexes()
   #allListed = false
   /** Kept where flow control is switched off for a while. */
   #flow: FlowKeeper | undefined
@@ -79,7 +81,11 @@ export class PoolKeeper {
       else this.#flow.update(flowControl)
     }
     // Not before: a thread with the plan before still notes prompts there.
-    if (left.length > 0) this.#index?.forget(left)
+    if (left.length > 0) {
+      this.#index?.forget(left)
+      this.#furtherIndexes.forget(left)
+    }
+    this.#furtherIndexes.update(usesPrefix ? (plan.scheduling.prefixCaches ?? []) : [], capacity, liveCount)
     if (usesPrefix && prefixBlocksPerEndpoint > 0 && prefixBlockBytes > 0) {
       const size = { slots: capacity, endpoints: liveCount, blocksPerEndpoint: prefixBlocksPerEndpoint }
       if (this.#index === undefined) this.#index = new PrefixIndex(size)
@@ -99,6 +105,7 @@ export class PoolKeeper {
       slots: this.#slots.share(),
       table: this.table.state,
       index: this.#index?.state,
+      furtherIndexes: this.#furtherIndexes.states,
       models: this.models(),
       ...(this.#plan.scheduling.flowControl === undefined ? {} : { flow: this.#flow!.share() }),
       ...(this.#memory === undefined ? {} : { memory: this.#memory }),
@@ -119,6 +126,7 @@ export class PoolKeeper {
   threadDied(thread: number): void {
     this.#slots.threadDied(thread)
     this.#index?.threadDied()
+    this.#furtherIndexes.threadDied()
     this.#flow?.threadDied(thread)
   }
 
@@ -197,7 +205,7 @@ export class PoolKeeper {
   #makeMemory(profiles: Profiles, { scheduling }: PoolPlan): void {
     const { capacity } = this.table
     const words = profiles.sharedWords(capacity)
-    const remembering = `${capacity} ${JSON.stringify([scheduling.filters, scheduling.scorers, scheduling.profiles])}`
+    const remembering = `${capacity} ${JSON.stringify([scheduling.filters, scheduling.scorers, scheduling.profiles, scheduling.producers])}`
     if (words > 0 && remembering === this.#remembering) return
     this.#remembering = remembering
     this.#memory = words === 0 ? undefined : new SharedArrayBuffer(4 * words)
@@ -206,6 +214,7 @@ export class PoolKeeper {
   /** An endpoint is back: what it was is gone with its cache. */
   #returned(slot: number): void {
     this.#index?.forget([slot])
+    this.#furtherIndexes.forget([slot])
     if (this.#checkListed()) this.#options.onModels?.(this)
   }
 

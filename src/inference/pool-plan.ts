@@ -40,6 +40,20 @@ export interface PluginPlan {
   readonly parameters: Readonly<Record<string, unknown>>
 }
 
+export interface NamedPluginPlan extends PluginPlan {
+  readonly name: string
+}
+
+/** An approximate prefix cache beside the pool's own, for plug-ins that name it. */
+export interface PrefixCachePlan {
+  readonly name: string
+  /** Blocks of the pool's own index that make one of this. */
+  readonly stride: number
+  readonly blocksPerEndpoint: number
+  /** Bytes of the prompt that it looks at. Default: as the pool's own. */
+  readonly bytes?: number
+}
+
 export interface ScorerPlan {
   readonly type: string
   readonly weight: number
@@ -87,6 +101,10 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly kvEvents?: KvEventsPlan
   /** Requests waiting per endpoint from which the endpoint counts as saturated; all saturated: 429. 0 = never. */
   readonly maxQueue: number
+  /** Data producers, in the order in which they run; none that only configures what is said elsewhere. Default: none. */
+  readonly producers?: readonly NamedPluginPlan[]
+  /** Default: none. */
+  readonly prefixCaches?: readonly PrefixCachePlan[]
   /** Bytes of prompt per block of the prefix index. */
   readonly prefixBlockBytes: number
   /** Bytes of the prompt that the prefix index looks at. Default: the limit of the configuration. */

@@ -14,6 +14,8 @@ export interface PoolShare {
   readonly table: EndpointTableState | 'known'
   /** Absent: no scorer looks at prefixes. */
   readonly index: PrefixIndexState | 'known' | undefined
+  /** Those of `plan.scheduling.prefixCaches`, in their order. Absent: there are none. */
+  readonly furtherIndexes?: readonly (PrefixIndexState | 'known')[]
   readonly models: PoolModels
   /** Absent: the plan has no flow control. */
   readonly flow?: FlowShare

@@ -381,3 +381,103 @@ describe('served', () => {
     expect(made.table.inFlight(second)).toBe(0)
   })
 })
+
+describe('prefix caches beside the own one', () => {
+  const parameters = { prefixMatchInfoProducerName: 'cpu' }
+  const scheduling = {
+    scorers: [{ type: 'prefix-cache-scorer', weight: 1, parameters }],
+    prefixCaches: [{ name: 'cpu', stride: 2, blocksPerEndpoint: 1000 }],
+  }
+  const asks = (prompt: string) => request({ nowMs: NOW, prefix: hasherOf(prompt), promptBytes: prompt.length })
+
+  it('lead prompts that begin alike to the endpoint that has them, in their own blocks', () => {
+    const made = pool(8, scheduling)
+    const result = new PickResult()
+    const prompt = 'a'.repeat(1024)
+    made.pick(asks(prompt), result)
+    const first = result.slots[0]!
+    for (let i = 0; i < 20; i++) {
+      made.pick(asks(`${prompt}${i}`.padEnd(2048, '.')), result)
+      expect(result).toMatchObject({ reason: 'prefix-cache-scorer' })
+      expect(result.slots[0]).toBe(first)
+    }
+    // One block of the own index is half a block of this.
+    made.pick(asks('a'.repeat(256).padEnd(1024, 'b')), result)
+    expect(result.reason).toBe('random')
+  })
+
+  it('look no further into prompts than they are told', () => {
+    const made = pool(8, { ...scheduling, prefixCaches: [{ ...scheduling.prefixCaches[0]!, bytes: 511 }] })
+    const result = new PickResult()
+    for (let i = 0; i < 3; i++) made.pick(asks('a'.repeat(1024)), result)
+    expect(result.reason).toBe('random')
+  })
+
+  it('are kept when the plan changes, and forget endpoints that go', () => {
+    const made = pool(3, scheduling)
+    const result = new PickResult()
+    const prompt = 'a'.repeat(1024)
+    made.pick(asks(prompt), result)
+    const first = result.slots[0]!
+    made.update(poolPlan(addresses(3), { scheduling: { ...scheduling, maxQueue: 5 } }))
+    made.pick(asks(prompt), result)
+    expect(result).toMatchObject({ reason: 'prefix-cache-scorer' })
+    expect(result.slots[0]).toBe(first)
+    made.update(
+      poolPlan(
+        addresses(3).filter(address => address !== made.addressOf(first)),
+        { scheduling },
+      ),
+    )
+    made.update(poolPlan(addresses(3), { scheduling }))
+    made.pick(asks(prompt), result)
+    expect(result.reason).toBe('random')
+  })
+})
+
+describe('tokens in flight', () => {
+  const scheduling = {
+    scorers: [{ type: 'token-load-scorer', weight: 1, parameters: { queueThresholdTokens: 10_000 } }],
+    producers: [{ name: 'inflight-load-producer', type: 'inflight-load-producer', parameters: {} }],
+  }
+  const ask = (promptBytes: number, more = {}) => request({ nowMs: NOW, promptBytes, ...more })
+
+  it('send short requests past long ones, and are given back', () => {
+    const made = pool(2, scheduling)
+    const result = new PickResult()
+    made.pick(ask(4000), result)
+    const long = result.slots[0]!
+    expect(result.tokens).toBe(1000)
+    for (let i = 0; i < 9; i++) {
+      made.pick(ask(400), result)
+      expect(result.slots[0]).toBe(1 - long)
+      expect(made.table.counters.tokens(1 - long)).toBe((i + 1) * 100)
+    }
+    made.release(long, made.table.generation[long]!, 1000)
+    expect(made.table.counters.tokens(long)).toBe(0)
+    made.pick(ask(400), result)
+    expect(result.slots[0]).toBe(long)
+  })
+
+  it('are those that the endpoint does not hold, of a prompt as long as its body says', () => {
+    const made = pool(1, scheduling)
+    const result = new PickResult()
+    const prompt = { prefix: hasherOf('a'.repeat(1024)), promptSize: 4000 }
+    made.pick(ask(1024, prompt), result)
+    expect(result.tokens).toBe(1000)
+    made.pick(ask(1024, prompt), result)
+    expect(result.tokens).toBe(1000 - 256)
+  })
+
+  it.each([
+    [{}, 1000 + 1500],
+    [{ outputRatio: 0.25 }, 1000 + 250],
+    [{ maxEstimatedOutputTokens: 300 }, 1000 + 300],
+    [{ outputRatio: 0 }, 1000],
+  ])('with those of the answer, %j: %d', (given, tokens) => {
+    const producer = { ...scheduling.producers[0]!, parameters: { addEstimatedOutputTokens: true, ...given } }
+    const result = new PickResult()
+    pool(1, { ...scheduling, producers: [producer] }).pick(ask(4000), result)
+    expect(result.tokens).toBe(tokens)
+  })
+})

@@ -11,6 +11,7 @@ import { EndpointState, EndpointTable, type EndpointTableOptions } from './endpo
 import { KvMatcher } from './kv-events/kv-matcher.ts'
 import type { FlowClock } from './flow-control/flow-control.ts'
 import { PoolGate } from './flow-control/pool-gate.ts'
+import { FurtherPrefixCaches } from './further-prefix-caches.ts'
 import type { ServedModel } from './model-list.ts'
 import { type PickRequest, type PickResult, PickStatus, type Placement, MAX_ENDPOINTS } from './pick.ts'
 import type { PoolPlan } from './pool-plan.ts'
@@ -47,6 +48,7 @@ export class Pool implements ProfileRunner {
   #profiles!: Profiles
   #index: PrefixIndex | undefined
   #kv: KvMatcher | undefined
+  readonly #further = new FurtherPrefixCaches()
   readonly #candidates = new Candidates()
   readonly #subset = new SubsetHint()
   readonly #served = new ServedModels()
@@ -84,7 +86,7 @@ export class Pool implements ProfileRunner {
   }
 
   /** Goes over to a share of the same keeper. Nothing changes when it throws. */
-  adopt({ plan, slots, table: state, index, models, memory: remembered, flow }: PoolShare): void {
+  adopt({ plan, slots, table: state, index, furtherIndexes = [], models, memory: remembered, flow }: PoolShare): void {
     const profiles = new Profiles(plan.scheduling)
     const { table } = this
     table.adopt(state === 'known' ? table.state : state, slots)
@@ -95,7 +97,6 @@ export class Pool implements ProfileRunner {
     profiles.reserve(capacity)
     profiles.adopt(table, remembered)
     this.#candidates.reserve(capacity)
-    this.#candidates.setProducers(plan.scheduling.kvEvents === undefined ? [] : [plan.scheduling.kvEvents.producer])
     this.#total = new Float64Array(capacity)
     this.#picks = new Uint8Array(capacity)
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
@@ -104,6 +105,12 @@ export class Pool implements ProfileRunner {
     this.#primaryAddresses.clear()
     if (index === undefined) this.#index = undefined
     else if (index !== 'known') this.#index = new PrefixIndex(index)
+    const caches = (plan.scheduling.prefixCaches ?? []).slice(0, furtherIndexes.length)
+    this.#further.adopt(caches, furtherIndexes, capacity)
+    const { kvEvents } = plan.scheduling
+    this.#candidates.setProducers(
+      [...caches, ...(kvEvents === undefined ? [] : [{ name: kvEvents.producer }])].map(each => each.name),
+    )
     this.adoptModels(models)
     this.gate.adopt(plan, flow)
   }
@@ -146,8 +153,8 @@ export class Pool implements ProfileRunner {
     if (status !== PickStatus.OK) return status
     const slot = out.slots[0]!
     if (request.onlyCached === true && this.cachedBytes(slot) === 0) return PickStatus.NOT_CACHED
-    this.table.decide(slot)
-    if (this.#usesPrefix) this.#index!.record(request.prefix!, this.#seed, slot)
+    this.table.decide(slot, out.tokens)
+    if (this.#usesPrefix) this.#recordPrefix(request.prefix!, slot)
     this.#kv?.record(slot)
     if (out.isStaged) this.#decideStages(out)
     return PickStatus.OK
@@ -189,9 +196,9 @@ export class Pool implements ProfileRunner {
   }
 
   /** The response to a picked request has ended. Counts only where `releaseBy` is `response`. */
-  release(slot: number, generation: number): void {
+  release(slot: number, generation: number, tokens?: number): void {
     if (this.table.releaseBy !== 'response') return
-    this.table.release(slot, generation)
+    this.table.release(slot, generation, tokens)
     this.gate.freed()
   }
 
@@ -208,8 +215,8 @@ export class Pool implements ProfileRunner {
     if (slot !== undefined) this.#noteServed(result, slot, nowMs)
     if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
     if (table.releaseBy === 'response' || (table.releaseBy === 'access-log' && !logged)) {
-      table.release(result.slots[0]!, result.generations[0]!)
-      table.decide(slot)
+      table.release(result.slots[0]!, result.generations[0]!, result.tokens)
+      table.decide(slot, result.tokens)
     }
     result.slots[0] = slot
     result.generations[0] = table.generation[slot]!
@@ -230,8 +237,8 @@ export class Pool implements ProfileRunner {
    * A picked request of which no access log entry will tell: its decision was never sent, or a gateway carried it that is not ours
    * and its response has ended. Counts unless scrapes release.
    */
-  releaseUnlogged(slot: number, generation: number): void {
-    this.table.release(slot, generation)
+  releaseUnlogged(slot: number, generation: number, tokens?: number): void {
+    this.table.release(slot, generation, tokens)
     this.gate.freed()
   }
 
@@ -291,6 +298,13 @@ export class Pool implements ProfileRunner {
     if (!this.#usesPrefix) return
     this.#seed = prefixSeed(model, salt)
     this.#longestMatch = index!.match(prefix!, this.#seed, this.#matched)
+    this.#further.match(prefix!, this.#seed)
+  }
+
+  /** The endpoint is about to hold all blocks of the prompt. */
+  #recordPrefix(prefix: PrefixHasher, slot: number): void {
+    this.#index!.record(prefix, this.#seed, slot)
+    this.#further.record(this.#seed, slot)
   }
 
   /** Filters, scores and picks among the candidates; no count rises. */
@@ -305,6 +319,9 @@ export class Pool implements ProfileRunner {
     candidates.nowMs = request.nowMs
     if (this.#longestMatch > 0) this.#sharePrefix(request.prefix!, request.promptBytes)
     this.#kv?.share(candidates, candidates.matchOf(this.#plan.scheduling.kvEvents!.producer))
+    if (this.#usesPrefix) this.#further.share(candidates, request)
+    const { producers } = this.#profiles
+    producers.produce(candidates, table)
 
     this.#gathered = false
     profile.filter(candidates, table)
@@ -322,7 +339,9 @@ export class Pool implements ProfileRunner {
       out.generations[place] = table.generation[slot]!
     }
     out.reason = count === 1 ? 'only-endpoint' : profile.reason(picked[0]!)
+    out.tokens = producers.tokensOf(candidates, picked[0]!)
     profile.chosen(candidates, table, picked[0]!)
+    producers.chosen(candidates, table, picked[0]!)
     return PickStatus.OK
   }
 
@@ -331,8 +350,8 @@ export class Pool implements ProfileRunner {
     for (let place = 0; place < encode.count; place++) this.table.decide(encode.slots[place]!)
     if (prefill.count === 0) return
     const slot = prefill.slots[0]!
-    this.table.decide(slot)
-    if (this.#usesPrefix) this.#index!.record(this.#request.prefix!, this.#seed, slot)
+    this.table.decide(slot, prefill.tokens)
+    if (this.#usesPrefix) this.#recordPrefix(this.#request.prefix!, slot)
     this.#kv?.record(slot)
   }
 

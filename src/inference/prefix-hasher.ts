@@ -20,7 +20,14 @@ const P2 = 0x85ebca77 | 0
 const P3 = 0xc2b2ae3d | 0
 const P4 = 0x27d4eb2f | 0
 
-export class PrefixHasher {
+/** Chained hashes of blocks: `low[i]`, `high[i]` for each `i < count`. */
+export interface BlockHashes {
+  readonly count: number
+  readonly low: Int32Array
+  readonly high: Int32Array
+}
+
+export class PrefixHasher implements BlockHashes {
   /** Bytes a block, a multiple of 8. */
   blockBytes = 0
   /** Blocks that count; the rest of the prompt is ignored. */

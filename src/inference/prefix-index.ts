@@ -18,7 +18,7 @@
  * miss or two in a large table). Memory: 12 + slots ÷ 4 bytes an entry, 1.25–2.5 entries per block and endpoint, at most 128 MiB.
  */
 import { adapterId } from './adapter-id.ts'
-import { finish, type PrefixHasher } from './prefix-hasher.ts'
+import { type BlockHashes, finish } from './prefix-hasher.ts'
 import {
   createPrefixIndexState,
   DEPTH,
@@ -65,7 +65,7 @@ export class PrefixIndex {
    * Sets `matched[slot]` to the number of leading blocks of the prompt that the endpoint holds, 0 for the others. `matched` needs
    * an element per slot. Returns the longest match. `model` comes from `prefixSeed`.
    */
-  match(hasher: PrefixHasher, model: number, matched: Int32Array): number {
+  match(hasher: BlockHashes, model: number, matched: Int32Array): number {
     matched.fill(0)
     const memory = this.#memory
     const holders = this.#holders
@@ -94,7 +94,7 @@ export class PrefixIndex {
   }
 
   /** Notes that the endpoint is about to hold all blocks of the prompt. */
-  record(hasher: PrefixHasher, model: number, slot: number): void {
+  record(hasher: BlockHashes, model: number, slot: number): void {
     const memory = this.#memory
     const words = this.#words
     const word = slot >> 5

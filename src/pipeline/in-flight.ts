@@ -8,7 +8,7 @@ export function giveBackLogged(call: Call): void {
   const { counted, picked } = call
   if (counted === undefined) return
   call.counted = undefined
-  counted.release(picked.slots[0]!, picked.generations[0]!)
+  counted.release(picked.slots[0]!, picked.generations[0]!, picked.tokens)
 }
 
 /** No access log entry will tell of the pick: the decision was not sent, or somebody else's data plane has served the response. */
@@ -17,7 +17,7 @@ export function giveBack(call: Call): void {
   const { counted, picked } = call
   if (counted === undefined) return
   call.counted = undefined
-  counted.releaseUnlogged(picked.slots[0]!, picked.generations[0]!)
+  counted.releaseUnlogged(picked.slots[0]!, picked.generations[0]!, picked.tokens)
 }
 
 /** The request is only just on its way, and nobody will tell when it is over. */
@@ -36,8 +36,9 @@ export function giveBackStages(call: Call): void {
   const { staged, picked } = call
   if (staged === undefined) return
   call.staged = undefined
-  forEach(picked.prefill, (slot, generation) => staged.releaseUnlogged(slot, generation))
-  forEach(picked.encode, (slot, generation) => staged.releaseUnlogged(slot, generation))
+  const { tokens } = picked.prefill
+  forEach(picked.prefill, (slot, generation) => staged.releaseUnlogged(slot, generation, tokens))
+  forEach(picked.encode, (slot, generation) => staged.releaseUnlogged(slot, generation, 0))
 }
 
 /** As above, but when they will have done it nobody will tell. */

@@ -183,6 +183,9 @@ export class Thread {
         ...pool,
         table: pool.table === 'known' ? pool.table : once(pool.table),
         index: pool.index === undefined || pool.index === 'known' ? pool.index : once(pool.index),
+        ...(pool.furtherIndexes === undefined
+          ? {}
+          : { furtherIndexes: pool.furtherIndexes.map(index => (index === 'known' ? index : once(index))) }),
       })),
     }
   }

@@ -15,7 +15,7 @@ export const BYTES_PER_TOKEN = 4
 
 /** What one prefix cache producer says of the candidates. */
 export interface PrefixMatch {
-  /** Share of the prompt's blocks that the endpoint presumably holds, 0 … 1. Means nothing while `bytes` is 0. */
+  /** Share of the prompt's blocks that the endpoint presumably holds, 0 … 1; 0 where it was not looked up. */
   share: Float64Array
   /** Bytes of the prompt that `share` is the share of: whole blocks. 0 = not looked up. */
   bytes: number
@@ -119,9 +119,10 @@ export class Candidates {
     return (producer === undefined ? undefined : this.#matches.get(producer)) ?? this.#primary
   }
 
-  /** Tokens of the prompt that the candidate has to compute, as far as the default prefix cache producer knows. */
-  uncachedTokens(i: number): number {
-    return Math.max(0, this.promptTokens - (this.prefix[i]! * this.prefixBytes) / BYTES_PER_TOKEN)
+  /** Tokens of the prompt that the candidate has to compute, as far as this prefix cache producer knows; undefined: the default one. */
+  uncachedTokens(i: number, producer?: string): number {
+    const { share, bytes } = this.matchOf(producer)
+    return bytes === 0 ? this.promptTokens : Math.max(0, this.promptTokens - (share[i]! * bytes) / BYTES_PER_TOKEN)
   }
 
   /** Drops the candidates whose `kept[i]` is 0; the others stay in order. */

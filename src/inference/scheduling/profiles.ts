@@ -2,7 +2,8 @@
 import type { EndpointTable } from '../endpoint-table.ts'
 import type { PluginPlan, SchedulingPlan } from '../pool-plan.ts'
 import { createDecider, createProfileHandler, UnknownPluginError } from './plugins/registry.ts'
-import { Profile, profileLooksAtPrefixes } from './profile.ts'
+import { Producers } from './producers.ts'
+import { looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
 import { NO_NEEDS, type ProfileHandler, type PromptNeeds } from './profile-handler.ts'
 
 /** Name of a primary profile that nobody named. */
@@ -14,12 +15,14 @@ export class Profiles {
   readonly primary: Profile
   /** Undefined: only the primary one runs. */
   readonly handler: ProfileHandler | undefined
+  readonly producers: Producers
 
   /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number */
   constructor(plan: SchedulingPlan) {
     this.primary = new Profile(plan)
     this.all = [this.primary, ...(plan.profiles ?? []).map(profile => new Profile(profile))]
     this.handler = handlerOf(plan)
+    this.producers = new Producers(plan.producers ?? [])
   }
 
   reserve(capacity: number): void {
@@ -28,7 +31,7 @@ export class Profiles {
 
   /** 32-bit words that the plug-ins of all threads share. */
   sharedWords(capacity: number): number {
-    let words = 0
+    let words = this.producers.sharedWords(capacity)
     for (const profile of this.all) words += profile.sharedWords(capacity)
     return words
   }
@@ -40,13 +43,17 @@ export class Profiles {
       profile.adopt(table, memory, at)
       at += profile.sharedWords(table.capacity)
     }
+    this.producers.adopt(table, memory, at)
   }
 }
 
 /** What a pool's plug-ins need to know of prompts. */
 export function promptNeeds(plan: SchedulingPlan): PromptNeeds {
   const { prefix, bytes, media } = handlerOf(plan)?.needs ?? NO_NEEDS
-  const scores = profileLooksAtPrefixes(plan) || (plan.profiles ?? []).some(profileLooksAtPrefixes)
+  const scores =
+    profileLooksAtPrefixes(plan) ||
+    (plan.profiles ?? []).some(profileLooksAtPrefixes) ||
+    (plan.producers ?? []).some(looksAtPrompts)
   return { prefix: prefix || scores, bytes, media }
 }
 

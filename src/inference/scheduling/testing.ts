@@ -1,5 +1,5 @@
 /** Candidates for the tests of scorers. */
-import type { EndpointTable } from '../endpoint-table.ts'
+import { ATTRIBUTES_PER_ENDPOINT, type EndpointTable } from '../endpoint-table.ts'
 import { ALONE, EndpointSlots } from '../endpoint-slots.ts'
 import { addresses, endpoints, metrics } from '../testing.ts'
 import { Candidates } from './candidates.ts'
@@ -18,6 +18,13 @@ export interface CandidateFacts {
   readonly runningAdapters?: readonly number[]
   readonly waitingAdapters?: readonly number[]
   readonly labels?: Readonly<Record<string, string>>
+  /** Tokens in flight. */
+  readonly tokens?: number
+  /** Predicted times, ms. */
+  readonly ttft?: number
+  readonly tpot?: number
+  readonly media?: number
+  readonly attributes?: Readonly<Record<string, number>>
 }
 
 interface Situation {
@@ -46,6 +53,15 @@ export function situation(facts: readonly CandidateFacts[], adapter = 0): Situat
     for (let i = 0; i < (fact.unseen ?? 0); i++) table.decide(slot)
     candidates.add(table, slot, 0)
     candidates.prefix[slot] = fact.prefix ?? 0
+    candidates.tokens[slot] = fact.tokens ?? 0
+    candidates.ttft[slot] = fact.ttft ?? Number.NaN
+    candidates.tpot[slot] = fact.tpot ?? Number.NaN
+    candidates.media[slot] = fact.media ?? 0
+  })
+  table.attributeNames = [...new Set(facts.flatMap(({ attributes = {} }) => Object.keys(attributes)))]
+  facts.forEach(({ attributes = {} }, slot) => {
+    for (const [index, name] of table.attributeNames.entries())
+      table.attributes[slot * ATTRIBUTES_PER_ENDPOINT + index] = attributes[name] ?? Number.NaN
   })
   return { candidates, table }
 }

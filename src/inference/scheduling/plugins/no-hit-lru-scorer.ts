@@ -20,10 +20,15 @@ const WORDS = 2
  */
 class NoHitLruScorer implements Scorer {
   readonly type = 'no-hit-lru-scorer'
+  readonly #producer: string | undefined
   #memory: Int32Array = new Int32Array(1)
   /** `number of the last cold request · capacity + candidate`, to be sorted. */
   #keys = new Float64Array(0)
   #cold = false
+
+  constructor(prefixMatchInfoProducerName: string | undefined) {
+    this.#producer = prefixMatchInfoProducerName
+  }
 
   adopt({ capacity }: EndpointTable): void {
     this.#keys = new Float64Array(capacity)
@@ -37,9 +42,11 @@ class NoHitLruScorer implements Scorer {
     this.#memory = memory
   }
 
-  score({ count, slots, prefix }: Candidates, table: EndpointTable, out: Float64Array): void {
+  score(candidates: Candidates, table: EndpointTable, out: Float64Array): void {
+    const { count, slots } = candidates
+    const { share } = candidates.matchOf(this.#producer)
     this.#cold = true
-    for (let i = 0; i < count; i++) if (prefix[i]! > 0) this.#cold = false
+    for (let i = 0; i < count; i++) if (share[i]! > 0) this.#cold = false
     if (!this.#cold) {
       out.fill(0.5, 0, count)
       return
@@ -66,4 +73,8 @@ class NoHitLruScorer implements Scorer {
   }
 }
 
-export const noHitLruScorer = scorerType('no-hit-lru-scorer', parameters, (): Scorer => new NoHitLruScorer())
+export const noHitLruScorer = scorerType(
+  'no-hit-lru-scorer',
+  parameters,
+  ({ prefixMatchInfoProducerName }): Scorer => new NoHitLruScorer(prefixMatchInfoProducerName),
+)

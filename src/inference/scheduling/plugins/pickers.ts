@@ -10,8 +10,18 @@ export const pickerParameters = object({
   maxNumOfEndpoints: z.int().min(1).max(8, 'at most 8').optional(),
 })
 
-export const maxScorePicker: PickerType = { type: 'max-score-picker', role: 'picker', parameters: pickerParameters, pick: pickMaxScores }
-export const randomPicker: PickerType = { type: 'random-picker', role: 'picker', parameters: pickerParameters, pick: pickRandom }
+export const maxScorePicker: PickerType = {
+  type: 'max-score-picker',
+  role: 'picker',
+  parameters: pickerParameters,
+  pick: pickMaxScores,
+}
+export const randomPicker: PickerType = {
+  type: 'random-picker',
+  role: 'picker',
+  parameters: pickerParameters,
+  pick: pickRandom,
+}
 export const weightedRandomPicker: PickerType = {
   type: 'weighted-random-picker',
   role: 'picker',

@@ -2,15 +2,21 @@
 import type { z } from 'zod'
 import type { FlowPluginType } from '../../flow-control/flow-plugins.ts'
 import type { Filter } from '../filter.ts'
+import type { Producer } from '../producer.ts'
 import type { Picker } from '../picker.ts'
 import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
 import type { Scorer } from '../scorer.ts'
+
+/** What a plug-in looks at besides loads, and a data producer provides (epp.md §2.1). */
+export type Need = 'prefix' | 'prompt' | 'in-flight-tokens' | 'latency' | 'media'
 
 interface PluginTypeOf<Role extends string> {
   readonly type: string
   readonly role: Role
   /** Strict; its output is plain data that it reads again to the same. */
   readonly parameters: z.ZodType
+  /** What plug-ins with these parameters look at; producers of it are made where none is declared. Default: nothing. */
+  readonly needs?: ((parameters: unknown) => readonly Need[]) | undefined
   /** What is deprecated about it, for a warning; of the parameters as they were written. */
   readonly deprecated?: (parameters: Readonly<Record<string, unknown>>) => readonly Deprecation[]
 }
@@ -29,6 +35,19 @@ export interface FilterType extends PluginTypeOf<'filter'> {
 export interface ScorerType extends PluginTypeOf<'scorer'> {
   /** @throws ZodError */
   readonly create: (parameters: unknown) => Scorer
+}
+
+/** A scorer that is a filter before it, where its parameters say so. */
+export interface FilteringScorerType extends ScorerType {
+  readonly filters: (parameters: unknown) => boolean
+  /** @throws ZodError */
+  readonly createFilter: (parameters: unknown) => Filter
+}
+
+/** Something that fills in facts of candidates for each pick. */
+export interface ProducerType extends PluginTypeOf<'producer'> {
+  /** `name`: the instance's. @throws ZodError */
+  readonly produce: (name: string, parameters: unknown) => Producer
 }
 
 export interface PickerType extends PluginTypeOf<'picker'> {
@@ -81,8 +100,10 @@ export type PluginType =
   | DeciderType
   | FilterType
   | FlowPluginType
+  | FilteringScorerType
   | ParserType
   | PickerType
+  | ProducerType
   | ProfileHandlerType
   | ScorerType
   | SettingType
@@ -91,14 +112,28 @@ export function filterType<Schema extends z.ZodType>(
   type: string,
   parameters: Schema,
   create: (parameters: z.output<Schema>) => Filter,
+  needs?: (parameters: z.output<Schema>) => readonly Need[],
 ): FilterType {
-  return { type, role: 'filter', parameters, create: given => create(parameters.parse(given)) }
+  return {
+    type,
+    role: 'filter',
+    parameters,
+    create: given => create(parameters.parse(given)),
+    needs: needs && (given => needs(parameters.parse(given))),
+  }
 }
 
 export function scorerType<Schema extends z.ZodType>(
   type: string,
   parameters: Schema,
   create: (parameters: z.output<Schema>) => Scorer,
+  needs?: (parameters: z.output<Schema>) => readonly Need[],
 ): ScorerType {
-  return { type, role: 'scorer', parameters, create: given => create(parameters.parse(given)) }
+  return {
+    type,
+    role: 'scorer',
+    parameters,
+    create: given => create(parameters.parse(given)),
+    needs: needs && (given => needs(parameters.parse(given))),
+  }
 }

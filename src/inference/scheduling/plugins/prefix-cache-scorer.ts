@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import { object } from '../../../config/kinds/common.ts'
+import { BYTES_PER_TOKEN } from '../candidates.ts'
 import { scorerType } from './plugin-type.ts'
-
-/** llm-d's estimate. */
-const BYTES_PER_TOKEN = 4
 
 const parameters = object({
   prefixMatchInfoProducerName: z.string().optional(),
@@ -18,10 +16,11 @@ export const prefixCacheScorer = scorerType('prefix-cache-scorer', parameters, g
   const { matchLengthWeight: weight, matchLengthScaleTokens: scale } = given
   return {
     type: 'prefix-cache-scorer',
-    score({ count, prefix, prefixBytes }, _table, out) {
-      for (let i = 0; i < count; i++) {
-        const long = Math.min(1, (prefix[i]! * prefixBytes) / BYTES_PER_TOKEN / scale)
-        out[i] = weight * long * long + (1 - weight) * prefix[i]!
+    score(candidates, _table, out) {
+      const { share, bytes } = candidates.matchOf(given.prefixMatchInfoProducerName)
+      for (let i = 0; i < candidates.count; i++) {
+        const long = Math.min(1, (share[i]! * bytes) / BYTES_PER_TOKEN / scale)
+        out[i] = weight * long * long + (1 - weight) * share[i]!
       }
     },
   }

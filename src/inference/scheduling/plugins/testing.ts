@@ -1,5 +1,6 @@
 /** For the tests of plug-ins. */
 import { HeaderView } from '../../../extproc/header-view.ts'
+import type { Candidates } from '../candidates.ts'
 import type { Scorer } from '../scorer.ts'
 import { type CandidateFacts, scores, situation } from '../testing.ts'
 import { createFilter, createPluginScorer } from './registry.ts'
@@ -17,6 +18,9 @@ export function headersOf(headers: Readonly<Record<string, string>>): HeaderView
   view.bytes = Buffer.concat(pieces)
   return view
 }
+
+/** What is known of a request beside its headers. */
+export type RequestFacts = Partial<Pick<Candidates, 'promptTokens' | 'prefixBytes' | 'peer'>>
 
 /** A scorer, and the endpoints that it goes on scoring. */
 export class ScorerPlay {
@@ -43,6 +47,11 @@ export class ScorerPlay {
     this.scorer.chosen?.(this.#situation.candidates, this.#situation.table, candidate)
   }
 
+  request(facts: RequestFacts): this {
+    Object.assign(this.#situation.candidates, facts)
+    return this
+  }
+
   prefixBytes(bytes: number): this {
     this.#situation.candidates.prefixBytes = bytes
     return this
@@ -55,8 +64,9 @@ export function pluginScores(
   parameters: Readonly<Record<string, unknown>>,
   facts: readonly CandidateFacts[],
   headers: Readonly<Record<string, string>> = {},
+  request: RequestFacts = {},
 ): number[] {
-  return new ScorerPlay(type, parameters, facts).scores({ headers })
+  return new ScorerPlay(type, parameters, facts).request(request).scores({ headers })
 }
 
 /** The numbers of the endpoints in this state that a filter keeps. */
@@ -66,9 +76,11 @@ export function keptBy(
   facts: readonly CandidateFacts[],
   headers: Readonly<Record<string, string>> = {},
   nowMs = 1000,
+  request: RequestFacts = {},
 ): number[] {
   const filter = createFilter({ type, parameters })
   const { candidates, table } = situation(facts)
+  Object.assign(candidates, request)
   candidates.headers = headersOf(headers)
   candidates.nowMs = nowMs
   filter.adopt?.(table)

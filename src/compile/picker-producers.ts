@@ -1,0 +1,150 @@
+import type {
+  NamedPluginPlan,
+  PluginPlan,
+  PrefixCachePlan,
+  ProfilePlan,
+  SchedulingPlan,
+} from '../inference/pool-plan.ts'
+import type { Need } from '../inference/scheduling/plugins/plugin-type.ts'
+import { needsOf, pluginType } from '../inference/scheduling/plugins/registry.ts'
+import { type ApproxPrefixCache, approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
+import type { PickerPlugins, Plugin } from './picker-plugins.ts'
+
+/** Of a block of the prefix index, whatever is configured, and of a token as llm-d estimates it. */
+const LEAST_BLOCK_TOKENS = 64
+const BYTES_PER_TOKEN = 4
+const PREFIX_PRODUCER = 'approx-prefix-cache-producer'
+const TOPOLOGY_EXTRACTOR = 'topology-extractor'
+
+/** Who provides what, where nobody is declared (epp.md §2.1). What is not here every pool has, or cannot be made without being told how. */
+const PROVIDERS: Readonly<Partial<Record<Need, string>>> = {
+  'in-flight-tokens': 'inflight-load-producer',
+}
+
+/** Types of which there may be several. */
+const SEVERAL: ReadonlySet<string> = new Set([PREFIX_PRODUCER, TOPOLOGY_EXTRACTOR, 'session-id-producer'])
+
+/** `scheduling` with the data producers that its plug-ins need: those that are declared, and others as llm-d makes them. */
+export function withProducers(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>): Partial<SchedulingPlan> {
+  checkNumbers(plugins)
+  for (const plugin of plugins.all()) {
+    plugins.checkProducer(plugin, 'prefixMatchInfoProducerName', [PREFIX_PRODUCER, 'precise-prefix-cache-producer'])
+    plugins.checkProducer(plugin, 'inFlightLoadProducerName', ['inflight-load-producer'])
+    plugins.checkProducer(plugin, 'topologyProducerName', [TOPOLOGY_EXTRACTOR])
+  }
+  const producers = producersOf(plugins, scheduling)
+  return {
+    ...placed(plugins, scheduling),
+    ...(producers.length === 0 ? {} : { producers }),
+    ...readPrefixCaches(plugins),
+  }
+}
+
+function checkNumbers(plugins: PickerPlugins): void {
+  const first = new Map<string, Plugin>()
+  for (const plugin of plugins.all()) {
+    const { role, type } = plugin.type
+    if (role !== 'producer' || SEVERAL.has(type)) continue
+    const before = first.get(type)
+    if (before === undefined) first.set(type, plugin)
+    else
+      plugins.error(
+        'not-supported',
+        ['plugins', plugin.index],
+        `only one ${type} is supported yet; there is "${before.name}"`,
+      )
+  }
+}
+
+function producersOf(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>): NamedPluginPlan[] {
+  const needs = allNeeds(scheduling)
+  const declared = plugins.all().filter(({ type }) => type.role === 'producer' && 'produce' in type)
+  const provided = new Set(Object.values(PROVIDERS))
+  const producers: NamedPluginPlan[] = declared
+    .filter(({ type }) => !provided.has(type.type) || [...needs].some(need => PROVIDERS[need] === type.type))
+    .map(({ name, type, parameters }) => ({ name, type: type.type, parameters }))
+  for (const need of needs) {
+    const type = PROVIDERS[need]
+    if (type === undefined || declared.some(plugin => plugin.type.type === type)) continue
+    producers.push({ name: type, type, parameters: pluginType(type)!.parameters.parse({}) as PluginPlan['parameters'] })
+  }
+  return producers
+}
+
+/** What the plug-ins of all profiles look at. */
+function allNeeds(scheduling: Partial<SchedulingPlan>): ReadonlySet<Need> {
+  const needs = new Set<Need>()
+  for (const { filters = [], scorers = [] } of [scheduling, ...(scheduling.profiles ?? [])])
+    for (const { type, parameters = {} } of [...filters, ...scorers])
+      for (const need of needsOf({ type, parameters })) needs.add(need)
+  return needs
+}
+
+/** Plug-ins that go by places are told the labels of their extractor. */
+function placed(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>): Partial<SchedulingPlan> {
+  const extractors = plugins.all().filter(({ type }) => type.type === TOPOLOGY_EXTRACTOR)
+  if (extractors.length === 0) return scheduling
+  const tell = <Plan extends { readonly type: string; readonly parameters?: PluginPlan['parameters'] }>(
+    plan: Plan,
+  ): Plan => {
+    const { type, parameters = {} } = plan
+    if (!type.startsWith('topology-affinity-') || parameters['labels'] !== undefined) return plan
+    const name = parameters['topologyProducerName'] ?? TOPOLOGY_EXTRACTOR
+    const extractor = extractors.find(each => each.name === name)
+    return extractor === undefined ? plan : { ...plan, parameters: { ...parameters, labels: extractor.parameters } }
+  }
+  const told = <Plan extends Partial<ProfilePlan>>(profile: Plan): Plan => ({
+    ...profile,
+    ...(profile.filters === undefined ? {} : { filters: profile.filters.map(tell) }),
+    ...(profile.scorers === undefined ? {} : { scorers: profile.scorers.map(tell) }),
+  })
+  return {
+    ...told(scheduling),
+    ...(scheduling.profiles === undefined ? {} : { profiles: scheduling.profiles.map(told) }),
+  }
+}
+
+/** The pool's own prefix cache is the one that is called by its type; those with names of their own stand beside it. */
+function readPrefixCaches(plugins: PickerPlugins): Partial<SchedulingPlan> {
+  const declared = plugins.all().filter(({ type }) => type.type === PREFIX_PRODUCER)
+  const own = approxPrefixCacheParameters.parse(declared.find(({ name }) => name === PREFIX_PRODUCER)?.parameters ?? {})
+  const blockTokens = blockTokensOf(own)
+  const prefixCaches: PrefixCachePlan[] = []
+  for (const { name, index, parameters } of declared) {
+    if (name === PREFIX_PRODUCER) continue
+    const given = approxPrefixCacheParameters.parse(parameters)
+    if (blockTokensOf(given) % blockTokens !== 0) {
+      const path = ['plugins', index, 'parameters', 'blockSizeTokens']
+      plugins.error('not-supported', path, `must be a multiple of ${blockTokens}, the block of ${PREFIX_PRODUCER}`)
+      continue
+    }
+    const named = plugins.all().filter(each => each.parameters['prefixMatchInfoProducerName'] === name)
+    if (named.length === 0)
+      plugins.warn('unused', ['plugins', index], `no plug-in has prefixMatchInfoProducerName: ${name}`)
+    const bytes = bytesOf(given)
+    prefixCaches.push({
+      name,
+      stride: blockTokensOf(given) / blockTokens,
+      blocksPerEndpoint: given.lruCapacityPerServer,
+      ...(bytes === undefined ? {} : { bytes }),
+    })
+  }
+  const bytes = bytesOf(own)
+  return {
+    prefixBlockBytes: blockTokens * BYTES_PER_TOKEN,
+    prefixBlocksPerEndpoint: own.lruCapacityPerServer,
+    ...(bytes === undefined ? {} : { prefixBytes: bytes }),
+    ...(prefixCaches.length === 0 ? {} : { prefixCaches }),
+  }
+}
+
+function blockTokensOf({ blockSizeTokens }: ApproxPrefixCache): number {
+  return Math.max(LEAST_BLOCK_TOKENS, blockSizeTokens)
+}
+
+/** Bytes of a prompt that are looked at; undefined: as many as the configuration's limit says. */
+function bytesOf(given: ApproxPrefixCache): number | undefined {
+  const { maxPrefixTokensToMatch: tokens, maxPrefixBlocksToMatch: blocks } = given
+  if (tokens !== undefined && tokens > 0) return tokens * BYTES_PER_TOKEN
+  return blocks === undefined || blocks === 0 ? undefined : blocks * blockTokensOf(given) * BYTES_PER_TOKEN
+}

@@ -1,0 +1,51 @@
+/** The data producers of a pool: what they fill in is there before the first filter looks at it. */
+import type { EndpointTable } from '../endpoint-table.ts'
+import type { NamedPluginPlan } from '../pool-plan.ts'
+import type { Candidates } from './candidates.ts'
+import { InflightLoad } from './plugins/inflight-load-producer.ts'
+import { createProducer } from './plugins/registry.ts'
+import type { Producer } from './producer.ts'
+
+export class Producers {
+  readonly #all: readonly Producer[]
+  readonly #load: InflightLoad | undefined
+
+  /** Those of the plan that only configure something need not be here. @throws UnknownPluginError, ZodError */
+  constructor(plans: readonly NamedPluginPlan[]) {
+    this.#all = plans.map(createProducer).filter(producer => producer !== undefined)
+    this.#load = this.#all.find(producer => producer instanceof InflightLoad)
+  }
+
+  sharedWords(capacity: number): number {
+    let words = 0
+    for (const producer of this.#all) words += producer.sharedWords?.(capacity) ?? 0
+    return words
+  }
+
+  /** Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity from this word on. */
+  adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined, word: number): void {
+    let at = word
+    for (const producer of this.#all) {
+      producer.adopt?.(table)
+      const words = producer.sharedWords?.(table.capacity) ?? 0
+      if (words === 0) continue
+      if (memory === undefined) throw new RangeError(`${producer.type} has no memory`)
+      producer.attach?.(new Int32Array(memory, 4 * at, words))
+      at += words
+    }
+  }
+
+  produce(candidates: Candidates, table: EndpointTable): void {
+    for (let p = 0; p < this.#all.length; p++) this.#all[p]!.produce(candidates, table)
+  }
+
+  /** The request goes to this candidate. */
+  chosen(candidates: Candidates, table: EndpointTable, choice: number): void {
+    for (let p = 0; p < this.#all.length; p++) this.#all[p]!.chosen?.(candidates, table, choice)
+  }
+
+  /** Tokens that the request adds to those in flight at this candidate; 0 where nobody counts them. */
+  tokensOf(candidates: Candidates, choice: number): number {
+    return this.#load === undefined ? 0 : this.#load.tokensOf(candidates, choice)
+  }
+}
