@@ -1,0 +1,48 @@
+import { z } from 'zod'
+import { object, positiveDuration } from '../../../config/kinds/common.ts'
+import type { SettingType } from './plugin-type.ts'
+
+const NOT_SUPPORTED = 'not supported'
+
+const vllm = object(
+  {
+    url: z
+      .url({ protocol: /^https?$/, error: 'must be a http or https URL' })
+      .transform(url => url.replace(/\/+$/, ''))
+      .default('http://localhost:8000'),
+    timeout: z.union([positiveDuration, z.number()]).optional(),
+    mmTimeout: z.union([positiveDuration, z.number()]).optional(),
+  },
+  {
+    http: 'say url',
+    messagesRenderMode: NOT_SUPPORTED,
+    endpointDiscovery: NOT_SUPPORTED,
+    prefillOnly: NOT_SUPPORTED,
+    caCertPath: `${NOT_SUPPORTED}: the authorities of NODE_EXTRA_CA_CERTS are trusted`,
+    clientCertPath: NOT_SUPPORTED,
+    clientKeyPath: NOT_SUPPORTED,
+    insecureSkipVerify: NOT_SUPPORTED,
+  },
+)
+
+export const tokenProducerParameters = object(
+  {
+    backend: z.enum(['estimate', 'vllm'], 'must be estimate or vllm').optional(),
+    modelName: z.string().min(1).optional(),
+    vllm: vllm.optional(),
+  },
+  {
+    estimate: 'sizing of images and videos is not supported yet',
+    uds: 'the sockets of the old tokenizer are not supported; say vllm',
+  },
+)
+
+/**
+ * Where prompts become tokens. The estimate is four bytes a token, made where it is needed; tokens as the engine has them come from a vLLM
+ * that renders requests, and only a precise prefix cache asks for them.
+ */
+export const tokenProducer: SettingType = {
+  type: 'token-producer',
+  role: 'producer',
+  parameters: tokenProducerParameters,
+}
