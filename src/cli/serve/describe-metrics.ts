@@ -3,6 +3,7 @@ import type { Metrics, Sample } from '../../telemetry/metrics.ts'
 import { Figure } from '../../threads/thread-figures.ts'
 import type { Threads } from '../../threads/threads.ts'
 import { describeFlow } from './describe-flow.ts'
+import { describeScrapes } from './describe-scrapes.ts'
 import type { Scrapers } from './scrapers.ts'
 
 export interface MetricSources {
@@ -66,12 +67,7 @@ export function describeMetrics(metrics: Metrics, { threads, scrapers }: MetricS
     'Share of the KV cache in use at the last good scrape',
     endpoint => endpoint.kvUsage,
   )
-  metrics.counter('signalbox_scrapes_total', 'Good scrapes', ['pool'], () =>
-    scrapers.stats().map(([pool, { good }]) => ({ labels: [pool], value: good })),
-  )
-  metrics.counter('signalbox_scrape_failures_total', 'Failed scrapes', ['pool'], () =>
-    scrapers.stats().map(([pool, { failed }]) => ({ labels: [pool], value: failed })),
-  )
+  describeScrapes(metrics, scrapers, () => threads.keeper.pools)
 }
 
 function describeThreads(metrics: Metrics, threads: Threads): void {

@@ -26,6 +26,11 @@ export class Scrapers {
         continue
       }
       const scraper = new Scraper(pool, {
+        onIncomplete: (address, problem) => {
+          const facts = { pool: pool.plan.name, endpoint: address }
+          if (problem === '') this.#log.info(facts, 'metrics of the endpoint are complete')
+          else this.#log.warn({ ...facts, problem }, 'metrics of the endpoint are incomplete')
+        },
         onChange: (address, message) => {
           if (message === undefined) this.#log.info({ pool: pool.plan.name, endpoint: address }, 'endpoint is back')
           else this.#log.warn({ pool: pool.plan.name, endpoint: address, message }, 'endpoint cannot be scraped')
