@@ -2,16 +2,12 @@ import type { EndpointPickerConfig } from '../config/kinds/endpoint-picker-confi
 import type { Problem } from '../config/problem.ts'
 import { didYouMean } from '../config/suggest.ts'
 import type { SchedulingPlan } from '../inference/pool-plan.ts'
-import { approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
-import { PRECISE_PRODUCER, readKvEvents } from './picker-kv-events.ts'
+import { readKvEvents } from './picker-kv-events.ts'
 import { readFlowControl } from './picker-flow-control.ts'
-import { PickerPlugins, type Plugin } from './picker-plugins.ts'
+import { PickerPlugins } from './picker-plugins.ts'
+import { withProducers } from './picker-producers.ts'
 import { readProfiles } from './picker-profiles.ts'
 
-/** Of a block of the prefix index, whatever is configured, and of a token as llm-d estimates it. */
-const LEAST_BLOCK_TOKENS = 64
-const BYTES_PER_TOKEN = 4
-const PREFIX_PRODUCER = 'approx-prefix-cache-producer'
 const SERVED_VERIFIER = 'destination-endpoint-served-verifier'
 
 /** The scheduling that an EndpointPickerConfig asks for, with llm-d's defaults. All that is wrong with it goes to `problems`. */
@@ -30,8 +26,12 @@ class Reader {
 
   read(): Partial<SchedulingPlan> {
     this.#readGates()
-    this.#checkProducers()
-    const scheduling = { ...this.#readParsers(), ...readProfiles(this.#config, this.#plugins), ...this.#readPrefix(), ...readFlowControl(this.#config, this.#plugins), ...readKvEvents(this.#plugins) }
+    const scheduling = {
+      ...this.#readParsers(),
+      ...withProducers(this.#plugins, readProfiles(this.#config, this.#plugins)),
+      ...readFlowControl(this.#config, this.#plugins),
+      ...readKvEvents(this.#plugins),
+    }
     this.#plugins.warnUnused()
     const tellsServed = this.#plugins.all().some(({ type }) => type.type === SERVED_VERIFIER)
     return tellsServed ? { ...scheduling, tellsServed } : scheduling
@@ -52,32 +52,6 @@ class Reader {
     }
   }
 
-  /** Producers of which there may be one. */
-  #checkProducers(): void {
-    const first = new Map<string, Plugin>()
-    for (const plugin of this.#plugins.all()) {
-      const { role, type } = plugin.type
-      if (role !== 'producer') continue
-      const before = first.get(type)
-      if (before === undefined) {
-        first.set(type, plugin)
-        continue
-      }
-      const message = `only one ${type} is supported yet; there is "${before.name}"`
-      this.#plugins.error('not-supported', ['plugins', plugin.index], message)
-    }
-    for (const plugin of this.#plugins.all()) {
-      if (!this.#isPrecise(plugin)) this.#plugins.checkProducer(plugin, 'prefixMatchInfoProducerName', PREFIX_PRODUCER)
-      this.#plugins.checkProducer(plugin, 'inFlightLoadProducerName', 'inflight-load-producer')
-    }
-  }
-
-  /** It asks the precise prefix cache, by its name, or by its type where nobody declared it. */
-  #isPrecise({ parameters }: Plugin): boolean {
-    const name = String(parameters['prefixMatchInfoProducerName'])
-    return name === PRECISE_PRODUCER || this.#plugins.get(name)?.type.type === PRECISE_PRODUCER
-  }
-
   /** Without a list llm-d's default ones read requests. */
   #readParsers(): Pick<SchedulingPlan, 'parsers'> {
     const references = this.#config.requestHandler?.parsers
@@ -92,17 +66,5 @@ class Reader {
         this.#plugins.error('invalid-value', path, `"${pluginRef}" is a ${plugin.type.role}, and no parser`)
     }
     return { parsers }
-  }
-
-  #readPrefix(): Partial<SchedulingPlan> {
-    const producer = this.#plugins.all().find(({ type }) => type.type === PREFIX_PRODUCER)
-    const given = approxPrefixCacheParameters.parse(producer?.parameters ?? {})
-    return {
-      prefixBlockBytes: Math.max(LEAST_BLOCK_TOKENS, given.blockSizeTokens) * BYTES_PER_TOKEN,
-      prefixBlocksPerEndpoint: given.lruCapacityPerServer,
-      ...(given.maxPrefixTokensToMatch === undefined
-        ? {}
-        : { prefixBytes: given.maxPrefixTokensToMatch * BYTES_PER_TOKEN }),
-    }
   }
 }

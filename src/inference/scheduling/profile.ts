@@ -1,12 +1,12 @@
 /** The filters, weighted scorers and the picker of a pool: chooses among candidates, and says afterwards which scorer decided. */
 import type { EndpointTable } from '../endpoint-table.ts'
 import { MAX_ENDPOINTS } from '../pick.ts'
-import type { ProfilePlan } from '../pool-plan.ts'
+import type { PluginPlan, ProfilePlan } from '../pool-plan.ts'
 import type { Candidates } from './candidates.ts'
 import type { Filter } from './filter.ts'
 import type { Picker } from './picker.ts'
 import { pickMaxScores } from './pickers/max-score-picker.ts'
-import { createFilter, createPicker, createPluginScorer } from './plugins/registry.ts'
+import { createFilter, createPicker, createPluginScorer, needsOf } from './plugins/registry.ts'
 import { createScorer } from './scorers/registry.ts'
 import type { Scorer } from './scorer.ts'
 
@@ -20,9 +20,19 @@ const PREFIX_SCORERS: ReadonlySet<string> = new Set([
   'prefix-cache-scorer',
 ])
 
-/** Whether a scorer looks at the prefix index. */
-export function profileLooksAtPrefixes({ scorers }: Pick<ProfilePlan, 'scorers'>): boolean {
-  return scorers.some(({ type, weight }) => PREFIX_SCORERS.has(type) && weight !== 0)
+/** Whether a scorer or filter looks at the prompt: at what of it is in the prefix index, or how long it is. */
+export function profileLooksAtPrefixes({ scorers, filters = [] }: Pick<ProfilePlan, 'scorers' | 'filters'>): boolean {
+  return (
+    filters.some(looksAtPrompts) ||
+    scorers.some(
+      ({ type, weight, parameters = {} }) =>
+        weight !== 0 && (PREFIX_SCORERS.has(type) || looksAtPrompts({ type, parameters })),
+    )
+  )
+}
+
+export function looksAtPrompts(plan: PluginPlan): boolean {
+  return needsOf(plan).length > 0
 }
 
 export class Profile {

@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import { object } from '../../../config/kinds/common.ts'
+import { BYTES_PER_TOKEN } from '../candidates.ts'
 import { scorerType } from './plugin-type.ts'
-
-/** llm-d's estimate. */
-const BYTES_PER_TOKEN = 4
 
 const parameters = object({
   prefixMatchInfoProducerName: z.string().optional(),
@@ -15,11 +13,11 @@ const parameters = object({
 
 /** `w · min(1, matchedTokens / scale)² + (1 − w) · matched / total blocks` (epp.md §3.3). */
 export const prefixCacheScorer = scorerType('prefix-cache-scorer', parameters, given => {
-  const { matchLengthWeight: weight, matchLengthScaleTokens: scale, prefixMatchInfoProducerName: producer } = given
+  const { matchLengthWeight: weight, matchLengthScaleTokens: scale } = given
   return {
     type: 'prefix-cache-scorer',
     score(candidates, _table, out) {
-      const { share, bytes } = candidates.matchOf(producer)
+      const { share, bytes } = candidates.matchOf(given.prefixMatchInfoProducerName)
       for (let i = 0; i < candidates.count; i++) {
         const long = Math.min(1, (share[i]! * bytes) / BYTES_PER_TOKEN / scale)
         out[i] = weight * long * long + (1 - weight) * share[i]!

@@ -3,10 +3,11 @@
  * the plan's plug-ins by it, and the compiler checks configurations against it.
  */
 import { FLOW_PLUGINS } from '../../flow-control/flow-plugins.ts'
-import type { PluginPlan } from '../../pool-plan.ts'
+import type { NamedPluginPlan, PluginPlan } from '../../pool-plan.ts'
 import type { Filter } from '../filter.ts'
 import type { Picker } from '../picker.ts'
 import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
+import type { Producer } from '../producer.ts'
 import type { Scorer } from '../scorer.ts'
 import { activeRequestScorer } from './active-request-scorer.ts'
 import { concurrencyDetector } from './concurrency-detector.ts'
@@ -14,30 +15,41 @@ import { dataParallelProfileHandler } from './data-parallel-profile-handler.ts'
 import { disaggHeadersHandler } from './disagg-headers-handler.ts'
 import { disaggProfileHandler } from './disagg-profile-handler.ts'
 import { destinationEndpointServedVerifier } from './destination-endpoint-served-verifier.ts'
+import { contextLengthAware } from './context-length-aware.ts'
+import { endpointAttributeFilter } from './endpoint-attribute-filter.ts'
+import { endpointAttributeScorer } from './endpoint-attribute-scorer.ts'
 import { expectedTtftScorer } from './expected-ttft-scorer.ts'
 import { headerBasedTestingFilter } from './header-based-testing-filter.ts'
 import { headerLabelAffinityScorer } from './header-label-affinity-scorer.ts'
 import { headerProfileHandler } from './header-profile-handler.ts'
+import { inflightLoadProducer } from './inflight-load-producer.ts'
 import { kvCacheUtilizationScorer } from './kv-cache-utilization-scorer.ts'
 import { labelSelectorFilter } from './label-selector-filter.ts'
+import { latencyScorer } from './latency-scorer.ts'
 import { loadAwareScorer } from './load-aware-scorer.ts'
 import { loraAffinityScorer } from './lora-affinity-scorer.ts'
 import { noHitLruScorer } from './no-hit-lru-scorer.ts'
+import { DATA_LAYER } from './data-layer.ts'
 import { PARSERS } from './parsers.ts'
 import { pdProfileHandler } from './pd-profile-handler.ts'
 import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts'
-import type { PluginType } from './plugin-type.ts'
+import type { Need, PluginType } from './plugin-type.ts'
 import { precisePrefixCacheProducer, precisePrefixCacheScorer } from './precise-prefix-cache.ts'
+import { prefixCacheAffinityFilter } from './prefix-cache-affinity-filter.ts'
 import { prefixCacheScorer } from './prefix-cache-scorer.ts'
 import { queueScorer } from './queue-scorer.ts'
 import { decodeFilter, encodeFilter, prefillFilter } from './role-filters.ts'
 import { runningRequestsSizeScorer } from './running-requests-size-scorer.ts'
 import { sessionAffinityFilter } from './session-affinity-filter.ts'
 import { sessionAffinityScorer } from './session-affinity-scorer.ts'
-import { approxPrefixCacheProducer, inflightLoadProducer } from './settings.ts'
+import { approxPrefixCacheProducer } from './settings.ts'
 import { tokenProducer } from './token-producer.ts'
 import { singleProfileHandler } from './single-profile-handler.ts'
 import { alwaysDisaggMultimodalDecider, alwaysDisaggPdDecider, prefixBasedPdDecider } from './stage-deciders.ts'
+import { sessionIdProducer } from './session-id-producer.ts'
+import { sloHeadroomTierFilter } from './slo-headroom-tier-filter.ts'
+import { tokenLoadScorer } from './token-load-scorer.ts'
+import { topologyAffinityFilter, topologyAffinityScorer, topologyExtractor } from './topology.ts'
 import { utilizationDetector } from './utilization-detector.ts'
 import { utilizationFilter } from './utilization-filter.ts'
 
@@ -46,16 +58,23 @@ const PLUGINS = new Map<string, PluginType>(
     concurrencyDetector,
     decodeFilter,
     encodeFilter,
+    endpointAttributeFilter,
     headerBasedTestingFilter,
     labelSelectorFilter,
     prefillFilter,
+    prefixCacheAffinityFilter,
     sessionAffinityFilter,
+    sloHeadroomTierFilter,
+    topologyAffinityFilter,
     utilizationDetector,
     utilizationFilter,
     activeRequestScorer,
+    contextLengthAware,
+    endpointAttributeScorer,
     expectedTtftScorer,
     headerLabelAffinityScorer,
     kvCacheUtilizationScorer,
+    latencyScorer,
     loadAwareScorer,
     loraAffinityScorer,
     noHitLruScorer,
@@ -64,6 +83,8 @@ const PLUGINS = new Map<string, PluginType>(
     queueScorer,
     runningRequestsSizeScorer,
     sessionAffinityScorer,
+    tokenLoadScorer,
+    topologyAffinityScorer,
     maxScorePicker,
     randomPicker,
     weightedRandomPicker,
@@ -82,7 +103,10 @@ const PLUGINS = new Map<string, PluginType>(
     precisePrefixCacheProducer,
     tokenProducer,
     ...PARSERS,
+    ...DATA_LAYER,
     ...FLOW_PLUGINS,
+    sessionIdProducer,
+    topologyExtractor,
   ].map((plugin: PluginType) => [plugin.type, plugin]),
 )
 
@@ -101,7 +125,11 @@ export function registerPlugin(plugin: PluginType): boolean {
 export class UnknownPluginError extends Error {
   readonly code = 'unknown-plugin'
   constructor(type: string, role: string) {
-    super(`no ${role} "${type}"; there are ${pluginTypes().filter(each => PLUGINS.get(each)!.role === role).join(', ')}`)
+    super(
+      `no ${role} "${type}"; there are ${pluginTypes()
+        .filter(each => PLUGINS.get(each)!.role === role)
+        .join(', ')}`,
+    )
     this.name = 'UnknownPluginError'
   }
 }
@@ -110,9 +138,16 @@ export function pluginType(type: string): PluginType | undefined {
   return PLUGINS.get(type)
 }
 
+/** What a plug-in with these parameters looks at besides loads. */
+export function needsOf({ type, parameters }: PluginPlan): readonly Need[] {
+  const plugin = PLUGINS.get(type)
+  return plugin !== undefined && 'needs' in plugin ? (plugin.needs?.(parameters) ?? []) : []
+}
+
 /** @throws UnknownPluginError, ZodError */
 export function createFilter({ type, parameters }: PluginPlan): Filter {
   const plugin = PLUGINS.get(type)
+  if (plugin !== undefined && 'createFilter' in plugin) return plugin.createFilter(parameters)
   if (plugin?.role !== 'filter') throw new UnknownPluginError(type, 'filter')
   return plugin.create(parameters)
 }
@@ -122,6 +157,13 @@ export function createPluginScorer({ type, parameters }: PluginPlan): Scorer {
   const plugin = PLUGINS.get(type)
   if (plugin?.role !== 'scorer') throw new UnknownPluginError(type, 'scorer')
   return plugin.create(parameters)
+}
+
+/** Undefined: one that only configures what every pool has. @throws UnknownPluginError, ZodError */
+export function createProducer({ name, type, parameters }: NamedPluginPlan): Producer | undefined {
+  const plugin = PLUGINS.get(type)
+  if (plugin?.role !== 'producer') throw new UnknownPluginError(type, 'producer')
+  return 'produce' in plugin ? plugin.produce(name, parameters) : undefined
 }
 
 /** @throws UnknownPluginError */
