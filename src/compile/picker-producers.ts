@@ -8,6 +8,7 @@ import type {
 import type { Need } from '../inference/scheduling/plugins/plugin-type.ts'
 import { needsOf, pluginType } from '../inference/scheduling/plugins/registry.ts'
 import { type ApproxPrefixCache, approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
+import { PRECISE_PRODUCER } from './picker-kv-events.ts'
 import type { PickerPlugins, Plugin } from './picker-plugins.ts'
 
 /** Of a block of the prefix index, whatever is configured, and of a token as llm-d estimates it. */
@@ -28,7 +29,9 @@ const SEVERAL: ReadonlySet<string> = new Set([PREFIX_PRODUCER, TOPOLOGY_EXTRACTO
 export function withProducers(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>): Partial<SchedulingPlan> {
   checkNumbers(plugins)
   for (const plugin of plugins.all()) {
-    plugins.checkProducer(plugin, 'prefixMatchInfoProducerName', [PREFIX_PRODUCER, 'precise-prefix-cache-producer'])
+    // Declared or not: ./picker-kv-events.ts.
+    if (plugin.parameters['prefixMatchInfoProducerName'] !== PRECISE_PRODUCER)
+      plugins.checkProducer(plugin, 'prefixMatchInfoProducerName', [PREFIX_PRODUCER, PRECISE_PRODUCER])
     plugins.checkProducer(plugin, 'inFlightLoadProducerName', ['inflight-load-producer'])
     plugins.checkProducer(plugin, 'topologyProducerName', [TOPOLOGY_EXTRACTOR])
   }
