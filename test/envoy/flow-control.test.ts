@@ -11,10 +11,10 @@ jest.setTimeout(60_000)
 const DROP_REASON = 'x-llm-d-request-dropped-reason'
 
 /** One request at a time. */
-const flowControl = (spec: string) => `
+const flowControl = (spec: string, gate = true) => `
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
-featureGates: [flowControl]
+featureGates: [flowControl=${gate}]
 plugins:
 - { type: concurrency-detector, parameters: { maxConcurrency: 1 } }
 - { type: queue-scorer }
@@ -53,7 +53,7 @@ describeOnPlanes('flow control', plane => {
 
   const configuration = (
     spec: string,
-    { parameters = '{}', annotations = {}, pool = poolYaml({ addresses: [backend!.address] }) } = {},
+    { parameters = '{}', annotations = {}, pool = poolYaml({ addresses: [backend!.address] }), gate = true } = {},
   ) =>
     documents(
       GATEWAY,
@@ -62,7 +62,7 @@ describeOnPlanes('flow control', plane => {
       objective('urgent', 10),
       objective('batch', -1),
       parametersYaml(parameters),
-      flowControl(spec),
+      flowControl(spec, gate),
     )
 
   const start = async (spec: string, options: Parameters<typeof configuration>[1] = {}) => {
@@ -199,5 +199,33 @@ describeOnPlanes('flow control', plane => {
     })
     expect(refused.headers.get(DROP_REASON)).toBe('rejected-no-endpoints')
     expect(refused.headers.get('retry-after')).toBe('1')
+  })
+
+  // The embedded data plane goes down with the rest.
+  const onEnvoy = plane === 'embedded' ? it.skip : it
+  onEnvoy('a shutdown tells those who wait', async () => {
+    await start('defaultRequestTTL: 50s')
+    await occupy()
+    const sent = send('waits')
+    await waiting(1)
+    const [response] = await Promise.all([sent.response, rig!.stopSignalbox()])
+    expect(response.status).toBe(503)
+    expect(response.headers.get(DROP_REASON)).toBe('rejected-shutting-down')
+    expect(served()).toEqual([])
+  })
+
+  it('without the gate a full pool only refuses priorities below 0', async () => {
+    await start('', { gate: false })
+    const holder = await occupy()
+    const batch = { 'x-llm-d-inference-objective': 'batch' }
+    const shed = await send('shed', batch).response
+    expect(shed.status).toBe(429)
+    expect(shed.headers.get(DROP_REASON)).toBe('rejected-saturated')
+    expect(await shed.json()).toMatchObject({ error: { code: 'shed' } })
+    expect((await send('first').response).status).toBe(200)
+    expect((await send('second', { 'x-llm-d-inference-objective': 'nobody knows' }).response).status).toBe(200)
+    holder.client.abort()
+    await waitFor('a free pool', async () => (await send('batch', batch).response).status === 200)
+    expect(served()).toEqual(['first', 'second', 'batch'])
   })
 })

@@ -56,5 +56,4 @@ export const flowControlSchema = object({
     .default(false),
 })
 
-export type FlowControlSpec = z.output<typeof flowControlSchema>
-export type BandSpec = FlowControlSpec['defaultPriorityBand']
+export type BandSpec = z.output<typeof flowControlSchema>['defaultPriorityBand']

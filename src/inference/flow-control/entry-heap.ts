@@ -1,7 +1,7 @@
 import type { FlowEntry } from './flow-entry.ts'
 
 /** Does `a` go before `b`? */
-export function goesBefore(a: FlowEntry, b: FlowEntry): boolean {
+function goesBefore(a: FlowEntry, b: FlowEntry): boolean {
   return a.key === b.key ? a.sequence < b.sequence : a.key < b.key
 }
 

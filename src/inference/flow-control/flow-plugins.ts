@@ -10,7 +10,7 @@ import { RoundRobinFairness } from './round-robin-fairness.ts'
 import { PriorityHoldback, SoftReflectiveCeiling, StaticUsageLimit, type UsageLimit } from './usage-limits.ts'
 
 /** What a plug-in of flow control is. */
-export type FlowRole = 'fairness-policy' | 'ordering-policy' | 'usage-limit-policy' | 'admitter'
+type FlowRole = 'fairness-policy' | 'ordering-policy' | 'usage-limit-policy' | 'admitter'
 
 export interface FlowPluginType {
   readonly type: string

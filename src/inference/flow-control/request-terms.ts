@@ -11,7 +11,7 @@ const TTFT = [headerName('x-llm-d-slo-ttft-ms'), headerName('x-slo-ttft-ms')] as
 const GRPC_TIMEOUT = headerName('grpc-timeout')
 const EXPECTED_TIMEOUT = headerName('x-envoy-expected-rq-timeout-ms')
 
-export const DEFAULT_FAIRNESS_ID = 'default-flow'
+const DEFAULT_FAIRNESS_ID = 'default-flow'
 /** Clients name themselves; longer names are cut, UTF-16 units. */
 const MAX_FAIRNESS_ID = 256
 
