@@ -4,6 +4,7 @@ import { JsonScanner, ScanState } from '../body/json-scan.ts'
 import { MultipartField } from '../body/multipart.ts'
 import type { RequestField, RequiredField } from '../llm/request-apis.ts'
 import { MediaScanner } from '../llm/media-scanner.ts'
+import { TokenIds } from '../inference/kv-events/token-ids.ts'
 import type { PrefixHasher } from '../inference/prefix-hasher.ts'
 import {
   duplicateKey,
@@ -14,6 +15,7 @@ import {
   type OpenAiProblem,
 } from '../llm/openai-error.ts'
 import type { ModelFact } from './plan.ts'
+import { TokenIdScanner } from './token-id-scanner.ts'
 
 /**
  * Reads the facts of a request body as its bytes pass: the model, and the hashes of the prompt's beginning. Nothing of the body
@@ -44,6 +46,8 @@ const PROGRAM = compileScan([
 const FIELDS: Readonly<Record<RequestField, number>> = { messages: 1, prompt: 2, input: 3 }
 /** Raw bytes of a prompt that may be an empty one. */
 const EMPTY_BYTES = 32
+/** Of a prompt that is token ids. */
+const MAX_TOKENS = 2 * 1024 * 1024
 const EMPTY_PROMPTS: ReadonlySet<string> = new Set(['""', '[]', '[""]'])
 /**
  * A chunk is scanned in slices until the facts are final, so that a large chunk costs no more than it must: small ones while the
@@ -68,11 +72,15 @@ export class BodyFacts {
   problem: OpenAiProblem | undefined
   /** Bytes of the prompt seen: of the first field that is one. */
   promptBytes = 0
+  /** Prompts that are token ids are wanted; to be said before `begin`. */
+  wantsTokens = false
 
   readonly hasher: PrefixHasher
   readonly #json = new JsonScanner(PROGRAM)
   readonly #multipart = new MultipartField()
   readonly #media = new MediaScanner()
+  readonly #tokens = new TokenIds()
+  readonly #tokenIds = new TokenIdScanner(this.#tokens, MAX_TOKENS)
   #wantsMedia = false
   #kind: BodyKind = BodyKind.NONE
   #fact: ModelFact = 'none'
@@ -107,6 +115,7 @@ export class BodyFacts {
     this.#prefixBytes = prefixBytes
     this.#wantsMedia = media
     this.#media.reset()
+    if (this.wantsTokens) this.#tokenIds.reset()
     this.#final = false
     this.hasher.reset(prefixBlockBytes, prefixBytes)
     if (kind === BodyKind.JSON) this.#json.reset()
@@ -126,6 +135,11 @@ export class BodyFacts {
   /** The prompt has images, video or audio, as far as it was read for them. */
   get hasMedia(): boolean {
     return this.#kind === BodyKind.JSON && this.#media.found
+  }
+
+  /** The prompt's tokens, where it is token ids and all of it was read; undefined: it is not. */
+  get tokenIds(): TokenIds | undefined {
+    return this.wantsTokens && this.isJson && this.#tokenIds.complete ? this.#tokens : undefined
   }
 
   /** Bytes of the whole prompt: where only its beginning was read, by the length of the body (−1 = unknown). */
@@ -156,6 +170,8 @@ export class BodyFacts {
     this.#kind = BodyKind.NONE
     this.#final = false
     this.#wantsMedia = false
+    if (this.wantsTokens) this.#tokenIds.reset()
+    this.wantsTokens = false
     this.#forget()
   }
 
@@ -251,6 +267,7 @@ export class BodyFacts {
     const wanted = Math.min(end - start, this.#prefixBytes - this.promptBytes)
     if (wanted > 0) this.hasher.update(chunk, start, start + wanted)
     if (this.#wantsMedia) this.#media.feed(chunk, start, end)
+    if (this.wantsTokens) this.#tokenIds.feed(chunk, start, end)
     this.promptBytes += end - start
   }
 

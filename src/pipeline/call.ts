@@ -1,7 +1,9 @@
 import { PrefixHasher } from '../inference/prefix-hasher.ts'
 import { PickResult } from '../inference/pool.ts'
 import type { Pool, PickRequest } from '../inference/pool.ts'
+import { TokenIds } from '../inference/kv-events/token-ids.ts'
 import { HeaderView } from '../extproc/header-view.ts'
+import { BodyCopy } from './body-copy.ts'
 import { BodyFacts } from './body-facts.ts'
 import type { RequestApi } from '../llm/request-apis.ts'
 import type { WaitingCall } from './pool-entrance.ts'
@@ -40,6 +42,11 @@ export class Call implements RuleFacts {
   rewritten: string | undefined
   reason = ''
 
+  /** Kept where a pool asks for its tokens elsewhere; the tokens; and what ends the question under way. */
+  readonly body = new BodyCopy(MAX_COPIED_BYTES)
+  readonly tokens = new TokenIds()
+  cancelRender: (() => void) | undefined
+
   /** It waits, or has waited, before a pool. */
   waiting: WaitingCall | undefined
 
@@ -69,6 +76,11 @@ export class Call implements RuleFacts {
     this.rewriteTo = undefined
     if (this.forged.length > 0) this.forged.length = 0
     this.waiting = undefined
+    this.cancelRender?.()
+    this.cancelRender = undefined
+    this.body.release()
+    if (this.tokens.count > 0) this.tokens.clear()
+    this.pick.tokens = undefined
     this.endpoints = ''
     this.rewritten = undefined
     this.reason = ''
@@ -80,4 +92,6 @@ export class Call implements RuleFacts {
   }
 }
 
+/** A million tokens of text. */
+const MAX_COPIED_BYTES = 4 * 1024 * 1024
 const NO_HEADERS = new HeaderView()

@@ -21,6 +21,7 @@ import { giveBack, giveBackLogged, giveBackOnceSeen, giveBackStages, giveBackSta
 import type { LinkedPool } from './linked-pool.ts'
 import type { EntryPlan, ModelFact } from './plan.ts'
 import { RequestRouter } from './request-router.ts'
+import { renderApiOf } from './request-tokens.ts'
 import { SERVED_HEADER } from './served-header.ts'
 import { pathLength } from './rules.ts'
 
@@ -60,6 +61,9 @@ export class EntryDecider implements Decider {
   readonly #router: RequestRouter
   readonly #prefixBlockBytes: number
   readonly #media: boolean
+  /** Some pool goes by tokens; some asks a renderer for them. */
+  readonly #tokens: boolean
+  readonly #renders: boolean
   /** Some rule needs a model: a body that cannot be read is then worth a word of its own. */
   readonly #readsBody: boolean
   readonly #fleet: boolean
@@ -80,6 +84,9 @@ export class EntryDecider implements Decider {
     this.mayRewrite = this.#router.pools.some(({ plan }) => plan.rewrites.length > 0)
     this.#prefixBlockBytes = this.#router.pools[0]?.plan.scheduling.prefixBlockBytes ?? 512
     this.#media = plan.media === true
+    const kvEvents = this.#router.pools.flatMap(({ plan }) => plan.scheduling.kvEvents ?? [])
+    this.#tokens = kvEvents.length > 0
+    this.#renders = kvEvents.some(({ render }) => render !== undefined)
     this.#readsBody = plan.body !== 'none' && (plan.model !== 'none' || plan.prefixBytes > 0 || this.#media)
     this.#fleet = plan.attach === 'fleet'
     this.#tellsServed = this.#router.pools.some(pool => pool.plan.scheduling.tellsServed === true)
@@ -111,6 +118,8 @@ export class EntryDecider implements Decider {
     if (multipart && this.plan.model === 'none') return this.#router.route(x, call)
     const type = multipart ? contentType(headers) : ''
     const fact = this.#modelFact(x, call)
+    call.facts.wantsTokens = this.#tokens
+    if (this.#renders && !multipart && renderApiOf(call) !== undefined) call.body.begin(x.context.budget)
     call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)
   }
@@ -132,6 +141,7 @@ export class EntryDecider implements Decider {
 
   requestBody(x: Exchange, bytes: Buffer, start: number, end: number): Verdict {
     const call = x.call as Call
+    if (this.#renders) call.body.add(bytes, start, end)
     return call.facts.feed(bytes, start, end) ? this.#router.route(x, call) : Verdict.MORE
   }
 
@@ -145,6 +155,7 @@ export class EntryDecider implements Decider {
     const call = x.call as Call | undefined
     if (call !== undefined) {
       call.waiting?.cancel()
+      call.cancelRender?.()
       // The refusal overtakes a decision that was not sent yet; of one that was sent, access log or response tell.
       if (x.requestState === RequestState.UNDECIDED) giveBack(call)
       if (call.facts.hasBody) this.#router.recordModel(x, call.facts.model)
@@ -201,7 +212,7 @@ export class EntryDecider implements Decider {
   /** A short body is waited for to its end anyway, because Envoy may keep it for retries: then a second `model` key is seen too. */
   #modelFact(x: Exchange, call: Call): ModelFact {
     const { model } = this.plan
-    if (call.rewriteTo !== undefined) return 'whole'
+    if (call.rewriteTo !== undefined || this.#tokens) return 'whole'
     if (call.api !== undefined && call.api !== PASSED_THROUGH && model === 'first') {
       if (x.contentLength >= 0 && x.contentLength <= CHECKED_BODY_BYTES) return 'whole'
     }

@@ -29,6 +29,7 @@ import { ANSWERED_RECORD, type EntryPlan } from './plan.ts'
 import { PreparedAnswers } from './prepared-answers.ts'
 import { recordText } from './record-text.ts'
 import { canPutModel, putModel, rewriteModel } from './rewrite.ts'
+import { withTokens } from './request-tokens.ts'
 import { routeTo } from './routed-answer.ts'
 import { tellReplicas } from './stage-headers.ts'
 import { chooseTarget, type LinkedRule, linkRule, matchesModel, matchesRequest } from './rules.ts'
@@ -145,9 +146,16 @@ export class RequestRouter {
     }
     const problem = this.#check(call, target.pool)
     if (problem !== undefined) return this.#drop(x, call, rule, target, problem)
-    return target.pool.pool.gate.isOpen
-      ? this.#place(x, call, rule, target, target.pool)
-      : this.#enter(x, call, rule, target, target.pool)
+    const linked = target.pool
+    const { kvEvents } = linked.plan.scheduling
+    if (kvEvents === undefined) return this.#admit(x, call, rule, target, linked)
+    return withTokens(x, call, kvEvents.render, () => this.#admit(x, call, rule, target, linked))
+  }
+
+  #admit(x: Exchange, call: Call, rule: LinkedRule, target: Target, linked: LinkedPool): Verdict {
+    return linked.pool.gate.isOpen
+      ? this.#place(x, call, rule, target, linked)
+      : this.#enter(x, call, rule, target, linked)
   }
 
   #routeTo(x: Exchange, call: Call, target: Target): Verdict {
