@@ -144,6 +144,23 @@ it('plug-ins that go by places know the labels of their extractor', () => {
   ])
 })
 
+it('sessions of producers are found where they are looked for', () => {
+  const plugins = (source: string, more = '') => `
+- { type: session-id-producer, name: ours, parameters: { cookieName: sid } }
+- { type: session-affinity-scorer, parameters: { strategy: session_id, sessionIdConfig: { sources: [${source}], evictionTtlSeconds: 60${more} } } }
+`
+  expect(scheduling(plugins('{ attribute: SessionIDDataKey, producer: ours }')).producers).toHaveLength(1)
+  expect(compiled(plugins('{ attribute: theirs }')).problems).toEqual([
+    expect.stringMatching(/sessionIdConfig.sources\[0\]: there is no session-id-producer "theirs"/),
+  ])
+  expect(compiled(plugins('{ header: a }', ', evictionSweepSeconds: 5')).problems).toEqual([
+    expect.stringMatching(/evictionSweepSeconds: has no effect: sessions age without being swept/),
+  ])
+  expect(compiled(plugins('{ header: a, attribute: ours }')).problems).toEqual([
+    expect.stringMatching(/needs either header or attribute/),
+  ])
+})
+
 it('a session comes from a header or a cookie', () => {
   const plugins = (parameters: string) =>
     `- { type: session-id-producer, parameters: ${parameters} }\n- type: queue-scorer\n`

@@ -7,6 +7,7 @@ import type {
 } from '../inference/pool-plan.ts'
 import type { Need } from '../inference/scheduling/plugins/plugin-type.ts'
 import { needsOf, pluginType } from '../inference/scheduling/plugins/registry.ts'
+import { sessionParameters } from '../inference/scheduling/plugins/session-affinity.ts'
 import { type ApproxPrefixCache, approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
 import { PRECISE_PRODUCER } from './picker-kv-events.ts'
 import type { PickerPlugins, Plugin } from './picker-plugins.ts'
@@ -15,6 +16,7 @@ import type { PickerPlugins, Plugin } from './picker-plugins.ts'
 const LEAST_BLOCK_TOKENS = 64
 const BYTES_PER_TOKEN = 4
 const PREFIX_PRODUCER = 'approx-prefix-cache-producer'
+const SESSION_PRODUCER = 'session-id-producer'
 const TOPOLOGY_EXTRACTOR = 'topology-extractor'
 
 /** Who provides what, where nobody is declared (epp.md §2.1). What is not here every pool has, or cannot be made without being told how. */
@@ -23,7 +25,7 @@ const PROVIDERS: Readonly<Partial<Record<Need, string>>> = {
 }
 
 /** Types of which there may be several. */
-const SEVERAL: ReadonlySet<string> = new Set([PREFIX_PRODUCER, TOPOLOGY_EXTRACTOR, 'session-id-producer'])
+const SEVERAL: ReadonlySet<string> = new Set([PREFIX_PRODUCER, SESSION_PRODUCER, TOPOLOGY_EXTRACTOR])
 
 /** `scheduling` with the data producers that its plug-ins need: those that are declared, and others as llm-d makes them. */
 export function withProducers(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>): Partial<SchedulingPlan> {
@@ -34,12 +36,30 @@ export function withProducers(plugins: PickerPlugins, scheduling: Partial<Schedu
       plugins.checkProducer(plugin, 'prefixMatchInfoProducerName', [PREFIX_PRODUCER, PRECISE_PRODUCER])
     plugins.checkProducer(plugin, 'inFlightLoadProducerName', ['inflight-load-producer'])
     plugins.checkProducer(plugin, 'topologyProducerName', [TOPOLOGY_EXTRACTOR])
+    checkSessions(plugin, plugins)
   }
   const producers = producersOf(plugins, scheduling)
   return {
     ...placed(plugins, scheduling),
     ...(producers.length === 0 ? {} : { producers }),
     ...readPrefixCaches(plugins),
+  }
+}
+
+/** Sources of sessions that are no headers come from producers. */
+function checkSessions({ type, index, parameters }: Plugin, plugins: PickerPlugins): void {
+  if (!type.type.startsWith('session-affinity-')) return
+  const { sources, sessionIdConfig } = sessionParameters.parse(parameters)
+  const at = sessionIdConfig === undefined ? ['sources'] : ['sessionIdConfig', 'sources']
+  if (sessionIdConfig?.evictionSweepSeconds !== undefined) {
+    const path = ['plugins', index, 'parameters', 'sessionIdConfig', 'evictionSweepSeconds']
+    plugins.warn('no-effect', path, 'has no effect: sessions age without being swept')
+  }
+  for (const [place, { attribute, producer = attribute }] of (sessionIdConfig?.sources ?? sources).entries()) {
+    if (producer === undefined || plugins.get(producer)?.type.type === SESSION_PRODUCER || plugins.failed('producer'))
+      continue
+    const path = ['plugins', index, 'parameters', ...at, place]
+    plugins.error('unresolved-reference', path, `there is no ${SESSION_PRODUCER} "${producer}" to tell the session`)
   }
 }
 

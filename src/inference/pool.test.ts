@@ -3,6 +3,7 @@ import { adapterId } from './adapter-id.ts'
 import type { ReleaseBy } from './endpoint-table.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import { PickResult, PickStatus, type Pool } from './pool.ts'
+import { headersOf } from './scheduling/plugins/testing.ts'
 import { UnknownScorerError } from './scheduling/scorers/registry.ts'
 import { addresses, endpoints, hasherOf, LocalPool, metrics, poolPlan, request, scrape } from './testing.ts'
 
@@ -480,4 +481,22 @@ describe('tokens in flight', () => {
     pool(1, { ...scheduling, producers: [producer] }).pick(ask(4000), result)
     expect(result.tokens).toBe(tokens)
   })
+})
+
+it('sessions of a cookie keep their endpoint', () => {
+  const sessionIdConfig = { sources: [{ attribute: 'SessionIDDataKey', producer: 'sid' }] }
+  const made = pool(8, {
+    scorers: [{ type: 'session-affinity-scorer', weight: 1, parameters: { strategy: 'session_id', sessionIdConfig } }],
+    producers: [{ name: 'sid', type: 'session-id-producer', parameters: { cookieName: 'sid' } }],
+  })
+  const result = new PickResult()
+  const slotOf = (cookie: string) => {
+    made.pick(request({ nowMs: NOW, headers: headersOf({ cookie }) }), result)
+    return result.slots[0]!
+  }
+  const first = slotOf('a=b; sid=one; c=d')
+  for (let i = 0; i < 10; i++) expect(slotOf(`c=${i};sid=one`)).toBe(first)
+  expect(result.reason).toBe('session-affinity-scorer')
+  slotOf('sidx=one; xsid=one')
+  expect(result.reason).toBe('random')
 })
