@@ -5,8 +5,6 @@
  */
 const UNITS = 8
 const LONGEST_MS = 600_000
-/** How long decided prefills count for the share of time in which endpoints prefill, ms. */
-const WORK_MEMORY_MS = 10_000
 /** Fading in smaller steps would be lost in rounding, ms. */
 const LEAST_FADE_MS = 20
 const WORK = 0
@@ -14,15 +12,15 @@ const WORK_AT = 1
 const HEAD = 2
 
 export class PrefillBacklog {
-  #memory = new Int32Array(0)
+  #memory: Int32Array = new Int32Array(0)
 
   static words(capacity: number): number {
     return HEAD + capacity
   }
 
   /** `words` of the table's capacity. */
-  attach(memory: Int32Array<ArrayBufferLike>): void {
-    this.#memory = memory as Int32Array<ArrayBuffer>
+  attach(memory: Int32Array): void {
+    this.#memory = memory
   }
 
   /** Prefill that the endpoint has to do before a request that is decided now, ms. */
@@ -40,8 +38,8 @@ export class PrefillBacklog {
     Atomics.add(memory, WORK, Math.round(own * UNITS))
   }
 
-  /** Share of their time that so many endpoints prefill, as decided in about the last ten seconds; more than 1 where they cannot. */
-  share(endpoints: number, nowMs: number): number {
+  /** Share of their time that so many endpoints prefill, as decided in about the last `memoryMs`; more than 1 where they cannot. */
+  share(endpoints: number, nowMs: number, memoryMs: number): number {
     const memory = this.#memory
     const at = memory[WORK_AT]!
     const passed = ((nowMs * UNITS - at) | 0) / UNITS
@@ -50,9 +48,9 @@ export class PrefillBacklog {
       (passed >= LEAST_FADE_MS || passed < 0) &&
       Atomics.compareExchange(memory, WORK_AT, at, (nowMs * UNITS) | 0) === at
     ) {
-      const gone = passed < 0 ? 1 : Math.min(1, passed / WORK_MEMORY_MS)
+      const gone = passed < 0 ? 1 : Math.min(1, passed / memoryMs)
       Atomics.sub(memory, WORK, Math.ceil(Math.max(0, memory[WORK]!) * gone))
     }
-    return Math.max(0, memory[WORK]!) / (UNITS * WORK_MEMORY_MS * Math.max(1, endpoints))
+    return Math.max(0, memory[WORK]!) / (UNITS * memoryMs * Math.max(1, endpoints))
   }
 }

@@ -9,15 +9,15 @@ const REMEMBERED = 32
 const WORDS = 1 + REMEMBERED
 
 export class RecentAdapters {
-  #memory = new Int32Array(0)
+  #memory: Int32Array = new Int32Array(0)
 
   static words(capacity: number): number {
     return capacity * WORDS
   }
 
   /** `words` of the table's capacity. */
-  attach(memory: Int32Array<ArrayBufferLike>): void {
-    this.#memory = memory as Int32Array<ArrayBuffer>
+  attach(memory: Int32Array): void {
+    this.#memory = memory
   }
 
   /** Place of the adapter among those that this tenant of the slot was sent, 0 = the last one; −1 = not remembered. */

@@ -1,11 +1,12 @@
 /** A short share of `npm run bench:placement`: the simulation says what it should, and our scorer does what it is for. */
 import { describe, expect, it } from '@jest/globals'
 import type { ContenderKind } from './contender.ts'
-import { CONTENDERS, OURS } from './contenders.ts'
+import { CONTENDERS, OURS, OURS_ON_TWO_THREADS } from './contenders.ts'
 import { LLM_D_DEFAULT } from './llm-d-default.ts'
 import { LEAST_REQUEST } from './plain-contenders.ts'
 import { plotGoodput } from './plot.ts'
-import { detailTable, goodputTable, rowsOf } from './report.ts'
+import { detailTable, goodputTable, holdOutTable, rowsOf } from './report.ts'
+import { HOLD_OUT, TUNED } from './setups.ts'
 import { type Outcome, simulate } from './simulation.ts'
 import { workloads } from './workloads.ts'
 
@@ -43,7 +44,7 @@ describe("llm-d's default, as it was measured", () => {
 })
 
 describe('expected time to first token', () => {
-  it.each(['hot-prefix', 'bursts', 'heterogeneous'])('spreads as least-request does: %s', name => {
+  it.each(['hot-prefix', 'bursts', 'heterogeneous', 'disaggregated'])('spreads as least-request does: %s', name => {
     const good = run(name, LEAST_REQUEST).good
     expect(run(name, OURS).good).toBeGreaterThan(good - 0.03)
   })
@@ -61,12 +62,23 @@ describe('expected time to first token', () => {
   })
 })
 
+it.each(['bursts', 'hot-prefix'])('two threads that decide place as well as one: %s', name => {
+  expect(run(name, OURS_ON_TWO_THREADS).good).toBeGreaterThan(run(name, OURS).good - 0.04)
+})
+
+it.each(['large-model', 'mixed-cards'])('learns what engines cost that it was not made for: %s', name => {
+  const setup = HOLD_OUT.find(each => each.name === name)!
+  const made = workloads(9, MS, setup).find(each => each.name === 'hot-prefix')!
+  expect(simulate(made, OURS).good).toBeGreaterThan(simulate(made, LEAST_REQUEST).good - 0.04)
+})
+
 it('reports each workload and contender', () => {
   const two = [LEAST_REQUEST, OURS]
   const runs = two.map(contender => run('uniform', contender))
   const rows = rowsOf([workload('uniform')], two, runs)
   expect(goodputTable(rows, two).split('\n')).toHaveLength(4)
   expect(detailTable(rows, two).split('\n')).toHaveLength(4)
+  expect(holdOutTable([{ setup: TUNED, rows }], two).split('\n')).toHaveLength(4)
   expect(plotGoodput(rows, two).match(/<circle/g)).toHaveLength(4)
   expect(CONTENDERS.at(-1)).toBe(OURS)
 })

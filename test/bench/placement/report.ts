@@ -1,5 +1,6 @@
 /** Tables of the placement benchmark: means over its seeds. */
 import type { ContenderKind } from './contender.ts'
+import type { Setup } from './setups.ts'
 import type { Outcome } from './simulation.ts'
 import type { Workload } from './workloads.ts'
 
@@ -55,6 +56,22 @@ export function goodputTable(rows: readonly Row[], contenders: readonly Contende
     ['good %', ...contenders.map(({ title }) => title)],
     [...lines, ['mean', ...meanGood(rows).map(percent)]],
   )
+}
+
+/** A line for each workload of each setup, and one for its mean. */
+export function holdOutTable(
+  setups: readonly { readonly setup: Setup; readonly rows: readonly Row[] }[],
+  contenders: readonly ContenderKind[],
+): string {
+  const lines = setups.flatMap(({ setup, rows }) => [
+    ...rows.map(({ workload, cells }, r) => [
+      r === 0 ? setup.title : '',
+      workload.title,
+      ...cells.map(({ good }) => percent(good)),
+    ]),
+    ['', '**mean**', ...meanGood(rows).map(good => `**${percent(good)}**`)],
+  ])
+  return table(['engines', 'good %', ...contenders.map(({ title }) => title)], lines)
 }
 
 /** Everything, a line for each workload and contender. */

@@ -8,15 +8,13 @@ import { Engine, type EngineObserver, type EngineOptions } from '../../../src/si
 import type { Sequence } from '../../../src/sim/sequence.ts'
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts'
 import type { Contender, ContenderKind } from './contender.ts'
-import { type Arrival, answerToken, BASE_MODEL, ENGINE, REPLICAS, type Workload } from './workloads.ts'
+import { type Arrival, answerToken, BASE_MODEL, type Workload } from './workloads.ts'
 
 const SCRAPE_MS = 50
 /** From the replica to the picker: what is scraped is that old when it is known. */
 const SCRAPE_LATENCY_MS = 2
 /** A dead replica is taken off the list by its readiness probe after this. */
 const READINESS_MS = 5000
-/** What has no first token by then, after the last arrival, is late for any objective. */
-const DRAIN_MS = 60_000
 
 export interface Outcome {
   readonly workload: string
@@ -41,7 +39,9 @@ interface Replica {
 
 interface Served {
   readonly arrival: Arrival
-  readonly sequence: Sequence | undefined
+  /** Gave the answer, and computed the prompt: the same one where roles are not apart. */
+  answer: Sequence | undefined
+  prompt: Sequence | undefined
 }
 
 /** What a replica's counters have counted since its start. */
@@ -75,47 +75,71 @@ class Counted implements EngineObserver {
   changed(): void {}
 }
 
+/** Replicas of one role, and who chooses among them. */
+interface Group {
+  readonly first: number
+  readonly count: number
+  readonly contender: Contender
+}
+
 export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Outcome {
   const clock = new VirtualClock()
-  const engines = Array.from({ length: REPLICAS }, (_, i): Replica => {
-    const options: EngineOptions = { ...ENGINE, ...workload.engines?.[i] }
+  const replicas = workload.engines.map((options): Replica => {
     const counted = new Counted()
     return { options, counted, engine: new Engine(options, clock, counted) }
   })
-  const contender = kind.create(REPLICAS, seed)
+  const { prefillers = 0 } = workload
+  const group = (first: number, count: number): Group => ({ first, count, contender: kind.create(count, seed) })
+  const prefill = prefillers === 0 ? undefined : group(0, prefillers)
+  const main = group(prefillers, replicas.length - prefillers)
+  const groups = prefill === undefined ? [main] : [prefill, main]
   const dead = new Set<number>()
   const served: Served[] = []
-  const submit = (arrival: Arrival) => {
-    const replica = contender.pick(arrival, clock.now())
-    if (dead.has(replica)) {
-      contender.over(replica)
-      served.push({ arrival, sequence: undefined })
-      return
-    }
-    const sequence = engines[replica]!.engine.submit({
+
+  const start = (arrival: Arrival, { first, contender }: Group, replica: number, maxTokens: number, then: () => void) =>
+    replicas[first + replica]!.engine.submit({
       id: '',
       prompt: arrival.prompt,
       ...(arrival.model === BASE_MODEL ? {} : { lora: arrival.model }),
-      maxTokens: arrival.outputTokens,
+      maxTokens,
       naturalLength: Number.POSITIVE_INFINITY,
       generate: index => answerToken(arrival.prompt, index),
       token: () => false,
-      finished: () => contender.over(replica),
+      finished: () => {
+        contender.over(replica)
+        then()
+      },
     })
-    served.push({ arrival, sequence })
+  const submit = (arrival: Arrival) => {
+    const replica = main.contender.pick(arrival, clock.now())
+    if (dead.has(main.first + replica)) {
+      main.contender.over(replica)
+      served.push({ arrival, answer: undefined, prompt: undefined })
+      return
+    }
+    const whole: Served = { arrival, answer: undefined, prompt: undefined }
+    served.push(whole)
+    const answer = () => {
+      whole.answer = start(arrival, main, replica, arrival.outputTokens, () => {})
+      whole.prompt ??= whole.answer
+    }
+    if (prefill === undefined) answer()
+    else whole.prompt = start(arrival, prefill, prefill.contender.pick(arrival, clock.now()), 1, answer)
   }
 
-  const end = workload.arrivals.at(-1)!.at + DRAIN_MS
+  const end = workload.arrivals.at(-1)!.at + workload.drainMs
   const scrape = () => {
-    engines.forEach((each, replica) => {
-      const page = dead.has(replica) ? undefined : pageOf(each)
-      const at = clock.now()
-      clock.after(SCRAPE_LATENCY_MS, () => contender.scraped(replica, page, at))
-    })
+    for (const { first, count, contender } of groups) {
+      for (let i = 0; i < count; i++) {
+        const page = dead.has(first + i) ? undefined : pageOf(replicas[first + i]!)
+        const at = clock.now()
+        clock.after(SCRAPE_LATENCY_MS, () => contender.scraped(i, page, at))
+      }
+    }
     if (clock.now() < end) clock.after(SCRAPE_MS, scrape)
   }
   scrape()
-  if (workload.diesAt !== undefined) clock.after(workload.diesAt, () => die(contender))
+  if (workload.diesAt !== undefined) clock.after(workload.diesAt, () => die(main.contender))
   let next = 0
   const arrive = () => {
     submit(workload.arrivals[next++]!)
@@ -127,7 +151,7 @@ export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Out
 
   function die(picker: Contender): void {
     dead.add(0)
-    const { engine } = engines[0]!
+    const { engine } = replicas[0]!
     engine.close()
     for (const sequence of [...engine.running, ...engine.waiting]) engine.cancel(sequence)
     clock.after(READINESS_MS, () => picker.removed(0))
@@ -162,16 +186,17 @@ function summary(workload: Workload, kind: ContenderKind, served: readonly Serve
   let failed = 0
   let tokens = 0
   let cached = 0
-  for (const { arrival, sequence } of served) {
-    const { firstTokenAt, finishedAt, generated = 0, arrivedAt = 0 } = sequence ?? {}
+  for (const { arrival, answer, prompt } of served) {
+    const { firstTokenAt, finishedAt, generated = 0 } = answer ?? {}
+    const arrivedAt = prompt?.arrivedAt ?? 0
     const whole = generated === arrival.outputTokens
     if (!whole) failed++
     const ttft = whole && firstTokenAt !== undefined ? firstTokenAt - arrivedAt : Number.POSITIVE_INFINITY
     ttfts.push(ttft)
-    if (ttft <= 2 * unloaded(arrival.prompt.length) + 100) good++
+    if (ttft <= 2 * unloaded(workload.yardstick, arrival.prompt.length) + 100) good++
     if (whole && generated > 1) tpots.push((finishedAt! - firstTokenAt!) / (generated - 1))
     tokens += arrival.prompt.length
-    cached += sequence?.cachedTokens ?? 0
+    cached += prompt?.cachedTokens ?? 0
   }
   ttfts.sort((a, b) => a - b)
   tpots.sort((a, b) => a - b)
@@ -188,8 +213,8 @@ function summary(workload: Workload, kind: ContenderKind, served: readonly Serve
 }
 
 /** Time to first token of a prompt on an idle replica that has none of it. */
-function unloaded(tokens: number): number {
-  const { prefillBaseMs, prefillMsPerToken, maxNumBatchedTokens } = ENGINE
+function unloaded(engine: EngineOptions, tokens: number): number {
+  const { prefillBaseMs, prefillMsPerToken, maxNumBatchedTokens } = engine
   return Math.ceil(tokens / maxNumBatchedTokens) * prefillBaseMs + tokens * prefillMsPerToken
 }
 

@@ -1,6 +1,7 @@
-/** The workloads of the placement benchmark: open loop, made from a seed alone. Times in ms, lengths in tokens. */
+/** The workloads of the placement benchmark: open loop, made from a seed and a setup alone. Times in ms, lengths in tokens. */
 import type { EngineOptions } from '../../../src/sim/engine.ts'
 import { Random } from '../../../src/sim/random.ts'
+import { type Setup, TUNED } from './setups.ts'
 
 export interface Arrival {
   readonly at: number
@@ -15,8 +16,14 @@ export interface Workload {
   readonly title: string
   /** In order of time. */
   readonly arrivals: readonly Arrival[]
-  /** Engines by replica, where they differ from `ENGINE`. */
-  readonly engines?: readonly Partial<EngineOptions>[]
+  /** Engines by replica. */
+  readonly engines: readonly EngineOptions[]
+  /** The engine that a request is held against when it says whether it was served in time. */
+  readonly yardstick: EngineOptions
+  /** So many replicas prefill, and hand over to the others, which decode. Absent: all do both. */
+  readonly prefillers?: number
+  /** How long after the last arrival the run goes on. */
+  readonly drainMs: number
   /** Replica 0 refuses connections from here on. */
   readonly diesAt?: number
 }
@@ -24,38 +31,33 @@ export interface Workload {
 export const REPLICAS = 6
 export const BASE_MODEL = 'base'
 
-/** A replica: eight sequences at once, 96k tokens of cache; a prompt of 8k tokens takes 0.9 s, an answer of 100 tokens 2 s. */
-export const ENGINE: EngineOptions = {
-  maxNumSeqs: 8,
-  maxNumBatchedTokens: 2048,
-  blockSize: 16,
-  numGpuBlocks: 6144,
-  maxLoras: 4,
-  loraLoadMs: 250,
-  prefillBaseMs: 15,
-  prefillMsPerToken: 0.1,
-  decodeMs: 18,
-  decodeGrowth: 0.02,
-}
-
 const DURATION_MS = 40_000
+/** What has no first token by then, after the last arrival, is late for any objective. */
+const DRAIN_MS = 60_000
 
-/** Every workload, of a length in ms. */
-export function workloads(seed: number, duration = DURATION_MS): Workload[] {
-  return [
-    uniform(new Random(seed), duration),
-    heavyTail(new Random(seed), duration),
-    chat(new Random(seed), duration),
-    hotPrefix(new Random(seed), duration),
-    bursts(new Random(seed), duration),
-    adapters(new Random(seed), duration),
-    heterogeneous(new Random(seed), duration),
-    dying(new Random(seed), duration),
-  ]
+/** What the generators below are called with. */
+interface Making {
+  readonly random: Random
+  readonly duration: number
+  readonly setup: Setup
 }
 
-function uniform(random: Random, duration: number): Workload {
-  const arrivals = poisson(random, duration, 13, at => ({
+type Made = Pick<Workload, 'name' | 'title' | 'arrivals'> & Partial<Workload>
+
+/** Every workload, of a length in ms before the setup's pace stretches it. */
+export function workloads(seed: number, duration = DURATION_MS, setup: Setup = TUNED): Workload[] {
+  const { engine, pace } = setup
+  const engines = Array.from({ length: REPLICAS }, (_, i) => ({ ...engine, ...setup.replicas?.[i] }))
+  return [uniform, heavyTail, chat, hotPrefix, bursts, adapters, heterogeneous, dying, disaggregated].map(make => ({
+    engines,
+    yardstick: engine,
+    drainMs: DRAIN_MS * pace,
+    ...make({ random: new Random(seed), duration: duration * pace, setup }),
+  }))
+}
+
+function uniform({ random, duration, setup }: Making): Made {
+  const arrivals = poisson(random, duration, 13 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
     prompt: fresh(random, random.between(400, 1200)),
@@ -65,8 +67,8 @@ function uniform(random: Random, duration: number): Workload {
 }
 
 /** Log-normal lengths: some prompts and answers are twenty times the median. */
-function heavyTail(random: Random, duration: number): Workload {
-  const arrivals = poisson(random, duration, 10, at => ({
+function heavyTail({ random, duration, setup }: Making): Made {
+  const arrivals = poisson(random, duration, 10 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
     prompt: fresh(random, Math.min(16_000, Math.ceil(600 * Math.exp(1.2 * normal(random))))),
@@ -76,11 +78,11 @@ function heavyTail(random: Random, duration: number): Workload {
 }
 
 /** Conversations of six turns, each on one of eight system prompts of 3,000 tokens; the history grows with every turn. */
-function chat(random: Random, duration: number): Workload {
+function chat({ random, duration, setup }: Making): Made {
   const systems = Array.from({ length: 8 }, () => fresh(random, 3000))
   const arrivals: Arrival[] = []
   // Conversations that began before the start: the load is even from the first moment.
-  for (let start = -30_000; start < duration; start += exponential(random, 1000 / 2.6)) {
+  for (let start = -30_000 * setup.pace; start < duration; start += exponential(random, (1000 / 2.6) * setup.pace)) {
     let history = systems[random.between(0, 7)]!
     let at = start
     for (let turn = 0; turn < 6; turn++) {
@@ -88,16 +90,16 @@ function chat(random: Random, duration: number): Workload {
       const outputTokens = random.between(40, 120)
       if (at >= 0 && at < duration) arrivals.push({ at, model: BASE_MODEL, prompt, outputTokens })
       history = joined(prompt, answer(prompt, outputTokens))
-      at += 3500 + exponential(random, 2500)
+      at += (3500 + exponential(random, 2500)) * setup.pace
     }
   }
   return { name: 'chat', title: 'multi-turn chat, 8 system prompts', arrivals: inOrder(arrivals) }
 }
 
 /** 70 % of the requests begin with the same 8,000 tokens. */
-function hotPrefix(random: Random, duration: number): Workload {
+function hotPrefix({ random, duration, setup }: Making): Made {
   const hot = fresh(random, 8000)
-  const arrivals = poisson(random, duration, 12, at => ({
+  const arrivals = poisson(random, duration, 12 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
     prompt: random.next() < 0.7 ? joined(hot, fresh(random, 100)) : fresh(random, random.between(400, 1600)),
@@ -107,14 +109,14 @@ function hotPrefix(random: Random, duration: number): Workload {
 }
 
 /** 64 requests with one prefix within 20 ms, every six seconds, over a thin stream of others. */
-function bursts(random: Random, duration: number): Workload {
-  const arrivals = poisson(random, duration, 2, at => ({
+function bursts({ random, duration, setup }: Making): Made {
+  const arrivals = poisson(random, duration, 2 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
     prompt: fresh(random, random.between(400, 1200)),
     outputTokens: random.between(40, 100),
   }))
-  for (let start = 1000; start < duration; start += 6000) {
+  for (let start = 1000; start < duration; start += 6000 * setup.pace) {
     const prefix = fresh(random, 3000)
     for (let i = 0; i < 64; i++) {
       const prompt = joined(prefix, fresh(random, 50))
@@ -130,9 +132,9 @@ function bursts(random: Random, duration: number): Workload {
 }
 
 /** 15 adapters for 6 × 4 places, asked for by Zipf's law, each with its own system prompt. */
-function adapters(random: Random, duration: number): Workload {
+function adapters({ random, duration, setup }: Making): Made {
   const prompts = Array.from({ length: 15 }, () => fresh(random, 600))
-  const arrivals = poisson(random, duration, 11, at => {
+  const arrivals = poisson(random, duration, 11 / setup.pace, at => {
     const adapter = zipf(random, 15)
     return {
       at,
@@ -145,14 +147,17 @@ function adapters(random: Random, duration: number): Workload {
 }
 
 /** Two replicas have twice the speed of the next two, which have twice the speed of the last two. */
-function heterogeneous(random: Random, duration: number): Workload {
+function heterogeneous({ random, duration, setup }: Making): Made {
   const speeds = [0.5, 0.5, 1, 1, 2, 2]
-  const engines = speeds.map(factor => ({
-    prefillBaseMs: ENGINE.prefillBaseMs * factor,
-    prefillMsPerToken: ENGINE.prefillMsPerToken * factor,
-    decodeMs: ENGINE.decodeMs * factor,
+  const { engine } = setup
+  const engines = speeds.map((factor, i) => ({
+    ...engine,
+    ...setup.replicas?.[i],
+    prefillBaseMs: engine.prefillBaseMs * factor,
+    prefillMsPerToken: engine.prefillMsPerToken * factor,
+    decodeMs: engine.decodeMs * factor,
   }))
-  const arrivals = poisson(random, duration, 15, at => ({
+  const arrivals = poisson(random, duration, 15 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
     prompt: fresh(random, random.between(400, 1600)),
@@ -161,14 +166,31 @@ function heterogeneous(random: Random, duration: number): Workload {
   return { name: 'heterogeneous', title: 'replicas of three speeds', arrivals, engines }
 }
 
-function dying(random: Random, duration: number): Workload {
-  const arrivals = poisson(random, duration, 10, at => ({
+function dying({ random, duration, setup }: Making): Made {
+  const arrivals = poisson(random, duration, 10 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
     prompt: fresh(random, random.between(400, 1200)),
     outputTokens: random.between(60, 140),
   }))
   return { name: 'dying', title: 'a replica dies mid-run', arrivals, diesAt: duration / 3 }
+}
+
+/** Two replicas prefill and four decode; what they hand over arrives quickly. Six long system prompts. */
+function disaggregated({ random, duration, setup }: Making): Made {
+  const prefillers = 2
+  const systems = Array.from({ length: 6 }, () => fresh(random, 2000))
+  const engines = Array.from({ length: REPLICAS }, (_, i) => {
+    const engine = { ...setup.engine, ...setup.replicas?.[i] }
+    return i < prefillers ? engine : { ...engine, prefillBaseMs: 4, prefillMsPerToken: 0.005 }
+  })
+  const arrivals = poisson(random, duration, 12 / setup.pace, at => ({
+    at,
+    model: BASE_MODEL,
+    prompt: joined(systems[random.between(0, 5)]!, fresh(random, random.between(200, 1400))),
+    outputTokens: random.between(60, 140),
+  }))
+  return { name: 'disaggregated', title: 'prefill and decode apart, 2 + 4', arrivals, engines, prefillers }
 }
 
 /** The answer that the simulated model gives: later turns contain it, so that both sides must know it. */

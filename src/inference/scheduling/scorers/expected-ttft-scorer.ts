@@ -10,6 +10,10 @@ const BYTES_PER_TOKEN = 4
 /** What each other request costs in a batch with room, as tokens of prefill: longer steps, and the chance of becoming the one that waits. */
 const SHARE_TOKENS = 200
 const ADAPTER_LOAD_MS = 250
+/** Decided prefills count for as long as so many tokens take in the share of time in which endpoints prefill; ms at the least and most. */
+const WORK_MEMORY_TOKENS = 100_000
+const SHORTEST_MEMORY_MS = 4000
+const LONGEST_MEMORY_MS = 120_000
 /** A millisecond of prefill costs this much more than one when endpoints do nothing else, … */
 const BUSY_PRICE = 12
 /** … and never more than this: a burst of distinct long prompts must not glue anything. */
@@ -53,7 +57,7 @@ class ExpectedTtft implements Scorer {
     this.#capacity = table.capacity
   }
 
-  attach(memory: Int32Array<ArrayBufferLike>): void {
+  attach(memory: Int32Array): void {
     const backlog = PrefillBacklog.words(this.#capacity)
     this.#backlog.attach(memory.subarray(0, backlog))
     this.#adapters.attach(memory.subarray(backlog))
@@ -61,9 +65,10 @@ class ExpectedTtft implements Scorer {
 
   score(candidates: Candidates, table: EndpointTable, out: Float64Array): void {
     const { count, slots, nowMs } = candidates
+    const rate = table.estimates.prefillMs[0]!
+    const memory = Math.min(LONGEST_MEMORY_MS, Math.max(SHORTEST_MEMORY_MS, WORK_MEMORY_TOKENS * rate))
     // At the pool's rate: a fast replica must not seem the better for it where it is busy.
-    const extra =
-      Math.min(MAX_PRICE - 1, BUSY_PRICE * this.#backlog.share(count, nowMs)) * table.estimates.prefillMs[0]!
+    const extra = rate * Math.min(MAX_PRICE - 1, BUSY_PRICE * this.#backlog.share(count, nowMs, memory))
     let least = Number.POSITIVE_INFINITY
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!
@@ -101,13 +106,18 @@ class ExpectedTtft implements Scorer {
   }
 }
 
-function queue({ slots, waiting, running, unseen }: Candidates, { estimates }: EndpointTable, i: number): number {
+function queue(
+  { slots, waiting, running, unseen, inFlight }: Candidates,
+  { estimates }: EndpointTable,
+  i: number,
+): number {
   const slot = slots[i]!
-  const load = waiting[i]! + running[i]! + unseen[i]!
+  // What was sent by way of a prefill elsewhere arrives long after the decision: then our own count knows more.
+  const load = Math.max(waiting[i]! + running[i]! + unseen[i]!, inFlight[i]!)
   const share = load * SHARE_TOKENS * estimates.prefillMs[0]!
   const full = estimates.fullBatch[slot]! > 0
   const batch = full ? Math.max(1, running[i]!) : estimates.largestBatch[0]!
-  const ahead = full ? waiting[i]! + unseen[i]! + 1 : load + 1 - batch
+  const ahead = load + 1 - batch
   // No replica was full yet: nobody knows where a batch ends.
   return ahead <= 0 || batch === 0 ? share : share + (ahead * estimates.residence[slot]!) / batch
 }
