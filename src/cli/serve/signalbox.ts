@@ -18,12 +18,14 @@ import { SnapshotCache } from '../../xds/snapshot-cache.ts'
 import { joinHostPort } from '../options.ts'
 import { Configuration } from './configuration.ts'
 import { describeKubernetes } from './describe-kubernetes.ts'
+import { describeKvEvents } from './describe-kv-events.ts'
 import { describeMetrics } from './describe-metrics.ts'
 import { Handover } from './handover.ts'
 import { HealthListener } from './health-listener.ts'
 import { withLiveThreads } from './live-addresses.ts'
 import { missingPools } from './missing-pools.ts'
 import { isFleet, isWildcard, reachableAt, type ServeOptions } from './options.ts'
+import { KvFeeds } from './kv-feeds.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
 import { StartError, startsWith } from './start-error.ts'
@@ -34,6 +36,7 @@ export class Signalbox {
   readonly #log: Log
   readonly #threads: Threads
   readonly #scrapers: Scrapers
+  readonly #kvFeeds: KvFeeds
   readonly #registry = new ResourceRegistry()
   readonly #cache = new SnapshotCache(this.#registry)
   readonly #metrics = new Metrics()
@@ -63,6 +66,7 @@ export class Signalbox {
     this.#options = options
     this.#log = log
     this.#scrapers = new Scrapers(log)
+    this.#kvFeeds = new KvFeeds(log)
     this.#threads = new Threads({
       count: options.threads,
       listen: options.extProc,
@@ -87,6 +91,7 @@ export class Signalbox {
       run: (plan, inForce) => {
         this.#threads.run(plan, inForce)
         this.#scrapers.follow(this.#threads.keeper.pools.values())
+        this.#kvFeeds.follow(this.#threads.keeper.pools.values())
       },
       send: envoy => {
         this.#send(envoy)
@@ -194,6 +199,7 @@ export class Signalbox {
     await this.#embedded?.close(this.#options.drainMs)
     await this.#threads.drain(this.#options.drainMs)
     this.#scrapers.stop()
+    this.#kvFeeds.stop()
     await this.#ads?.close()
     await this.#admin?.close()
     await this.#health?.close()
@@ -320,6 +326,7 @@ export class Signalbox {
 
   async #startAdmin({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
     describeMetrics(this.#metrics, { threads: this.#threads, scrapers: this.#scrapers })
+    describeKvEvents(this.#metrics, this.#kvFeeds)
     const followed = this.#sources?.figures() !== undefined
     const figures = () => this.#sources?.figures() ?? []
     if (followed) describeKubernetes(this.#metrics, figures)
