@@ -111,7 +111,8 @@ export class Candidates {
     this.peer = -1
     this.promptTokens = 0
     for (let m = 0; m < this.#further.length; m++) this.#further[m]!.bytes = 0
-    this.sessions.clear()
+    // Clearing an empty map allocates.
+    if (this.sessions.size > 0) this.sessions.clear()
   }
 
   /** The answer of the prefix cache producer of this name; undefined: of the default one. */
