@@ -43,6 +43,7 @@ export const SIM_OPTIONS: readonly SimCliOption[] = [
   option('kv-replay', 'kvReplayPort', 'port of a ZMQ ROUTER socket that tells of them again', 'any free one'),
   option('name', 'name', "the replica's name, sent as x-sim-replica", 'sim-<port>'),
   { ...option('model', 'models', 'base model to serve; repeat for more names'), short: 'm' },
+  option('engine', 'engine', 'whose metrics page it has: vllm, sglang, trtllm-serve or triton-tensorrt-llm'),
   option('lora', 'loras', 'LoRA adapter to serve; repeat for more'),
   option('max-loras', 'maxLoras', 'adapters on the GPU at once'),
   option('lora-load-ms', 'loraLoadMs', 'time to load an adapter'),

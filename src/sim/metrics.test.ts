@@ -134,3 +134,23 @@ describe('GET /metrics', () => {
     expect(await page()).not.toContain('lora')
   })
 })
+
+describe('GET /metrics of other engines', () => {
+  it.each([
+    ['sglang', ['sglang:num_queue_reqs', 'sglang:cache_config_info{num_pages="4096",page_size="16"} 1.0']],
+    ['trtllm-serve', ['trtllm_num_requests_waiting', 'trtllm_kv_cache_max_blocks']],
+    [
+      'triton-tensorrt-llm',
+      ['nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="waiting",version="1"} 0.0'],
+    ],
+  ] as const)('has the families of %s and none of vLLM', async (engine, lines) => {
+    const simulator = await startSimulator({ port: 0, engine })
+    try {
+      const text = await (await fetch(`${simulator.url}/metrics`)).text()
+      for (const line of lines) expect(text).toContain(`\n${line}`)
+      expect(text).not.toContain('vllm:')
+    } finally {
+      await simulator.close()
+    }
+  })
+})

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ENGINES } from './engine-pages.ts'
 import { type Faults, faultsSchema } from './faults.ts'
 
 /** Wrong options: all that is wrong with them, one message each. */
@@ -32,6 +33,8 @@ const schema = z
       .default(''),
     /** Base models under which the server is known; the first is the default. */
     models: z.array(z.string().min(1)).min(1).default(['llama']),
+    /** Whose metrics page it has. */
+    engine: z.enum(ENGINES).default('vllm'),
     /** LoRA adapters registered at the start. */
     loras: z.array(z.string().min(1)).default([]),
     maxLoras: z.int().min(0).default(4),

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ApiError, notFound } from './api-error.ts'
 import type { SimContext } from './context.ts'
 import { embeddings } from './embeddings.ts'
+import { enginePage } from './engine-pages.ts'
 import type { Exchange } from './exchange.ts'
 import { generate } from './generate.ts'
 import { chatFormat, completionFormat } from './generation-reply.ts'
@@ -94,11 +95,14 @@ async function health({ faults }: SimContext, exchange: Exchange): Promise<void>
   exchange.send(unhealthy === true ? 503 : 200, undefined, '')
 }
 
-async function metricsPage({ faults, metrics, engine }: SimContext, exchange: Exchange): Promise<void> {
+async function metricsPage({ faults, metrics, engine, options }: SimContext, exchange: Exchange): Promise<void> {
   const { metricsDelayMs = 0, brokenMetrics } = faults.current
   if (metricsDelayMs > 0) await sleep(metricsDelayMs, undefined, { ref: false })
   if (brokenMetrics === 'status') throw new ApiError(500, 'InternalServerError', 'The simulator was told to fail.')
-  const page = metrics.page(engine)
+  const page =
+    options.engine === 'vllm'
+      ? metrics.page(engine)
+      : enginePage(options.engine, engine, { ...options, modelName: options.models[0]! })
   if (brokenMetrics === undefined) exchange.send(200, METRICS_TYPE, page)
   else exchange.send(200, METRICS_TYPE, broken(page, brokenMetrics))
 }
