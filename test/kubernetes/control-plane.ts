@@ -11,8 +11,8 @@ import { makeTempFolder, type TempFolder } from '../support/temp-folder.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { ControlPlaneBinaries } from './control-plane-binaries.ts'
 
-const ADMIN_TOKEN = 'admin-token'
-const SIGNALBOX_TOKEN = 'signalbox-token'
+export const ADMIN_TOKEN = 'admin-token'
+export const SIGNALBOX_TOKEN = 'signalbox-token'
 const START_MS = 60_000
 
 interface Manifest {

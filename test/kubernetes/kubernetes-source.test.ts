@@ -8,6 +8,7 @@ import { createLog } from '../../src/telemetry/log.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { ControlPlane } from './control-plane.ts'
 import { findControlPlane } from './control-plane-binaries.ts'
+import { INFERENCE_CRDS } from './inference-crds.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const binaries = await findControlPlane(process.env, ROOT)
@@ -16,25 +17,6 @@ if (binaries === undefined) {
     'SKIPPED: nothing is tested against a real API server. `npm run test:kubernetes` builds one, or set KUBEBUILDER_ASSETS.',
   )
 }
-
-const crd = (group: string, version: string, kind: string) =>
-  `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: ${kind.toLowerCase()}s.${group}
-  # Names under k8s.io need their approval.
-  annotations: { api-approved.kubernetes.io: 'unapproved, for a test' }
-spec:
-  group: ${group}
-  scope: Namespaced
-  names: { kind: ${kind}, plural: ${kind.toLowerCase()}s, singular: ${kind.toLowerCase()} }
-  versions:
-    - name: ${version}
-      served: true
-      storage: true
-      schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
-`
 
 const POOL = `
 apiVersion: inference.networking.k8s.io/v1
@@ -96,8 +78,7 @@ suite('an InferencePool of a real API server', () => {
   it('is waited for, with its CRD', async () => {
     expect(await get('/readyz')).toContain('no configuration yet')
     await waitFor('a look', async () => (await figures())[1]!.errors > 0)
-    await plane.create(crd('inference.networking.k8s.io', 'v1', 'InferencePool'))
-    await plane.create(crd('llm-d.ai', 'v1alpha2', 'InferenceModelRewrite'))
+    await plane.create(INFERENCE_CRDS)
     await plane.create(POOL)
     await waitFor('readiness', async () => (await get('/readyz')) === 'ok\n', { timeoutMs: 60_000 })
     await become('')
