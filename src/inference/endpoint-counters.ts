@@ -13,6 +13,9 @@
  * | `AVOIDED` | until when it is avoided for that, s of the clock; only in block 0 | any thread |
  * | `TOKENS` | tokens of requests that the thread decided, less those that it gave back | the thread |
  *
+ * Where other replicas of Signalbox tell what they have counted, a further block holds that (`DECIDED`, `RELEASED`, `TOKENS`); the main
+ * thread writes it.
+ *
  * A thread that has died writes nothing any more: the main thread then writes in its block, before a successor starts. It writes in
  * all blocks when a slot gets a new tenant (`begin`). All numbers
  * run modulo 2³²; only differences mean anything. Sums over threads are read without locks: a count that is an instant old is
@@ -38,13 +41,17 @@ const MOST_DOUBLINGS = 3
 export class EndpointCounters {
   readonly thread: number
   #segments: readonly Int32Array[] = []
+  /** Block of other replicas; −1 = there is none. */
+  #peers = -1
 
   constructor(thread: number) {
     this.thread = thread
   }
 
-  adopt(segments: readonly SharedArrayBuffer[]): void {
+  /** @param peers block of other replicas; −1 = there is none */
+  adopt(segments: readonly SharedArrayBuffer[], peers: number): void {
     this.#segments = segments.map(memory => new Int32Array(memory))
+    this.#peers = peers
   }
 
   decide(slot: number): void {
@@ -74,7 +81,37 @@ export class EndpointCounters {
     Atomics.add(this.#segments[slot >> SHIFT]!, this.thread * BLOCK + ENDED + (slot & MASK), 1)
   }
 
-  /** Decided by all threads and not released. */
+  /** Main thread: what other replicas say to have counted since they said so last. */
+  addPeers(slot: number, decided: number, released: number, tokens: number): void {
+    const segment = this.#segments[slot >> SHIFT]!
+    const at = this.#peers * BLOCK + (slot & MASK)
+    segment[at + DECIDED]! += decided
+    segment[at + RELEASED]! += released
+    segment[at + TOKENS]! += tokens
+  }
+
+  /** Decided by other replicas and not released. */
+  peers(slot: number): number {
+    if (this.#peers < 0) return 0
+    const segment = this.#segments[slot >> SHIFT]!
+    const at = this.#peers * BLOCK + (slot & MASK)
+    return (segment[at + DECIDED]! - segment[at + RELEASED]!) | 0
+  }
+
+  /** Decided by this process's threads and not released. */
+  own(slot: number): number {
+    return this.#peers < 0 ? this.outstanding(slot) : (this.outstanding(slot) - this.peers(slot)) | 0
+  }
+
+  /** … and as totals, modulo 2³²: what other replicas are told. */
+  ownTotals(slot: number): { readonly decided: number; readonly released: number; readonly tokens: number } {
+    const segment = this.#segments[slot >> SHIFT]!
+    const at = this.#peers * BLOCK + (slot & MASK)
+    const own = (kind: number) => (this.#sum(slot, kind) - (this.#peers < 0 ? 0 : segment[at + kind]!)) | 0
+    return { decided: own(DECIDED), released: own(RELEASED), tokens: own(TOKENS) }
+  }
+
+  /** Decided by all threads, and by other replicas, and not released. */
   outstanding(slot: number): number {
     const segment = this.#segments[slot >> SHIFT]!
     let sum = 0
@@ -84,10 +121,6 @@ export class EndpointCounters {
 
   decided(slot: number): number {
     return this.#sum(slot, DECIDED)
-  }
-
-  released(slot: number): number {
-    return this.#sum(slot, RELEASED)
   }
 
   /** Main thread: a scrape begins that covers what has ended by now. */
@@ -124,7 +157,7 @@ export class EndpointCounters {
     // Those of its ends that were settled are released in our own block.
     const lost = (open - segment[at + SETTLED]!) | 0
     // Some may have been given up on before: the sum must not fall below what is outstanding.
-    const counted = Math.max(0, Math.min(lost, this.outstanding(slot)))
+    const counted = Math.max(0, Math.min(lost, this.own(slot)))
     segment[at + RELEASED] = segment[at]!
     segment[at + ENDED] = segment[at + COVERED] = segment[at + SETTLED] = segment[at + TOKENS] = 0
     this.release(slot, counted - open, 0)

@@ -27,6 +27,8 @@ export interface EndpointSlotsOptions {
   readonly releaseBy: ReleaseBy
   /** Threads that count, the main thread included. */
   readonly threads: number
+  /** Other replicas of Signalbox tell what they have counted. */
+  readonly peers?: boolean
 }
 
 /**
@@ -50,13 +52,15 @@ export class EndpointSlots {
   readonly #leaving = new Map<number, number>()
   /** `decided` when the scrape under way began. */
   #begun: number[] = []
+  /** … by this process alone. */
+  #begunOwn: number[] = []
   /** Start of the first scrape since which a slot is idle and nothing was decided, Unix ms. */
   #idleSince: (number | undefined)[] = []
   readonly #service = new ServiceEstimates()
   readonly #prefills = new PrefillRates()
 
-  constructor({ releaseBy, threads }: EndpointSlotsOptions) {
-    this.table = new EndpointTable({ releaseBy, thread: 0 }, createEndpointTableState(1, threads), [])
+  constructor({ releaseBy, threads, peers = false }: EndpointSlotsOptions) {
+    this.table = new EndpointTable({ releaseBy, thread: 0 }, createEndpointTableState(1, threads, [], peers), [])
   }
 
   share(): SlotShare[] {
@@ -108,6 +112,7 @@ export class EndpointSlots {
     const { counters } = this.table
     counters.cover(slot)
     this.#begun[slot] = counters.decided(slot)
+    this.#begunOwn[slot] = counters.ownTotals(slot).decided
   }
 
   /**
@@ -137,7 +142,10 @@ export class EndpointSlots {
     else this.#idleSince[slot] = undefined
     const seen = this.#begun[slot] ?? 0
     table.observed[slot] = seen
-    if (releaseBy === 'scrape') counters.release(slot, (seen - counters.released(slot)) | 0)
+    if (releaseBy === 'scrape') {
+      const { released } = counters.ownTotals(slot)
+      counters.release(slot, ((this.#begunOwn[slot] ?? 0) - released) | 0)
+    }
     table.failures[slot] = 0
     table.scrapedAt[slot] = beganAt
     table.endpointState[slot] = EndpointState.READY
@@ -160,8 +168,8 @@ export class EndpointSlots {
     const since = (this.#idleSince[slot] ??= now)
     const { counters, releaseBy } = this.table
     if (releaseBy === 'scrape' || now - since < SETTLE_AFTER_MS) return
-    const leaked = counters.outstanding(slot)
-    const tokens = counters.tokens(slot)
+    const leaked = counters.own(slot)
+    const { tokens } = counters.ownTotals(slot)
     if (leaked !== 0 || tokens !== 0) counters.release(slot, leaked, tokens)
   }
 
@@ -170,7 +178,7 @@ export class EndpointSlots {
     let slot = 0
     while (table.endpointState[slot] !== EndpointState.FREE) slot++
     table.counters.begin(slot)
-    table.observed[slot] = this.#begun[slot] = 0
+    table.observed[slot] = this.#begun[slot] = this.#begunOwn[slot] = 0
     this.#service.begin(table, slot)
     this.#prefills.begin(table, slot)
     table.attributes.fill(Number.NaN, slot * ATTRIBUTES_PER_ENDPOINT, (slot + 1) * ATTRIBUTES_PER_ENDPOINT)

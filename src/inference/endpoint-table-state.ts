@@ -2,7 +2,7 @@
  * Shared memory of an endpoint table (./endpoint-table.ts): who may write what.
  *
  * - `integers`, `doubles`: what the main thread knows of each endpoint, a column of `capacity` elements each. The main thread alone
- *   writes them (but for one flag, `relist`, that any thread raises). When the table grows they are copied into larger ones, and
+ *   writes them (but for one flag, `relist`, that any thread raises, and what load reports in responses say). When the table grows they are copied into larger ones, and
  *   other threads read the old ones until they adopt the new: stale by milliseconds, as scrapes are anyway.
  * - `counters`: in segments of `SEGMENT_SLOTS` slots that **never move**: a table that grows gets further segments, so that no count
  *   is lost whenever a thread adopts them. In a segment each thread has a block of its own, which it alone writes
@@ -27,6 +27,8 @@ export interface EndpointTableState {
   readonly capacity: number
   /** Threads that count: column 0 is the main thread's. */
   readonly threads: number
+  /** There is a column more, `threads`, for what other replicas of Signalbox have counted. */
+  readonly peers: boolean
   readonly integers: SharedArrayBuffer
   readonly doubles: SharedArrayBuffer
   readonly counters: readonly SharedArrayBuffer[]
@@ -42,16 +44,18 @@ export function createEndpointTableState(
   capacity: number,
   threads: number,
   counters: readonly SharedArrayBuffer[] = [],
+  peers = false,
 ): EndpointTableState {
   const rounded = Math.ceil(capacity / SEGMENT_SLOTS) * SEGMENT_SLOTS
   const integers = rounded * (INTEGER_COLUMNS + ADAPTERS_PER_ENDPOINT) + 1
-  const segment = SEGMENT_SLOTS * COUNTER_KINDS * threads
+  const segment = SEGMENT_SLOTS * COUNTER_KINDS * (peers ? threads + 1 : threads)
   const segments = [...counters]
   while (segments.length * SEGMENT_SLOTS < rounded)
     segments.push(new SharedArrayBuffer(segment * Int32Array.BYTES_PER_ELEMENT))
   return {
     capacity: rounded,
     threads,
+    peers,
     integers: new SharedArrayBuffer(integers * Int32Array.BYTES_PER_ELEMENT),
     doubles: new SharedArrayBuffer(
       rounded * (DOUBLE_COLUMNS + ATTRIBUTES_PER_ENDPOINT) * Float64Array.BYTES_PER_ELEMENT,
@@ -65,7 +69,7 @@ export function createEndpointTableState(
 export function growEndpointTableState(old: EndpointTableState, slots: number): EndpointTableState {
   let { capacity } = old
   while (capacity < slots) capacity *= 2
-  const state = createEndpointTableState(capacity, old.threads, old.counters)
+  const state = createEndpointTableState(capacity, old.threads, old.counters, old.peers)
   copyColumns(new Int32Array(old.integers), new Int32Array(state.integers), INTEGER_COLUMNS, old.capacity, capacity)
   // The adapters are one wide column behind the others, and so are the attributes.
   const adapters = new Int32Array(old.integers).subarray(INTEGER_COLUMNS * old.capacity, -1)

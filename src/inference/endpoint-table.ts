@@ -178,7 +178,7 @@ export class EndpointTable {
   release(slot: number, generation: number, tokens?: number): void {
     if (this.releaseBy === 'scrape' || this.currentGeneration[slot] !== generation) return
     // A count that was settled already, or a release that comes twice: below zero it would hide the next requests.
-    if (this.counters.outstanding(slot) <= 0) return
+    if (this.counters.own(slot) <= 0) return
     this.counters.release(slot, 1, tokens)
   }
 
@@ -225,7 +225,7 @@ export class EndpointTable {
     this.scrapedAt = doubles.subarray(capacity, 2 * capacity)
     this.slack = doubles.subarray(2 * capacity, 3 * capacity)
     this.attributes = doubles.subarray(DOUBLE_COLUMNS * capacity)
-    this.counters.adopt(state.counters)
+    this.counters.adopt(state.counters, state.peers ? state.threads : -1)
     this.estimates = new EndpointEstimates(state.estimates, capacity)
     if (capacity === this.capacity) return
     this.capacity = capacity

@@ -12,7 +12,9 @@ import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
 import { FurtherPrefixIndexes } from './further-prefix-indexes.ts'
+import { PeerCounts, type EndpointCount } from './peer-counts.ts'
 import { PrefixIndex } from './prefix-index.ts'
+import { createPrefixLogMemory, PrefixLog } from './prefix-log.ts'
 import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
 import { Profiles, promptNeeds } from './scheduling/profiles.ts'
 import { ServedModels } from './served-models.ts'
@@ -47,12 +49,17 @@ export class PoolKeeper {
   /** Kept where flow control is switched off for a while. */
   #flow: FlowKeeper | undefined
   #memory: SharedArrayBuffer | undefined
+  #prefixLog: SharedArrayBuffer | undefined
+  #prefixLogs: readonly PrefixLog[] = []
+  /** What other replicas of Signalbox count; of use with `options.peers`. */
+  readonly peerCounts: PeerCounts
   #remembering = ''
 
   /** @throws UnknownScorerError, RangeError */
   constructor(plan: PoolPlan, options: PoolKeeperOptions, version: PlanVersion) {
     this.#options = options
     this.#slots = new EndpointSlots(options)
+    this.peerCounts = new PeerCounts(this.table)
     this.#kv = new KvKeeper(() => options.onModels?.(this))
     this.update(plan, version)
   }
@@ -93,6 +100,8 @@ export class PoolKeeper {
     } else {
       this.#index = undefined
     }
+    this.#keepPrefixLog()
+    this.peerCounts.prune()
     this.#kv.update(plan.scheduling.kvEvents, capacity, freed)
     this.#served.remove(freed, capacity)
     this.#checkListed()
@@ -109,6 +118,7 @@ export class PoolKeeper {
       models: this.models(),
       ...(this.#plan.scheduling.flowControl === undefined ? {} : { flow: this.#flow!.share() }),
       ...(this.#memory === undefined ? {} : { memory: this.#memory }),
+      ...(this.#prefixLog === undefined ? {} : { prefixLog: this.#prefixLog }),
     }
   }
 
@@ -157,6 +167,33 @@ export class PoolKeeper {
     return Atomics.exchange(this.table.relist, 0, 0) !== 0
   }
 
+  /** What this process has counted at the endpoints that are there. */
+  *ownCounts(): Generator<EndpointCount & { readonly slot: number; readonly generation: number }> {
+    const { table } = this
+    for (let i = 0; i < table.liveCount; i++) {
+      const slot = table.live[i]!
+      const generation = table.currentGeneration[slot]!
+      yield { address: table.address(slot)!, slot, generation, ...table.counters.ownTotals(slot) }
+    }
+  }
+
+  /** Takes what threads have noted in the prefix index since this was called last. `keys[0, 2 × blocks)` is only valid during the call. */
+  takePrefixes(visit: (address: string, keys: Int32Array, blocks: number) => void): void {
+    const { table } = this
+    for (const log of this.#prefixLogs) {
+      log.drain((slot, generation, keys, blocks) => {
+        const address = table.address(slot)
+        if (address !== undefined && table.currentGeneration[slot] === generation) visit(address, keys, blocks)
+      })
+    }
+  }
+
+  /** Another replica has sent a prompt of these blocks to an endpoint. */
+  peerSent(address: string, keys: Int32Array, blocks: number): void {
+    const slot = this.table.slotOf(address)
+    if (slot !== undefined) this.#index?.recordKeys(keys, blocks, slot)
+  }
+
   /** A scrape's request is about to be sent. */
   scrapeBegan(slot: number): void {
     this.#slots.scrapeBegan(slot)
@@ -199,6 +236,14 @@ export class PoolKeeper {
       inFlight: table.inFlight(slot),
       models: this.#served.of(slot),
     }))
+  }
+
+  #keepPrefixLog(): void {
+    const { peers = false, threads } = this.#options
+    if (!peers || this.#index === undefined || this.#prefixLog !== undefined) return
+    const memory = createPrefixLogMemory(threads)
+    this.#prefixLog = memory
+    this.#prefixLogs = Array.from({ length: threads }, (_, thread) => new PrefixLog(memory, thread))
   }
 
   /** What filters and scorers remember stays as long as they and the table's capacity do. */

@@ -19,6 +19,8 @@ export interface PoolShare {
   readonly models: PoolModels
   /** Absent: the plan has no flow control. */
   readonly flow?: FlowShare
+  /** Rings of ./prefix-log.ts; absent: nobody is told what threads note in the index. */
+  readonly prefixLog?: SharedArrayBuffer
   /** What the filters and scorers of all threads remember together; absent: none of them does. */
   readonly memory?: SharedArrayBuffer
 }

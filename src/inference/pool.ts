@@ -18,6 +18,7 @@ import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 import { PrefixIndex, prefixSeed } from './prefix-index.ts'
+import { PrefixLog } from './prefix-log.ts'
 import { PrimaryAddresses } from './primary-addresses.ts'
 import { BYTES_PER_TOKEN, Candidates } from './scheduling/candidates.ts'
 import type { Profile } from './scheduling/profile.ts'
@@ -62,6 +63,8 @@ export class Pool implements ProfileRunner {
   #request!: PickRequest
   #usesPrefix = false
   #seed = 0
+  #prefixLog: PrefixLog | undefined
+  readonly #thread: number
   #longestMatch = 0
   /** The candidates are all that may serve the request: no filter has been at them. */
   #gathered = false
@@ -71,6 +74,7 @@ export class Pool implements ProfileRunner {
   /** @throws UnknownScorerError, RangeError */
   constructor(share: PoolShare, options: PoolOptions) {
     this.table = new EndpointTable(options, memory(share.table), share.slots)
+    this.#thread = options.thread
     this.#random = new Random(options.seed ?? 1)
     this.gate = new PoolGate(this.table, options.thread, options.clock ?? CLOCK)
     this.adopt(share)
@@ -86,7 +90,17 @@ export class Pool implements ProfileRunner {
   }
 
   /** Goes over to a share of the same keeper. Nothing changes when it throws. */
-  adopt({ plan, slots, table: state, index, furtherIndexes = [], models, memory: remembered, flow }: PoolShare): void {
+  adopt({
+    plan,
+    slots,
+    table: state,
+    index,
+    furtherIndexes = [],
+    models,
+    memory: remembered,
+    flow,
+    prefixLog,
+  }: PoolShare): void {
     const profiles = new Profiles(plan.scheduling)
     const { table } = this
     table.adopt(state === 'known' ? table.state : state, slots)
@@ -105,6 +119,7 @@ export class Pool implements ProfileRunner {
     this.#primaryAddresses.clear()
     if (index === undefined) this.#index = undefined
     else if (index !== 'known') this.#index = new PrefixIndex(index)
+    this.#prefixLog = prefixLog === undefined ? undefined : new PrefixLog(prefixLog, this.#thread)
     const caches = (plan.scheduling.prefixCaches ?? []).slice(0, furtherIndexes.length)
     this.#further.adopt(caches, furtherIndexes, capacity)
     const { kvEvents } = plan.scheduling
@@ -304,6 +319,7 @@ export class Pool implements ProfileRunner {
   /** The endpoint is about to hold all blocks of the prompt. */
   #recordPrefix(prefix: PrefixHasher, slot: number): void {
     this.#index!.record(prefix, this.#seed, slot)
+    this.#prefixLog?.note(prefix, this.#seed, slot, this.table.generation[slot]!)
     this.#further.record(this.#seed, slot)
   }
 

@@ -113,6 +113,25 @@ export class PrefixIndex {
     if (added > 0) this.#added(slot, added)
   }
 
+  /** As `record`, of blocks whose keys are known: low and high halves in turn, the head of the chain first. */
+  recordKeys(keys: Int32Array, blocks: number, slot: number): void {
+    const memory = this.#memory
+    const words = this.#words
+    const word = slot >> 5
+    const bit = 1 << (slot & 31)
+    let added = 0
+    for (let depth = 0; depth < blocks; depth++) {
+      const [low, high] = [keys[2 * depth]!, keys[2 * depth + 1]!]
+      let entry = this.#find(low, high)
+      if (entry < 0) entry = this.#claim(low, high, depth)
+      const at = entry + word
+      if ((memory[at]! & bit) !== 0) continue
+      memory[at]! |= bit
+      if ((memory[at + words]! & bit) === 0) added++
+    }
+    if (added > 0) this.#added(slot, added)
+  }
+
   /** Forgets everything about these slots: their endpoints have gone, or lost their caches. Costs a pass over the table. */
   forget(slots: readonly number[]): void {
     const mask = new Int32Array(this.#words)
