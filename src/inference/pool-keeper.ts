@@ -258,6 +258,7 @@ export class PoolKeeper {
 
   /** An endpoint is back: what it was is gone with its cache. */
   #returned(slot: number): void {
+    this.#flow?.signal()
     this.#index?.forget([slot])
     this.#furtherIndexes.forget([slot])
     if (this.#checkListed()) this.#options.onModels?.(this)
