@@ -7,6 +7,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve/serve-command.ts')).serveCommand,
   epp: async () => (await import('./epp/epp-command.ts')).eppCommand,
   demo: async () => (await import('./demo/demo-command.ts')).demoCommand,
+  replay: async () => (await import('./replay.ts')).replayCommand,
   sim: async () => (await import('./sim.ts')).simCommand,
   validate: async () => (await import('./validate.ts')).validateCommand,
   compile: async () => (await import('./compile.ts')).compileCommand,

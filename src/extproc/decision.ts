@@ -27,6 +27,9 @@ export class Decision {
   /** Ordered endpoint list for `envoy.lb`/`x-gateway-destination-endpoint`, metadata and (if wanted) header; '' = none. */
   endpoints = ''
   endpointHeader = false
+  /** Scores of endpoints for `envoy.lb`/`x-gateway-destination-endpoint-scores`; empty: none are told. */
+  readonly scoreNames: string[] = []
+  readonly scores: number[] = []
   /** The line of the decision record, as metadata of namespace `signalbox` (own fleet) for access logs. */
   readonly recordNames: string[] = []
   readonly recordValues: string[] = []
@@ -63,6 +66,8 @@ export class Decision {
     this.unretriedValue = ''
     this.endpoints = ''
     this.endpointHeader = false
+    empty(this.scoreNames)
+    empty(this.scores)
     empty(this.recordNames)
     empty(this.recordValues)
     this.prepared = undefined

@@ -42,6 +42,7 @@ const EMPTY_TRAILERS = [
 ] as const
 
 export const DESTINATION_ENDPOINT = 'x-gateway-destination-endpoint'
+const ENDPOINT_SCORES = 'x-gateway-destination-endpoint-scores'
 
 export function writeEmptyHeaders(out: WireWriter, direction: Direction): void {
   out.raw(EMPTY_HEADERS[direction])
@@ -290,6 +291,7 @@ function writeMetadata(out: WireWriter, decision: Decision): void {
   if (decision.endpoints !== '') {
     openNamespace(out, 'envoy.lb')
     writeStringField(out, DESTINATION_ENDPOINT, decision.endpoints)
+    if (decision.scores.length > 0) writeScores(out, decision)
     closeNamespace(out)
   }
   if (decision.recordNames.length > 0) {
@@ -299,6 +301,20 @@ function writeMetadata(out: WireWriter, decision: Decision): void {
     closeNamespace(out)
   }
   out.close()
+}
+
+/** A `Struct.fields` entry whose value is a struct of numbers. */
+function writeScores(out: WireWriter, { scoreNames, scores }: Decision): void {
+  openNamespace(out, ENDPOINT_SCORES)
+  for (let i = 0; i < scores.length; i++) {
+    out.open(1)
+    out.text(1, scoreNames[i]!)
+    out.open(2)
+    out.double(2, scores[i]!)
+    out.close()
+    out.close()
+  }
+  closeNamespace(out)
 }
 
 /** `Struct.fields[namespace] = Value{struct_value: {` */

@@ -1,6 +1,7 @@
 /** What a pick is asked and what it says: `Pool.pick` (./pool.ts). */
 import type { HeaderView } from '../extproc/header-view.ts'
 import type { TokenIds } from './kv-events/token-ids.ts'
+import type { PickRecord } from './pick-record.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 
 /** The longest ordered list of endpoints. */
@@ -42,6 +43,8 @@ export interface PickRequest {
   tokens?: TokenIds | undefined
   /** Prompts with different salts share no cache. Default: empty. */
   salt?: string
+  /** Told what the pick sees and does; for those few of which it is wanted. */
+  record?: PickRecord | undefined
   /** Only an endpoint that has the beginning of the prompt in its cache will do. */
   onlyCached?: boolean
 }

@@ -340,11 +340,13 @@ export class Pool implements ProfileRunner {
     producers.produce(candidates, table)
 
     this.#gathered = false
+    request.record?.begin(candidates, table)
     profile.filter(candidates, table)
     const { count } = candidates
     if (count === 0) return PickStatus.FILTERED
     const total = this.#total
     profile.rank(candidates, table, total)
+    request.record?.ranked(profile, candidates, table, total)
     if (this.#setSaturatedBack()) return PickStatus.SATURATED
 
     const picked = this.#picked
@@ -356,6 +358,7 @@ export class Pool implements ProfileRunner {
     }
     out.reason = count === 1 ? 'only-endpoint' : profile.reason(picked[0]!)
     out.tokens = producers.tokensOf(candidates, picked[0]!)
+    request.record?.picked(out, table)
     profile.chosen(candidates, table, picked[0]!)
     producers.chosen(candidates, table, picked[0]!)
     return PickStatus.OK

@@ -15,11 +15,7 @@ export interface OpenAiProblem {
 }
 
 /** Why a request was dropped that nothing is wrong with. */
-export type DroppedReason =
-  | 'rejected-no-endpoints'
-  | 'rejected-saturated'
-  | 'rejected-shutting-down'
-  | 'rejected-ttl-expired'
+type DroppedReason = 'rejected-no-endpoints' | 'rejected-saturated' | 'rejected-shutting-down' | 'rejected-ttl-expired'
 
 /** The body of an OpenAI error. */
 export function openAiErrorBody(problem: OpenAiProblem): Buffer {

@@ -5,6 +5,7 @@ import { TokenIds } from '../inference/kv-events/token-ids.ts'
 import { HeaderView } from '../extproc/header-view.ts'
 import { BodyCopy } from './body-copy.ts'
 import { BodyFacts } from './body-facts.ts'
+import type { ModelEditor } from '../llm/model-editor.ts'
 import type { RequestApi } from '../llm/request-apis.ts'
 import type { WaitingCall } from './pool-entrance.ts'
 import type { RuleFacts } from './rules.ts'
@@ -57,6 +58,15 @@ export class Call implements RuleFacts {
   /** The pool in which counts of other replicas rose for this call. */
   staged: Pool | undefined
 
+  /** Puts the model that the client asked for into the response; kept for the next request that needs one. */
+  editor: ModelEditor | undefined
+
+  /** Of the decision record (./decision-records.ts): who wants it, since when it is made, and what the client is told. */
+  explained = false
+  traced = false
+  recordedAt = 0
+  explanation = ''
+
   /** The pool whose in-flight count rose for this call, to fall when the response ends. */
   counted: Pool | undefined
 
@@ -88,6 +98,9 @@ export class Call implements RuleFacts {
     if (this.told.length > 0) this.told.length = 0
     this.staged = undefined
     this.bodyBytes = -1
+    this.explained = false
+    this.traced = false
+    this.explanation = ''
     this.counted = undefined
   }
 }

@@ -1,4 +1,5 @@
 import type { Call } from './call.ts'
+import type { DecisionRecords } from './decision-records.ts'
 import type { Outcomes } from './outcomes.ts'
 import type { RoutingPlan } from './plan.ts'
 
@@ -12,6 +13,8 @@ export interface DeciderContext {
   readonly nowMs: () => number
   /** [0, 1) */
   readonly random: () => number
+  /** Absent: nobody wants decision records. */
+  readonly records: DecisionRecords | undefined
   /** Call records that are free. */
   readonly calls: Call[]
 }

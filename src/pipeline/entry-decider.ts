@@ -12,10 +12,12 @@ import {
   overloaded,
   uploadTimeout,
 } from '../llm/openai-error.ts'
+import { ModelEditor } from '../llm/model-editor.ts'
 import { PASSED_THROUGH } from '../llm/request-apis.ts'
 import { BodyKind } from './body-facts.ts'
-import { bodyKindOf, contentType } from './body-kind.ts'
+import { bodyKindOf, contentType, responseKindOf, ResponseKind } from './body-kind.ts'
 import { Call } from './call.ts'
+import { EXPLAINED } from './decision-records.ts'
 import type { DeciderContext } from './decider-context.ts'
 import { giveBack, giveBackLogged, giveBackOnceSeen, giveBackStages, giveBackStagesOnceSeen } from './in-flight.ts'
 import type { LinkedPool } from './linked-pool.ts'
@@ -169,6 +171,8 @@ export class EntryDecider implements Decider {
     if (call === undefined) return
     call.responseSeen = true
     giveBackStages(call)
+    if (call.explanation !== '') x.responseSet.push(EXPLAINED, call.explanation)
+    if (call.rewritten !== undefined && call.model !== undefined) this.#editResponse(x, call, message.headers)
     const { bytes, metadataStart, metadataEnd } = message
     const served =
       call.counted === undefined || bytes === undefined
@@ -180,6 +184,20 @@ export class EntryDecider implements Decider {
     if (call.counted === undefined) return
     if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++
+  }
+
+  responseBody(x: Exchange, bytes: Uint8Array, start: number, end: number, last: boolean): Uint8Array {
+    return (x.call as Call).editor!.edit(bytes, start, end, last)
+  }
+
+  /** The client gets the model that it asked for, whatever the engine was asked for. */
+  #editResponse(x: Exchange, call: Call, headers: HeaderView): void {
+    const kind = responseKindOf(headers)
+    if (kind === ResponseKind.OTHER || call.api?.plainResponse === true) return
+    call.editor ??= new ModelEditor()
+    call.editor.begin(call.rewritten!, call.model!, kind === ResponseKind.EVENTS)
+    x.readsResponse = true
+    x.editsResponse = true
   }
 
   responseEnd(x: Exchange): void {

@@ -5,6 +5,7 @@ import type { PoolModels } from '../inference/pool-share.ts'
 import { Pool, type PoolOptions } from '../inference/pool.ts'
 import type { Call } from './call.ts'
 import type { DeciderContext } from './decider-context.ts'
+import type { DecisionRecords } from './decision-records.ts'
 import { EntryDecider } from './entry-decider.ts'
 import { GatewayStreams } from './gateway-streams.ts'
 import type { LinkedPool } from './linked-pool.ts'
@@ -15,6 +16,8 @@ export const KEPT_GENERATIONS = 16
 
 export interface LinkedPlanOptions extends Pick<DeciderContext, 'outcomes' | 'nowMs' | 'random'> {
   readonly pool: PoolOptions
+  /** Default: nobody wants decision records. */
+  readonly records?: DecisionRecords
 }
 
 /**
@@ -53,10 +56,10 @@ export class LinkedPlan {
         linked.set(name, { pool, plan: share.plan })
       }
     }
-    const { outcomes, nowMs, random } = this.#options
+    const { outcomes, nowMs, random, records } = this.#options
     const { routing } = plan
     const baseModels = new Map(Object.entries(routing.baseModels))
-    const context: DeciderContext = { outcomes, nowMs, random, routing, baseModels, calls: this.#calls }
+    const context: DeciderContext = { outcomes, nowMs, random, routing, baseModels, records, calls: this.#calls }
     const deciders = plan.entries.map(entry => new EntryDecider(entry, linked, context))
     // Entries of earlier plans keep the pools that they were linked to; a pool that has gone has no endpoints any more.
     for (const [name, pool] of this.pools) if (!linked.has(name)) pool.close()

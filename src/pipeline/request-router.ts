@@ -22,6 +22,7 @@ import {
 import { DEFAULT_PARSERS, PASSED_THROUGH, RequestApis, type RequestApi } from '../llm/request-apis.ts'
 import { answerModels, answerProblem } from './answers.ts'
 import type { Call } from './call.ts'
+import { EXPLAINED } from './decision-records.ts'
 import type { DeciderContext } from './decider-context.ts'
 import type { LinkedPool } from './linked-pool.ts'
 import { enterPool, WAITS } from './pool-entrance.ts'
@@ -227,16 +228,24 @@ export class RequestRouter {
 
   /** Chooses an endpoint of the pool. */
   #place(x: Exchange, call: Call, rule: LinkedRule, target: Target, linked: LinkedPool): Verdict {
-    const problem = this.#pick(call, linked)
-    if (problem !== undefined) return this.#drop(x, call, rule, target, problem)
+    const problem = this.#pick(x, call, linked)
+    if (problem !== undefined) {
+      const verdict = this.#drop(x, call, rule, target, problem)
+      if (call.explanation !== '') x.decision.set(EXPLAINED, call.explanation)
+      return verdict
+    }
     if (call.rewritten !== undefined) x.decision.replacements.push(putModel(call.facts, call.rewritten))
     return this.#routeTo(x, call, target)
   }
 
-  #pick(call: Call, { pool, plan }: LinkedPool): OpenAiProblem | undefined {
+  #pick(x: Exchange, call: Call, { pool, plan }: LinkedPool): OpenAiProblem | undefined {
     const { pick } = call
+    const { records } = this.#context
     pick.nowMs = this.#context.nowMs()
+    const record = records?.begin(call)
+    pick.record = record
     const status = pool.pick(pick, call.picked)
+    if (record !== undefined) records!.end(x, call, plan.name, status, record, this.#fleet)
     if (status === PickStatus.OK) {
       call.counted = pool
       call.endpoints = pool.addresses(call.picked)

@@ -18,7 +18,7 @@ type HeaderNames = Pick<RoutingPlan, 'modelHeader' | 'baseModelHeader'>
 export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNames, fleet: boolean): void {
   const { decision } = x
   // A rewrite changes content-length too; an answer to a buffered body carries more than headers.
-  const plain = call.forged.length === 0 && call.told.length === 0
+  const plain = call.forged.length === 0 && call.told.length === 0 && decision.scores.length === 0
   const prepares = plain && call.rewritten === undefined && !x.headersAnswered
   // Only our own fleet is told the reason.
   const reason = fleet ? call.reason : ''

@@ -10,6 +10,7 @@ import { listenH2 } from '../grpc/h2/h2-transport.ts'
 import { HealthService } from '../grpc/health-service.ts'
 import { listenHttp2 } from '../grpc/http2-transport.ts'
 import type { TransportServer } from '../grpc/transport.ts'
+import { DecisionRecords } from '../pipeline/decision-records.ts'
 import { LinkedPlan } from '../pipeline/linked-plan.ts'
 import { Outcomes } from '../pipeline/outcomes.ts'
 import { ENTRY_METADATA } from '../pipeline/plan.ts'
@@ -53,7 +54,11 @@ export class DataPath {
     this.#figures = new ThreadFigures(memory.figures)
     this.#streamsBefore = this.#figures.get(thread, Figure.STREAMS_TOTAL)
     const outcomes = new Outcomes(memory.outcomes)
+    const { records } = options
     this.#plan = new LinkedPlan({
+      ...(records === undefined
+        ? {}
+        : { records: new DecisionRecords(records, Math.random, line => tell({ type: 'trace', line })) }),
       outcomes,
       nowMs: Date.now,
       random: Math.random,

@@ -3,6 +3,7 @@ import type { ModeOverride } from '../extproc/exchange.ts'
 import type { TlsOptions } from '../grpc/tls.ts'
 import type { ReleaseBy } from '../inference/endpoint-table.ts'
 import type { PoolModels } from '../inference/pool-share.ts'
+import type { RecordOptions } from '../pipeline/decision-records.ts'
 import type { PlanShare } from '../pipeline/plan-share.ts'
 
 export type ListenAddress =
@@ -21,6 +22,8 @@ export interface WorkerOptions {
   readonly modeOverride: ModeOverride
   readonly maxConnectionAgeMs: number | undefined
   readonly releaseBy: ReleaseBy
+  /** Default: no decision records. */
+  readonly records?: RecordOptions | undefined
   /** Modules with plug-ins of the user's own. */
   readonly plugins: readonly string[]
 }
@@ -67,6 +70,8 @@ export type FromWorker =
   | { readonly type: 'published' }
   | { readonly type: 'shed'; readonly done: boolean }
   | { readonly type: 'drained' }
+  /** A line of the trace of decisions. */
+  | { readonly type: 'trace'; readonly line: string }
   /** An error that ended a stream or a connection, for the log. */
   | { readonly type: 'error'; readonly message: string; readonly fields: Readonly<Record<string, unknown>> }
 

@@ -22,6 +22,8 @@ export interface ThreadsOptions {
   readonly log: Log
   /** Told when a thread begins or ceases to serve. */
   readonly onLive: () => void
+  /** Takes lines of the trace of decisions. */
+  readonly onTrace?: ((line: string) => void) | undefined
 }
 
 /** How long an answer of workers to a question for their figures may take; they are read as they are then. */
@@ -220,7 +222,8 @@ export class Threads {
       this.#checkInForce()
       // One that came up while a plan was given out serves from now on.
       this.#options.onLive()
-    } else if (message.type === 'error') this.#options.log.error(message.fields, message.message)
+    } else if (message.type === 'trace') this.#options.onTrace?.(message.line)
+    else if (message.type === 'error') this.#options.log.error(message.fields, message.message)
     else if (message.type === 'drained') {
       thread.state = 'down'
       this.#checkDrained()

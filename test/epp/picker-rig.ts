@@ -11,11 +11,13 @@ import { formatProblem } from '../../src/config/problem.ts'
 import { BodyMode } from '../../src/extproc/modes.ts'
 import { ExtProcService } from '../../src/extproc/service.ts'
 import type {
+  HeaderMutation,
   ProcessingRequestSchema,
   ProcessingResponse,
 } from '../../src/gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { adapterId } from '../../src/inference/adapter-id.ts'
 import { scrape } from '../../src/inference/testing.ts'
+import { DecisionRecords, type RecordOptions } from '../../src/pipeline/decision-records.ts'
 import { Outcomes, OutcomeTotals } from '../../src/pipeline/outcomes.ts'
 import { ScriptedEnvoy } from '../support/ext-proc-script.ts'
 import { LocalPlan } from '../support/local-plan.ts'
@@ -84,7 +86,10 @@ export class PickerRig {
   readonly service: ExtProcService
   now = NOW
 
-  constructor(pods: readonly PodState[], config = HERMETIC, more = '') {
+  /** Lines of the trace. */
+  readonly trace: string[] = []
+
+  constructor(pods: readonly PodState[], config = HERMETIC, more = '', records?: RecordOptions) {
     const text = `
 apiVersion: inference.networking.k8s.io/v1
 kind: InferencePool
@@ -109,7 +114,20 @@ ${more}`
     expect(compiled.errors.map(formatProblem)).toEqual([])
     const outcomes = new Outcomes()
     this.outcomes = new OutcomeTotals([outcomes.memory])
-    this.plan = new LocalPlan({ outcomes, nowMs: () => this.now, random: () => 0, pool: { releaseBy: 'response' } })
+    const made = records && {
+      records: new DecisionRecords(
+        records,
+        () => 0.5,
+        line => this.trace.push(line),
+      ),
+    }
+    this.plan = new LocalPlan({
+      ...made,
+      outcomes,
+      nowMs: () => this.now,
+      random: () => 0,
+      pool: { releaseBy: 'response' },
+    })
     this.plan.update(compiled.plan)
     this.service = new ExtProcService({ decider: () => this.plan.entry(undefined), retainsParts: false })
     this.scrape(pods)
@@ -201,6 +219,8 @@ export class Session {
     chunks: readonly string[],
     options: { readonly metadata?: Readonly<Record<string, JsonObject>>; readonly trailers?: boolean } = {},
   ): {
+    /** Response headers that were set. */
+    readonly set: Readonly<Record<string, string>>
     readonly pieces: readonly string[]
     readonly ended: boolean
     readonly trailers: boolean
@@ -220,6 +240,7 @@ export class Session {
     const [first, ...others] = envoy.receives()
     expect(first?.response.case).toBe('responseHeaders')
     expect(others).toEqual([])
+    const set = first?.response.case === 'responseHeaders' ? setOf(first.response.value.response?.headerMutation) : {}
     const pieces: string[] = []
     let ended = false
     let trailers = false
@@ -255,7 +276,7 @@ export class Session {
         }
       }
     }
-    return { pieces, ended, trailers, metadata }
+    return { set, pieces, ended, trailers, metadata }
   }
 
   /** The gateway ends the stream. */
@@ -319,6 +340,12 @@ function readAnswer(messages: readonly ProcessingResponse[], call: Call): Answer
   }
   const body = Buffer.concat(chunks).toString()
   return { set, removed, clearRouteCache, metadata, body, ended, trailers, refusal }
+}
+
+function setOf(mutation: HeaderMutation | undefined): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    (mutation?.setHeaders ?? []).map(({ header }) => [header!.key, Buffer.from(header!.rawValue).toString()]),
+  )
 }
 
 function headerList(headers: Readonly<Record<string, string>>) {

@@ -81,6 +81,7 @@ class EppFlags {
       `--tls=${this.#tls()}`,
       `--drain=${STREAMS_DRAIN_S}`,
       `--log-level=${this.#logLevel()}`,
+      ...(this.#bool('emit-endpoint-scores', false) ? ['--emit-endpoint-scores'] : []),
       ...Object.keys(SERVE_FLAGS).flatMap(name => this.#pass(name)),
     ]
     return { serve: parseServeOptions(args, picker), notes: this.#notes() }

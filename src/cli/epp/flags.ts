@@ -17,6 +17,7 @@ export const FLAGS = {
   'config-text': 'string',
   'allow-experimental-plugins': 'bool',
   'disable-endpoint-subset-filter': 'bool',
+  'emit-endpoint-scores': 'bool',
   'refresh-metrics-interval': 'string',
   'metrics-staleness-threshold': 'string',
   'drain-timeout': 'string',
@@ -48,6 +49,10 @@ export const SERVE_FLAGS = {
   'max-connection-age': 'string',
   'log-level': 'string',
   plugins: 'string',
+  'explain-key-file': 'string',
+  'trace-file': 'string',
+  'trace-share': 'string',
+  'trace-max-bytes': 'string',
 } as const satisfies Readonly<Record<string, FlagType>>
 
 /** Accepted, so that a Deployment need not change; a line of the log tells why they change nothing. `silent`: the value that asks for nothing. */
@@ -84,5 +89,4 @@ export const REFUSED_FLAGS: Readonly<Record<string, string>> = {
   'model-server-metrics-https-insecure-skip-verify': IN_SOURCE,
   'metrics-cert-dir': 'is not supported: the metrics port is plaintext; have a proxy in front of it',
   'metrics-client-ca-file': 'is not supported: --metrics-endpoint-auth asks the API server who may read metrics',
-  'emit-endpoint-scores': 'is not supported yet',
 }

@@ -18,6 +18,7 @@ Configuration
   --config-file FILE               an EndpointPickerConfig; read again when it changes
   --config-text YAML               the same as text
   --allow-experimental-plugins     plug-ins that llm-d calls Alpha [false]
+  --emit-endpoint-scores           tell candidates' scores in the dynamic metadata envoy.lb, x-gateway-destination-endpoint-scores
   --disable-endpoint-subset-filter pass the gateway's subset hint over [false]
   --refresh-metrics-interval D     pause between two scrapes of an endpoint, at least 50ms [50ms]
   --metrics-staleness-threshold D  age of the last scrape from which an endpoint's load counts as unknown [2s]
@@ -43,8 +44,9 @@ Log
   --zap-devel                      debug
   --tracing                        traces, where OTEL_EXPORTER_OTLP_ENDPOINT says where to [true]
 
-Of signalbox serve: --threads, --transport, --trust, --client-ca, --mode-override, --max-held-bytes, --max-connection-age, --log-level.
+Of signalbox serve: --threads, --transport, --trust, --client-ca, --mode-override, --max-held-bytes, --max-connection-age, --log-level,
+--explain-key-file, --trace-file, --trace-share, --trace-max-bytes.
 Accepted without an effect, with a line of the log: --ha-enable-leader-election (all replicas serve), --refresh-prometheus-metrics-interval,
 --grpc-max-send-msg-size, --enable-grpc-stream-metrics, --enable-pprof, --zap-encoder, --zap-stacktrace-level, --zap-time-encoding.
-Refused: --emit-endpoint-scores, --metrics-cert-dir, --metrics-client-ca-file, --*-metric.
+Refused: --metrics-cert-dir, --metrics-client-ca-file, --*-metric.
 `

@@ -62,7 +62,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('no option')
       }
     }
-    expect(named).toHaveLength(27)
+    expect(named).toHaveLength(32)
     expect(parse()).toEqual({
       config: ['c'],
       kubernetes: undefined,
@@ -86,6 +86,7 @@ describe('the options of serve', () => {
       accessLogService: true,
       descriptors: undefined,
       plugins: [],
+      records: { scores: false, explainKeyFile: undefined, trace: undefined },
       embedded: false,
       logLevel: 'info',
     })

@@ -3,6 +3,7 @@ import type { ModeOverride } from '../../extproc/exchange.ts'
 import type { TlsOptions } from '../../grpc/tls.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
 import { UsageError } from '../command.ts'
+import { parseRecords, RECORD_OPTIONS, type RecordSettings } from './record-options.ts'
 import type { PickerServing } from './picker-serving.ts'
 import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair, parsePlugins } from '../options.ts'
 
@@ -38,6 +39,7 @@ export interface ServeOptions {
   readonly trust: 'all' | 'verified'
   /** Modules with plug-ins of the user's own. */
   readonly plugins: readonly string[]
+  readonly records: RecordSettings
   /** FileDescriptorSet with further Envoy types, for raw resources. */
   readonly descriptors: string | undefined
   /** Run the embedded data plane in this process. */
@@ -91,6 +93,11 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
   --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
+  --emit-endpoint-scores   tell the scores of a pick's candidates in the dynamic metadata envoy.lb, x-gateway-destination-endpoint-scores
+  --explain-key-file FILE  requests with its content in the header x-signalbox-explain are told how they were decided; see docs/decisions.md
+  --trace-file FILE        a sample of the decisions as JSON lines, for 'signalbox replay'; holds hashes of prompts only
+  --trace-share N          share of the decisions in it, 0 to 1 (with --trace-file) [0.01]
+  --trace-max-bytes N      of one file; three are kept: FILE, FILE.1, FILE.2 (with --trace-file) [67108864]
   --log-level LEVEL        trace, debug, info, warn, error, fatal, silent [info]
 `
 
@@ -119,6 +126,7 @@ export function parseServeOptions(argv: readonly string[], picker?: PickerServin
     trust: { type: 'string', default: 'all' },
     descriptors: { type: 'string' },
     plugins: { type: 'string', multiple: true },
+    ...RECORD_OPTIONS,
     embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
     'max-connection-age': { type: 'string' },
@@ -158,6 +166,7 @@ export function parseServeOptions(argv: readonly string[], picker?: PickerServin
     trust: parseTrust(values.trust),
     descriptors: values.descriptors,
     plugins: parsePlugins(values.plugins),
+    records: parseRecords(values),
     embedded: values.embedded,
     logLevel,
     ...(picker === undefined ? {} : { picker }),

@@ -9,6 +9,7 @@ import type { TlsOptions } from '../../grpc/tls.ts'
 import { AccessReviewer } from '../../kubernetes/access-review.ts'
 import type { ReleaseBy } from '../../inference/endpoint-table.ts'
 import { loadUserPlugins } from '../../inference/scheduling/plugins/user-plugins.ts'
+import { LineFile } from '../../telemetry/line-file.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { Metrics } from '../../telemetry/metrics.ts'
 import { Threads } from '../../threads/threads.ts'
@@ -26,6 +27,7 @@ import { withLiveThreads } from './live-addresses.ts'
 import { missingPools } from './missing-pools.ts'
 import { isFleet, isWildcard, reachableAt, type ServeOptions } from './options.ts'
 import { KvFeeds } from './kv-feeds.ts'
+import { recordOptions } from './record-options.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
 import { StartError, startsWith } from './start-error.ts'
@@ -45,6 +47,7 @@ export class Signalbox {
   #sources: Sources | undefined
   #configuration: Configuration | undefined
   #health: HealthListener | undefined
+  readonly #trace: LineFile | undefined
   #embedded: EmbeddedDataPlane | undefined
   /** Updates of the embedded data plane, one after the other. */
   #embeddedUpdates: Promise<void> = Promise.resolve()
@@ -67,6 +70,14 @@ export class Signalbox {
     this.#log = log
     this.#scrapers = new Scrapers(log)
     this.#kvFeeds = new KvFeeds(log)
+    const { trace } = options.records
+    if (trace !== undefined)
+      this.#trace = new LineFile({
+        path: trace.file,
+        maxBytes: trace.maxBytes,
+        files: 3,
+        onError: error => log.error({ error: error.message }, 'the trace of decisions cannot be written'),
+      })
     this.#threads = new Threads({
       count: options.threads,
       listen: options.extProc,
@@ -80,9 +91,11 @@ export class Signalbox {
         maxConnectionAgeMs: options.maxConnectionAgeMs,
         releaseBy: releaseMode(options),
         plugins: options.plugins,
+        records: recordOptions(options),
         maxMessageBytes: options.picker?.maxMessageBytes,
       },
       log,
+      onTrace: line => this.#trace?.write(line),
       onLive: () => {
         if (this.#sent !== undefined && !this.#draining) this.#send(this.#sent)
       },
@@ -203,6 +216,7 @@ export class Signalbox {
     await this.#ads?.close()
     await this.#admin?.close()
     await this.#health?.close()
+    await this.#trace?.close()
   }
 
   /** What health checks of every kind say: why we are not ready; undefined: we are. */

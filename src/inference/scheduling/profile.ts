@@ -125,6 +125,19 @@ export class Profile {
     for (let p = 0; p < this.#plugins.length; p++) this.#plugins[p]!.chosen?.(candidates, table, choice)
   }
 
+  get scorerCount(): number {
+    return this.#scorers.length
+  }
+
+  scorer(index: number): { readonly type: string; readonly weight: number } {
+    return { type: this.#scorers[index]!.type, weight: this.#weights[index]! }
+  }
+
+  /** What a scorer gave to a candidate of the last `rank`, 0 … 1. */
+  score(scorer: number, candidate: number): number {
+    return this.#scores[scorer]![candidate]!
+  }
+
   /** The scorer whose term raised this candidate of the last `rank` furthest above the candidates' mean. */
   reason(candidate: number): string {
     let reason = TIE

@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs'
+import type { RecordOptions } from '../../pipeline/decision-records.ts'
+import { UsageError } from '../command.ts'
+import { parseCount } from '../options.ts'
+
+/** What of decisions is told, and to whom. */
+export interface RecordSettings {
+  readonly scores: boolean
+  readonly explainKeyFile: string | undefined
+  readonly trace: { readonly file: string; readonly share: number; readonly maxBytes: number } | undefined
+}
+
+export const RECORD_OPTIONS = {
+  'emit-endpoint-scores': { type: 'boolean', default: false },
+  'explain-key-file': { type: 'string' },
+  'trace-file': { type: 'string' },
+  'trace-share': { type: 'string' },
+  'trace-max-bytes': { type: 'string' },
+} as const
+
+const DEFAULT_SHARE = 0.01
+const DEFAULT_BYTES = 64 * 1024 * 1024
+const LEAST_BYTES = 4096
+const LEAST_KEY_LENGTH = 16
+
+/** @throws UsageError */
+export function parseRecords(values: {
+  readonly 'emit-endpoint-scores': boolean
+  readonly 'explain-key-file'?: string | undefined
+  readonly 'trace-file'?: string | undefined
+  readonly 'trace-share'?: string | undefined
+  readonly 'trace-max-bytes'?: string | undefined
+}): RecordSettings {
+  const { 'trace-file': file, 'trace-share': share, 'trace-max-bytes': bytes } = values
+  for (const option of ['trace-share', 'trace-max-bytes'] as const)
+    if (values[option] !== undefined && file === undefined) throw new UsageError(`--${option} needs --trace-file`)
+  if (file === '') throw new UsageError('--trace-file: is empty')
+  return {
+    scores: values['emit-endpoint-scores'],
+    explainKeyFile: values['explain-key-file'],
+    trace:
+      file === undefined
+        ? undefined
+        : {
+            file,
+            share: share === undefined ? DEFAULT_SHARE : parseShare(share),
+            maxBytes: bytes === undefined ? DEFAULT_BYTES : parseCount(bytes, '--trace-max-bytes', LEAST_BYTES),
+          },
+  }
+}
+
+/** For the threads; undefined: nobody wants records. Reads the key. @throws UsageError */
+export function recordOptions({ records }: { readonly records: RecordSettings }): RecordOptions | undefined {
+  const { scores, explainKeyFile, trace } = records
+  if (!scores && explainKeyFile === undefined && trace === undefined) return undefined
+  return {
+    scores,
+    explainKey: explainKeyFile === undefined ? undefined : readKey(explainKeyFile),
+    traceShare: trace?.share ?? 0,
+  }
+}
+
+function readKey(file: string): string {
+  let key: string
+  try {
+    key = readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    throw new UsageError(`--explain-key-file: ${(error as Error).message}`)
+  }
+  if (key.length < LEAST_KEY_LENGTH)
+    throw new UsageError(`--explain-key-file: a key of less than ${LEAST_KEY_LENGTH} characters is guessed too easily`)
+  return key
+}
+
+function parseShare(text: string): number {
+  const share = Number(text)
+  if (text.trim() === '' || !(share > 0 && share <= 1))
+    throw new UsageError(`--trace-share: '${text}' is no number above 0, up to 1`)
+  return share
+}
