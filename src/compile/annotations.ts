@@ -14,6 +14,9 @@ export const UNKNOWN_MODELS = 'signalbox.dev/unknown-models'
 /** Annotation of an InferencePool: the name of an EndpointPickerConfig in its namespace. */
 export const PICKER_CONFIG = 'signalbox.dev/endpoint-picker-config'
 
+/** Annotation of an InferencePool: `Headers` asks replicas for their load with each response, beside scrapes; for gateways that show us responses. */
+export const LOAD_REPORTS = 'signalbox.dev/load-reports'
+
 const PREFIX = 'signalbox.dev/'
 
 /** Annotation → the kind that it belongs to, and its values, where they are known; the first is the default. */
@@ -23,6 +26,7 @@ const ANNOTATIONS: Readonly<
   [MODEL_FACT]: { kind: 'HTTPRoute', values: ['first', 'whole'] },
   [BODY_MODE]: { kind: 'HTTPRoute', values: ['look', 'full-duplex'] },
   [UNKNOWN_MODELS]: { kind: 'InferencePool', values: ['Reject', 'Forward'] },
+  [LOAD_REPORTS]: { kind: 'InferencePool', values: ['Off', 'Headers'] },
   [PICKER_CONFIG]: { kind: 'InferencePool' },
 }
 

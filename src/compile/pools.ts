@@ -5,7 +5,7 @@ import { keyOf, problemAt } from '../config/object.ts'
 import type { Problem } from '../config/problem.ts'
 import type { EndpointPlan, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
-import { UNKNOWN_MODELS } from './annotations.ts'
+import { LOAD_REPORTS, UNKNOWN_MODELS } from './annotations.ts'
 import { objectivesOf } from './objectives.ts'
 import { dataLayerOf, pickerConfigOf } from './picker-configs.ts'
 import { schedulingFor } from './picker-flow-control.ts'
@@ -49,6 +49,7 @@ export function compilePool(
       modelsIntervalMs: scrape.modelsInterval,
       idleIntervalMs: scrape.idleInterval,
       ...dataLayerOf(objects, pool),
+      ...(pool.metadata.annotations[LOAD_REPORTS] === 'Headers' ? { orca: true } : {}),
     },
   }
 }

@@ -21,6 +21,7 @@ import { EXPLAINED } from './decision-records.ts'
 import type { DeciderContext } from './decider-context.ts'
 import { giveBack, giveBackLogged, giveBackOnceSeen, giveBackStages, giveBackStagesOnceSeen } from './in-flight.ts'
 import type { LinkedPool } from './linked-pool.ts'
+import { noteLoadReport } from './load-reports.ts'
 import type { EntryPlan, ModelFact } from './plan.ts'
 import { RequestRouter } from './request-router.ts'
 import { renderApiOf } from './request-tokens.ts'
@@ -184,6 +185,8 @@ export class EntryDecider implements Decider {
     if (call.counted === undefined) return
     if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++
+    if (call.counted.plan.scrape.orca === true)
+      noteLoadReport(call.counted, call, message.headers, this.#context.nowMs())
   }
 
   responseBody(x: Exchange, bytes: Uint8Array, start: number, end: number, last: boolean): Uint8Array {

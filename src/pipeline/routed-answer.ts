@@ -2,6 +2,7 @@ import type { Decision } from '../extproc/decision.ts'
 import { DESTINATION_ENDPOINT } from '../extproc/encode-response.ts'
 import type { Exchange } from '../extproc/exchange.ts'
 import { prepareAnswer } from '../extproc/prepared-answer.ts'
+import { REPORT_FORMAT, REPORT_FORMAT_HEADER } from '../inference/load-report.ts'
 import type { Call } from './call.ts'
 import { type RoutingPlan, TARGET_HEADER } from './plan.ts'
 import { recordText } from './record-text.ts'
@@ -31,6 +32,8 @@ export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNa
   else if (target.pool !== undefined && call.endpoints === '') decision.removeNames.push(DESTINATION_ENDPOINT)
   if (!plain) stageHeaders(decision, call)
   modelHeaders(decision, call, names, fleet)
+  // Our own fleet's responses pass us by.
+  if (!fleet && target.pool?.plan.scrape.orca === true) decision.set(REPORT_FORMAT_HEADER, REPORT_FORMAT)
   if (target.pool?.plan.scheduling.tellsServed === true) expectServed(decision, call.endpoints)
   if (fleet) {
     decision.set(TARGET_HEADER, target.plan.id)
