@@ -13,10 +13,17 @@ export function describeFlow(metrics: Metrics, keeper: PlanKeeper): void {
       const figures = pool.flowFigures(Date.now())
       return figures === undefined ? [] : [[name, figures]]
     })
-  const perBand = <T>(read: (band: Band, labels: readonly [string, string]) => readonly T[]) => (): T[] =>
-    flows().flatMap(([pool, { bands }]) => bands.flatMap(band => read(band, [pool, String(band.plan.priority)])))
+  const perBand =
+    <T>(read: (band: Band, labels: readonly [string, string]) => readonly T[]) =>
+    (): T[] =>
+      flows().flatMap(([pool, { bands }]) => bands.flatMap(band => read(band, [pool, String(band.plan.priority)])))
   const bandGauge = (name: string, help: string, value: (band: Band) => number) =>
-    metrics.gauge(name, help, ['pool', 'priority'], perBand((band, labels) => [{ labels, value: value(band) }]))
+    metrics.gauge(
+      name,
+      help,
+      ['pool', 'priority'],
+      perBand((band, labels) => [{ labels, value: value(band) }]),
+    )
   bandGauge('signalbox_flow_control_queue_size', 'Requests that wait', ({ requests }) => requests)
   bandGauge('signalbox_flow_control_queue_bytes', 'Bytes of the bodies of requests that wait', ({ bytes }) => bytes)
   bandGauge(
