@@ -48,7 +48,7 @@ export class FeedCounts {
   reconnects = 0
 }
 
-export interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed'> {
+interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed'> {
   /** The engine's cache is empty, or unknown. */
   clear(): void
 }

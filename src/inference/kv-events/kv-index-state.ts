@@ -6,7 +6,7 @@
 
 export const WAYS = 7
 /** Offsets in a bucket, in 32-bit words. */
-export const HIGH = WAYS
+export const HIGH = 1 * WAYS
 export const VERSION = 2 * WAYS
 export const SETS = 16
 

@@ -1,0 +1,107 @@
+import { Buffer } from 'node:buffer'
+import { afterEach, expect, it } from '@jest/globals'
+import { Publisher, Router } from 'zeromq'
+import { waitFor } from '../../../test/support/wait-for.ts'
+import { pack } from '../../sim/msgpack.ts'
+import { EndpointFeed, FeedCounts } from './endpoint-feed.ts'
+import { ReplayLimiter } from './replay-limiter.ts'
+import { TEST_TIMES } from './testing.ts'
+
+const closers: (() => void)[] = []
+afterEach(() => {
+  for (const close of closers.splice(0)) close()
+})
+
+const portOf = (endpoint: string | null) => Number(endpoint!.split(':').at(-1))
+const number = (sequence: number) => {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64BE(BigInt(sequence))
+  return bytes
+}
+const batch = (hash: number) => pack([1, [['BlockRemoved', [hash]]], 0])
+
+/** An engine on libzmq: batch n removes block n. `kept`: what a replay has; undefined: there is no replay socket. */
+async function engine(kept?: (from: number) => readonly number[]) {
+  const publisher = new Publisher({ linger: 0 })
+  await publisher.bind('tcp://127.0.0.1:*')
+  closers.push(() => publisher.close())
+  let replayPort = 0
+  if (kept !== undefined) {
+    const router = new Router({ linger: 0 })
+    await router.bind('tcp://127.0.0.1:*')
+    closers.push(() => router.close())
+    replayPort = portOf(router.lastEndpoint)
+    void (async () => {
+      for await (const [identity, empty, from] of router) {
+        for (const sequence of kept(Number(from!.readBigUInt64BE())))
+          await router.send([identity!, empty!, number(sequence), batch(sequence)])
+        await router.send([identity!, empty!, Buffer.alloc(8, 0xff), ''])
+      }
+    })()
+  }
+  const told: (number | 'clear')[] = []
+  const counts = new FeedCounts()
+  const feed = new EndpointFeed({
+    host: '127.0.0.1',
+    port: portOf(publisher.lastEndpoint),
+    replayPort,
+    topicFilter: 'kv@',
+    target: {
+      stored: () => {},
+      removed: ({ hashes }) => told.push(hashes.low[0]!),
+      clear: () => told.push('clear'),
+    },
+    counts,
+    limiter: new ReplayLimiter(1),
+    times: TEST_TIMES,
+    onChange: () => {},
+  })
+  closers.push(() => feed.stop())
+  await waitFor('a connection', () => feed.connected)
+  const send = (sequence: number) => publisher.send(['kv@pod@model', number(sequence), batch(sequence)])
+  // A subscription takes its time: what comes before is lost.
+  await waitFor('a subscription', async () => {
+    await publisher.send(['kv@pod@model', 'no number', 'x'])
+    return counts.malformed > 0
+  })
+  return { send, told, counts }
+}
+
+it('without replays a gap costs what is in it, and a lower number is a new life', async () => {
+  const { send, told, counts } = await engine()
+  for (const sequence of [5, 6, 6, 9, 2]) await send(sequence)
+  await waitFor('all', () => told.at(-1) === 2)
+  expect(told).toEqual([5, 6, 9, 'clear', 2])
+  expect(counts).toMatchObject({ batches: 4, gaps: 1, resets: 1, replays: 0 })
+})
+
+it('replays what was told before, and what is missing; nothing twice', async () => {
+  let newest = 3
+  const { send, told, counts } = await engine(from => Array.from({ length: newest + 1 - from }, (_, i) => from + i))
+  await waitFor('the start', () => told.at(-1) === 3)
+  newest = 7
+  for (const sequence of [4, 7, 8]) {
+    if (sequence === 8) newest = 8
+    await send(sequence)
+  }
+  await waitFor('all', () => told.at(-1) === 8)
+  expect(told).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
+  expect(counts).toMatchObject({ gaps: 1, replays: 2, failedReplays: 0, dropped: 0 })
+})
+
+it('what a replay does not have any more voids all before it', async () => {
+  const { told } = await engine(() => [40, 41])
+  await waitFor('the replay', () => told.at(-1) === 41)
+  expect(told).toEqual(['clear', 40, 41])
+})
+
+it('after a replay that is not whole nothing counts until a whole one', async () => {
+  let broken = true
+  const { send, told, counts } = await engine(from => (broken ? [from, from + 2] : [0, 1, 2, 3]))
+  await waitFor('a failure', () => counts.failedReplays > 0)
+  expect(told.slice(0, 2)).toEqual([0, 'clear'])
+  await send(3)
+  broken = false
+  await waitFor('the rest', () => told.at(-1) === 3)
+  expect(told.slice(-4)).toEqual([0, 1, 2, 3])
+})
