@@ -1,7 +1,7 @@
 import { type PickRequest, type PickResult, PickStatus, type Placement } from '../../pick.ts'
 import type { ProfileHandler, ProfileRunner, PromptNeeds, StageDecider } from '../profile-handler.ts'
 
-export interface DisaggStage {
+interface DisaggStage {
   /** Number of the profile. */
   readonly profile: number
   /** Undefined: the stage runs for every request. */

@@ -63,7 +63,7 @@ export interface HandlerReferences {
   readonly stages: readonly HandlerStage[]
 }
 
-export interface HandlerStage {
+interface HandlerStage {
   /** `prefill`, `encode` */
   readonly name: string
   /** The stage is left out when there is none. */

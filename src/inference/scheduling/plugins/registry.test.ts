@@ -19,7 +19,8 @@ it('knows every plug-in by its own name, with parameters that stay the same when
 })
 
 it('creates filters, scorers and pickers, each from their own', () => {
-  expect(createFilter({ type: 'decode-filter', parameters: {} }).type).toBe('decode-filter')
+  expect(createFilter({ type: 'decode-filter', parameters: {} }).type).toBe('by-label')
+  expect(createFilter({ type: 'header-based-testing-filter', parameters: {} }).type).toBe('header-based-testing-filter')
   expect(createPluginScorer({ type: 'queue-scorer', parameters: {} }).type).toBe('queue-scorer')
   expect(createPicker({ type: 'random-picker', parameters: {} })).toBeInstanceOf(Function)
   expect(() => createFilter({ type: 'queue-scorer', parameters: {} })).toThrow(UnknownPluginError)
