@@ -161,7 +161,7 @@ schedulingProfiles:
       /^7 plugins\[2\].type: there is no plug-in type "quue-scorer" \(did you mean "queue-scorer"\?\); supp/,
     ),
     expect.stringMatching(
-      /^8 plugins\[3\].type: plug-in type "burst-prefix-cache-producer" is not supported yet; supported are/,
+      /^8 plugins\[3\].type: plug-in type "burst-prefix-cache-producer" is not supported: a pick never waits.*; supported are/,
     ),
     expect.stringMatching(/^9 .*unknown field "threshhold" \(did you mean "threshold"\?\) \(unknown-field\)/),
     expect.stringMatching(/^10 plugins\[5\].parameters.maxBusyScore: must be at most 1 \(out-of-range\)/),

@@ -137,10 +137,11 @@ export class PickerPlugins {
     const type = pluginType(renamed ?? written)
     if (type !== undefined) return type
     const supported = `supported are ${pluginTypes().toSorted().join(', ')}`
-    if (UNSUPPORTED_TYPES.has(written))
-      this.error('not-supported', path, `plug-in type "${written}" is not supported yet; ${supported}`)
+    const reason = UNSUPPORTED_TYPES.get(written)
+    if (reason !== undefined)
+      this.error('not-supported', path, `plug-in type "${written}" is not supported: ${reason}; ${supported}`)
     else {
-      const hint = didYouMean(written, [...pluginTypes(), ...UNSUPPORTED_TYPES])
+      const hint = didYouMean(written, [...pluginTypes(), ...UNSUPPORTED_TYPES.keys()])
       this.error('unknown-plugin', path, `there is no plug-in type "${written}"${hint}; ${supported}`)
     }
     return undefined

@@ -115,6 +115,14 @@ describe('data producers', () => {
     ])
   })
 
+  it('that would have to predict are not there, which is told', () => {
+    const { problems, plan } = compiled('- type: latency-scorer\n- type: slo-headroom-tier-filter\n')
+    expect(problems).toEqual(
+      [0, 1].map(index => expect.stringContaining(`plugins[${index}]: nobody predicts latencies`)),
+    )
+    expect(plan.pools).toHaveLength(1)
+  })
+
   it('bodies are read for the length of prompts alone', () => {
     expect(prefixBytes('- type: context-length-aware\n')).toBeGreaterThan(0)
     expect(prefixBytes('- type: queue-scorer\n')).toBe(0)

@@ -24,6 +24,9 @@ const PROVIDERS: Readonly<Partial<Record<Need, string>>> = {
   'in-flight-tokens': 'inflight-load-producer',
 }
 
+/** Those that predict no latencies; one of somebody's own may. */
+const WITHOUT_PREDICTIONS: ReadonlySet<string> = new Set(['inflight-load-producer', SESSION_PRODUCER])
+
 /** Types of which there may be several. */
 const SEVERAL: ReadonlySet<string> = new Set([PREFIX_PRODUCER, SESSION_PRODUCER, TOPOLOGY_EXTRACTOR])
 
@@ -39,6 +42,7 @@ export function withProducers(plugins: PickerPlugins, scheduling: Partial<Schedu
     checkSessions(plugin, plugins)
   }
   const producers = producersOf(plugins, scheduling)
+  if (!producers.some(({ type }) => !WITHOUT_PREDICTIONS.has(type))) warnUnpredicted(plugins)
   return {
     ...placed(plugins, scheduling),
     ...(producers.length === 0 ? {} : { producers }),
@@ -61,6 +65,12 @@ function checkSessions({ type, index, parameters }: Plugin, plugins: PickerPlugi
     const path = ['plugins', index, 'parameters', ...at, place]
     plugins.error('unresolved-reference', path, `there is no ${SESSION_PRODUCER} "${producer}" to tell the session`)
   }
+}
+
+function warnUnpredicted(plugins: PickerPlugins): void {
+  for (const { index, type, parameters } of plugins.all())
+    if (needsOf({ type: type.type, parameters }).includes('latency'))
+      plugins.warn('no-predictions', ['plugins', index], 'nobody predicts latencies: it goes without predictions')
 }
 
 function checkNumbers(plugins: PickerPlugins): void {

@@ -29,18 +29,24 @@ export const ALPHA_TYPES: ReadonlySet<string> = new Set([
 ])
 export const ALPHA_PREFIX = 'multicluster-'
 
-/** Those that llm-d has and we do not have yet. */
-export const UNSUPPORTED_TYPES: ReadonlySet<string> = new Set([
-  'burst-prefix-cache-producer',
-  'disaggregatedset-rollout-screener',
-  'file-discovery',
-  'mm-embeddings-cache-producer',
-  'mm-embeddings-cache-scorer',
-  'p2p-source-producer',
-  'predicted-latency-producer',
-  'latency-slo-admitter',
-  'priority-then-time-eviction-order-policy',
-  'sheddable-eviction-filter',
-  'vertexai-parser',
-  'vllmgrpc-parser',
+/** Those that llm-d has and we do not have, and why. */
+export const UNSUPPORTED_TYPES: ReadonlyMap<string, string> = new Map([
+  [
+    'burst-prefix-cache-producer',
+    'a pick never waits for others; approx-prefix-cache-producer notes a prompt when it is placed, so that the next one of a burst finds it',
+  ],
+  ['disaggregatedset-rollout-screener', 'revisions of DisaggregatedSets are not followed'],
+  ['file-discovery', 'SignalboxBackends in files say where endpoints are'],
+  ['mm-embeddings-cache-producer', 'images, videos and audios are not hashed'],
+  ['mm-embeddings-cache-scorer', 'images, videos and audios are not hashed'],
+  ['p2p-source-producer', 'other holders of a prompt are not told to replicas'],
+  [
+    'predicted-latency-producer',
+    'its predictions come over HTTP from Python sidecars, and a pick never waits; expected-ttft-scorer estimates by itself',
+  ],
+  ['latency-slo-admitter', 'there are no predictions'],
+  ['priority-then-time-eviction-order-policy', 'requests in flight are not revoked'],
+  ['sheddable-eviction-filter', 'requests in flight are not revoked'],
+  ['vertexai-parser', 'gRPC messages are not read'],
+  ['vllmgrpc-parser', 'gRPC messages are not read'],
 ])
