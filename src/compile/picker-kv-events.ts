@@ -26,7 +26,7 @@ export function readKvEvents(plugins: PickerPlugins): Pick<SchedulingPlan, 'kvEv
   if (first !== undefined) warnWithoutEffect(first, plugins)
   const named = all.some(({ parameters }) => parameters['prefixMatchInfoProducerName'] === PRECISE_PRODUCER)
   if (first === undefined && !named) return {}
-  const kvEvents = planOf(first, renderOf(all))
+  const kvEvents = planOf(first, renderOf(plugins))
   // `estimate` was chosen, or nothing was: without tokens there is nothing to look up but for prompts that are tokens.
   if (kvEvents.render === undefined)
     plugins.warn(
@@ -61,10 +61,16 @@ function planOf(plugin: Plugin | undefined, render: RenderPlan | undefined): KvE
 }
 
 /** A model's name alone means the backend `vllm` too. */
-function renderOf(plugins: readonly Plugin[]): RenderPlan | undefined {
-  const plugin = plugins.find(({ type }) => type.type === TOKEN_PRODUCER)
+function renderOf(plugins: PickerPlugins): RenderPlan | undefined {
+  const plugin = plugins.all().find(({ type }) => type.type === TOKEN_PRODUCER)
   if (plugin === undefined) return undefined
   const { backend, modelName, vllm } = tokenProducerParameters.parse(plugin.parameters)
+  if (vllm?.mmTimeout !== undefined)
+    plugins.warn(
+      'no-effect',
+      ['plugins', plugin.index, 'parameters', 'vllm', 'mmTimeout'],
+      'has no effect: timeout holds for all',
+    )
   if ((backend ?? (modelName === undefined ? 'estimate' : 'vllm')) !== 'vllm') return undefined
   return {
     url: vllm?.url ?? 'http://localhost:8000',

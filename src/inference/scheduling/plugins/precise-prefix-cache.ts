@@ -25,7 +25,7 @@ const tokenProcessor = object(
 const memory = z
   .union([z.int().min(1024 * 1024), z.string()], 'must be bytes, or a text like 2GiB')
   .transform((given, context) => {
-    const [, digits, unit] = /^(\d{1,9})\s?(B|[KMGT]i?B?)?$/.exec(String(given)) ?? []
+    const [, digits, unit] = /^(\d{1,15})\s?(B|[KMGT]i?B?)?$/.exec(String(given)) ?? []
     const bytes = Number(digits) * (UNITS[(unit ?? 'B').replace(/B$/, '')] ?? Number.NaN)
     if (bytes >= 1024 * 1024) return bytes
     context.issues.push({ code: 'custom', input: given, message: 'must be 1MiB or more, like 2GiB' })
