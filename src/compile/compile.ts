@@ -19,6 +19,7 @@ import { checkObjectives } from './objectives.ts'
 import { checkPickerConfigs } from './picker-configs.ts'
 import { checkWaits } from './queue-waits.ts'
 import { checkScorers } from './scorers.ts'
+import { compilePlugs, type ModelPool } from './plug-entries.ts'
 import { addRaw } from './raw-resources.ts'
 import { attachRoutes } from './routes.ts'
 import { compileServers } from './servers.ts'
@@ -38,6 +39,8 @@ export interface CompileOptions {
    * endpoints tell which models there are, and what they don't list is theirs to refuse.
    */
   readonly gatewayPools?: GatewayPools
+  /** With `gatewayPools`: which pools serve which models, for filters of ours that pick. */
+  readonly modelPools?: readonly ModelPool[]
   /** Subset hints of gateways are passed over. */
   readonly ignoreSubset?: boolean
   /** Plug-ins that llm-d calls experimental are refused. */
@@ -99,6 +102,11 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
       ? undefined
       : compileGatewayPools(options.gatewayPools, objects, backends, parameters, options.ignoreSubset ?? false)
   if (gateway !== undefined) entries.push(...gateway.entries)
+  const plugs =
+    options.gatewayPools === undefined
+      ? undefined
+      : compilePlugs(options.modelPools ?? [], objects.all('InferencePool'), backends, parameters)
+  if (plugs !== undefined) entries.push(...plugs.entries)
 
   const clusters: ClusterJson[] = [extProcClusterJson(options.extProc), ...backends.clusters.values()]
   if (options.accessLogService !== undefined) clusters.push(grpcCluster(ALS_CLUSTER, options.accessLogService))
@@ -117,6 +125,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
     pools: [...backends.pools.values()],
     ...(typeof fallback === 'object' ? { defaultEntry: fallback.id } : {}),
     ...(gateway === undefined ? {} : { gatewayPools: gateway.gatewayPools }),
+    ...(plugs === undefined ? {} : { plugs: plugs.plugs }),
   }
   for (const pool of objects.all('InferencePool')) {
     if (backends.pools.has(keyOf(pool))) continue

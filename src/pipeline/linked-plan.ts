@@ -9,6 +9,7 @@ import type { DecisionRecords } from './decision-records.ts'
 import { EntryDecider } from './entry-decider.ts'
 import { GatewayStreams } from './gateway-streams.ts'
 import type { LinkedPool } from './linked-pool.ts'
+import { PLUG_METADATA, type PlugPlan } from './plan.ts'
 import type { PlanShare } from './plan-share.ts'
 
 /** Earlier generations of plans whose entries are still answered. */
@@ -33,6 +34,7 @@ export class LinkedPlan {
   #generation = 0
   #default: EntryDecider | undefined
   #gateways = new GatewayStreams([])
+  #plugs: Readonly<Partial<Record<keyof PlugPlan, Decider>>> = {}
 
   constructor(options: LinkedPlanOptions) {
     this.#options = options
@@ -41,6 +43,8 @@ export class LinkedPlan {
   /** The decider of an entry id; without one, that of streams which name no entry, told apart by their gRPC metadata. */
   entry(id: string | undefined, headers: StreamHeaders = {}): Decider | undefined {
     if (id !== undefined) return this.#entries.get(id)?.decider
+    const plug = headers[PLUG_METADATA]
+    if (plug !== undefined) return plug === 'route' || plug === 'pick' ? this.#plugs[plug] : undefined
     return this.#default ?? this.#gateways.decider(headers)
   }
 
@@ -77,6 +81,8 @@ export class LinkedPlan {
       decider: this.#entries.get(pool.entry)!.decider,
     }))
     this.#gateways = new GatewayStreams(gatewayPools)
+    const plugs = Object.entries(plan.plugs ?? {}).map(([plug, id]) => [plug, this.#entries.get(id)!.decider])
+    this.#plugs = Object.fromEntries(plugs) as Partial<Record<keyof PlugPlan, Decider>>
   }
 
   /** We are shutting down: requests that wait before a pool wait no longer. */

@@ -21,6 +21,16 @@ export interface Plan {
   readonly defaultEntry?: string
   /** Pools of gateways that we don't configure, where there may be several: how their streams are told apart. */
   readonly gatewayPools?: readonly GatewayPoolPlan[]
+  /** Entries of filters of ours in such gateways. */
+  readonly plugs?: PlugPlan
+}
+
+/** Ids of entries by what a filter of ours in somebody else's gateway is there for (`PLUG_METADATA`). */
+export interface PlugPlan {
+  /** Tells the model in a header; the gateway's routes do the rest. */
+  readonly route: string
+  /** Chooses pool and endpoint by the model. */
+  readonly pick?: string
 }
 
 /** A pool that gateways reach through us, by whatever tells them apart. */
@@ -46,6 +56,8 @@ export interface RoutingPlan {
 
 /** gRPC initial metadata by which Envoy's route tells us its entry (`ExtProcOverrides.grpc_initial_metadata`). */
 export const ENTRY_METADATA = 'x-signalbox-entry'
+/** gRPC initial metadata of a filter of ours in a gateway that we don't configure: a key of `PlugPlan`. */
+export const PLUG_METADATA = 'x-signalbox-plug'
 /** Header set by our answer; target routes match it exactly, so that Envoy goes where the plan went. Clients' copies are removed. */
 export const TARGET_HEADER = 'x-signalbox-target'
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { GatewayPools } from '../../compile/gateway-pools.ts'
+import type { ModelPool } from '../../compile/plug-entries.ts'
 import type { TextFile } from '../../config/object-set.ts'
 import { UsageError } from '../command.ts'
 import { joinHostPort } from '../options.ts'
@@ -67,6 +68,7 @@ class EppFlags {
         ignoreSubset: this.#bool('disable-endpoint-subset-filter', false),
         stableOnly: !this.#bool('allow-experimental-plugins', false),
         scrape: this.#scrape(),
+        modelPools: this.#modelPools(),
       },
       tls: this.#tlsSettings(),
     }
@@ -93,7 +95,7 @@ class EppFlags {
     readonly texts: readonly TextFile[]
     readonly follows: string | undefined
   } {
-    const namespace = this.#last('pool-namespace') ?? (this.#env['NAMESPACE'] || 'default')
+    const namespace = this.#namespace()
     const names = this.#given.get('pool-name') ?? []
     const service = this.#last('pools-of-service')
     const all = this.#bool('all-pools', false)
@@ -115,9 +117,22 @@ class EppFlags {
       const pool = standalonePool({ namespace, selector, ports, podName: this.#env['POD_NAME'] })
       return { pools: { names: [pool.key] }, texts: [pool.text], follows: namespace }
     }
-    const keys = names.map(name => keyOf(name, namespace))
+    const keys = names.map(name => keyOf(name, namespace, '--pool-name'))
     const spread = keys.some(key => !key.startsWith(`${namespace}/`))
     return { pools: { names: keys }, texts: [], follows: spread ? undefined : namespace }
+  }
+
+  #modelPools(): ModelPool[] {
+    const namespace = this.#namespace()
+    return (this.#given.get('model-pool') ?? []).map(text => {
+      const at = text.lastIndexOf('=')
+      if (at < 1) throw new UsageError(`--model-pool: '${text}' is not MODEL=POOL`)
+      return { model: text.slice(0, at), pool: keyOf(text.slice(at + 1), namespace, '--model-pool') }
+    })
+  }
+
+  #namespace(): string {
+    return this.#last('pool-namespace') ?? (this.#env['NAMESPACE'] || 'default')
   }
 
   #poolGroup(): string {
@@ -204,10 +219,10 @@ class EppFlags {
   }
 }
 
-function keyOf(name: string, namespace: string): string {
+function keyOf(name: string, namespace: string, flag: string): string {
   const parts = name.split('/')
   if (parts.length > 2 || parts.includes(''))
-    throw new UsageError(`--pool-name: '${name}' is neither NAME nor NAMESPACE/NAME`)
+    throw new UsageError(`${flag}: '${name}' is neither NAME nor NAMESPACE/NAME`)
   return parts.length === 2 ? name : `${namespace}/${name}`
 }
 

@@ -11,6 +11,7 @@ export const FLAGS = {
   'pool-group': 'string',
   'pools-of-service': 'string',
   'all-pools': 'bool',
+  'model-pool': 'string',
   'endpoint-selector': 'string',
   'endpoint-target-ports': 'string',
   'config-file': 'string',

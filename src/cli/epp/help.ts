@@ -12,6 +12,8 @@ Pools
   --all-pools                      instead: all pools of the namespace; with --pool-namespace '' of all namespaces
   --endpoint-selector LABELS       instead: no InferencePool, but the pods of the namespace with these labels (a=b,c=d), at
   --endpoint-target-ports PORTS    these ports (1-8, comma-separated); the pool has the name of the Deployment in $POD_NAME
+  --model-pool MODEL=POOL          the pool that serves a model (* for all others), for a filter of ours in the gateway that picks at once
+                                   (signalbox manifests one-hop); may be given several times
   --kubeconfig FILE                [$KUBECONFIG, else the pod's service account, else ~/.kube/config]
 
 Configuration

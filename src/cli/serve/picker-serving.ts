@@ -19,6 +19,6 @@ export interface PickerServing {
   readonly lameDuckMs: number
   /** Longest ext_proc message; undefined: the service's own limit. */
   readonly maxMessageBytes: number | undefined
-  readonly compile: Pick<CompileOptions, 'ignoreSubset' | 'stableOnly' | 'scrape'>
+  readonly compile: Pick<CompileOptions, 'ignoreSubset' | 'stableOnly' | 'scrape' | 'modelPools'>
   readonly tls: Pick<TlsOptions, 'minVersion' | 'ciphers' | 'reloadMs'>
 }
