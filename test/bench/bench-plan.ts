@@ -1,6 +1,5 @@
-/** The plan that our servers run in benchmarks: three model rules and a pool with all default scorers. */
+/** The plan that our servers run in benchmarks: three model rules and a pool with llm-d's complete default profile. */
 import type { PoolPlan } from '../../src/inference/pool-plan.ts'
-import { DEFAULT_SCORERS } from '../../src/inference/scheduling/scorers/registry.ts'
 import type { EntryPlan, Plan } from '../../src/pipeline/plan.ts'
 
 /** Facts of a request, by when they are final (design.md, "When is a fact final?"). */
@@ -25,6 +24,13 @@ export const ENTRIES = {
 } as const
 
 export type EntryName = keyof typeof ENTRIES
+
+/** What an empty EndpointPickerConfig asks for (epp.md §2.1), with the approximate prefix cache's own defaults. */
+export const LLM_D_DEFAULT: PoolPlan['scheduling']['scorers'] = [
+  { type: 'queue-scorer', weight: 2, parameters: {} },
+  { type: 'kv-cache-utilization-scorer', weight: 2, parameters: {} },
+  { type: 'prefix-cache-scorer', weight: 3, parameters: {} },
+]
 
 export const POOL = 'bench/pool'
 
@@ -83,11 +89,11 @@ function poolPlan(addresses: readonly string[]): PoolPlan {
     rejectUnknownModels: false,
     rewrites: [],
     scheduling: {
-      scorers: DEFAULT_SCORERS,
+      scorers: LLM_D_DEFAULT,
       maxEndpoints: 1,
       maxQueue: 0,
-      prefixBlockBytes: 512,
-      prefixBlocksPerEndpoint: 8192,
+      prefixBlockBytes: 256,
+      prefixBlocksPerEndpoint: 31_250,
     },
     scrape: { path: '/metrics', intervalMs: 50, timeoutMs: 1000, staleMs: 1000, modelsIntervalMs: 60_000 },
   }

@@ -1,4 +1,4 @@
-/** What the figures are held against: the goals of issues 3 and 4, each a ratio of two costs of one run. */
+/** What the figures are held against: the goals of issues 3, 4 and 5, each a ratio of two costs of one run. */
 import type { ContenderName } from './contenders.ts'
 import { medianRatio } from './statistics.ts'
 
@@ -71,6 +71,20 @@ const GOALS: readonly RatioGoal[] = [
     row: 'sse',
     to: { row: 'sse', contender: 'refserver' },
     limit: 0.4,
+  },
+  {
+    issue: 5,
+    text: "300 B, full duplex, llm-d's default profile, to refserver",
+    row: 'fds-300',
+    to: SMALL,
+    limit: 0.4,
+  },
+  {
+    issue: 5,
+    text: "220 KB, full duplex, llm-d's default profile, to refserver -parse",
+    row: 'fds-220k',
+    to: LARGE,
+    limit: 0.3,
   },
 ]
 

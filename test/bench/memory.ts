@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { output } from './child-programs.ts'
+import { atMost, type GoalReport } from './goals.ts'
 import { type ContenderName, startContender } from './contenders.ts'
 import type { Yardsticks } from './yardsticks.ts'
 
@@ -47,6 +48,17 @@ export async function measureMemory(options: MemoryOptions): Promise<MemoryResul
     }
   }
   return results
+}
+
+/** Issue 5: what our server holds after prompts, by the stages above. */
+export function memoryGoals(results: readonly MemoryResult[]): GoalReport[] {
+  const own = results.find(({ contender }) => contender === 'own')
+  if (own === undefined) return []
+  const [, , large, huge] = own.megabytes
+  return [
+    atMost(5, 'MB resident after 200 distinct prompts of 220 KB', large!, 150),
+    atMost(5, 'MB resident after 20 distinct prompts of 4 MB', huge!, 150),
+  ]
 }
 
 async function residentMegabytes(pid: number): Promise<number> {

@@ -7,21 +7,25 @@
 import { PickResult } from '../../src/inference/pool.ts'
 import { PrefixHasher } from '../../src/inference/prefix-hasher.ts'
 import { PrefixIndex, prefixSeed } from '../../src/inference/prefix-index.ts'
+import { DEFAULT_SCORERS } from '../../src/inference/scheduling/scorers/registry.ts'
 import { addresses, hasherOf, LocalPool, poolPlan, request, scrape } from '../../src/inference/testing.ts'
+import { LLM_D_DEFAULT } from './bench-plan.ts'
 
 const PROMPTS = 256
 const PROMPT_BYTES = 16 * 1024
+const SMALL_PROMPT = 4096
 const ROUNDS = 5
 const REPEATS = 20_000
 
-/** Best of some rounds, in µs a call: the noise of a shared machine only ever adds. */
+/** Best of some rounds, in µs of CPU a call: the noise of a shared machine only ever adds. */
 function measure(run: (i: number) => void, repeats = REPEATS): number {
   for (let i = 0; i < repeats; i++) run(i)
   let best = Number.POSITIVE_INFINITY
   for (let round = 0; round < ROUNDS; round++) {
-    const start = process.hrtime.bigint()
+    const start = process.cpuUsage()
     for (let i = 0; i < repeats; i++) run(i)
-    best = Math.min(best, Number(process.hrtime.bigint() - start) / 1000 / repeats)
+    const { user, system } = process.cpuUsage(start)
+    best = Math.min(best, (user + system) / repeats)
   }
   return best
 }
@@ -40,6 +44,35 @@ const random = measure(() => {
   sink += list[(Math.random() * list.length) | 0]!.length
 })
 const lines: [string, number][] = [['random pick', random]]
+
+/** Prompts of 4 KB whose first half is shared, under both defaults: hashed, matched, ranked and recorded. */
+for (const [title, scorers] of [
+  ["llm-d's default", LLM_D_DEFAULT],
+  ['our default', DEFAULT_SCORERS],
+] as const) {
+  for (const count of [10, 100, 1000]) {
+    const pool = new LocalPool(poolPlan(addresses(count), { scheduling: { scorers } }), { releaseBy: 'response' })
+    const result = new PickResult()
+    const prefix = new PrefixHasher()
+    const wish = request({ prefix, promptBytes: SMALL_PROMPT })
+    lines.push([
+      `decision, 4 KB, ${count} endpoints, ${title}`,
+      measure(
+        i => {
+          if (i % 8 === 0) scrapeFast(pool, (i >> 3) % count, i)
+          const prompt = bytes[(i * 31) % PROMPTS]!
+          prefix.reset(256, SMALL_PROMPT)
+          prefix.update(prompt, (PROMPT_BYTES - SMALL_PROMPT) >> 1, (PROMPT_BYTES + SMALL_PROMPT) >> 1)
+          wish.nowMs = 1000 + (i >> 3)
+          pool.pick(wish, result)
+          sink += pool.addresses(result).length
+          pool.release(result.slots[0]!, result.generations[0]!)
+        },
+        count === 1000 ? REPEATS / 10 : REPEATS,
+      ),
+    ])
+  }
+}
 
 for (const count of [8, 100]) {
   for (const withPrefix of [false, true]) {
