@@ -66,6 +66,7 @@ describe('npm run bench', () => {
       [3, '300 B, full duplex both ways, to refserver ≤ 1', true],
       [4, "300 B, full duplex both ways, to refserver's ≤ 0.3", true],
       [4, "300 B, look and close, to refserver's 300 B ≤ 0.15", false],
+      [5, "300 B, full duplex, llm-d's default profile, to refserver ≤ 0.4", true],
     ])
   })
 
