@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   replay: async () => (await import('./replay.ts')).replayCommand,
   sim: async () => (await import('./sim.ts')).simCommand,
   validate: async () => (await import('./validate.ts')).validateCommand,
+  manifests: async () => (await import('./manifests/manifests-command.ts')).manifestsCommand,
   compile: async () => (await import('./compile.ts')).compileCommand,
   bootstrap: async () => (await import('./bootstrap.ts')).bootstrapCommand,
   envoy: async () => (await import('./envoy/envoy-command.ts')).envoyCommand,
