@@ -15,7 +15,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['inference', 'llm', 'mcp', 'a2a', 'policy'],
   ['pipeline'],
   ['compile'],
-  ['xds', 'kubernetes', 'admin'],
+  ['xds', 'kubernetes', 'admin', 'peers'],
   ['threads'],
   ['cli'],
 ]

@@ -1,7 +1,7 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { bytesInUse, bytesKeptSince } from '../../test/support/kept-memory.ts'
+import { bytesInUse, bytesKeptSince } from '../grpc/suite/kept-memory.ts'
 import { ProcessingRequestSchema } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { decodeRequest, IncomingMessage } from './decode-request.ts'
 import { MessageReader, PartResult } from './message-reader.ts'

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { bytesInUse, bytesKeptSince } from '../../../test/support/kept-memory.ts'
+import { bytesInUse, bytesKeptSince } from '../suite/kept-memory.ts'
 import { frameMessage } from '../framing.ts'
 import { END_STREAM, FrameType, frame, grpcRequest, headersFrame, resetFrame } from '../suite/raw-http2-client.ts'
 import { RecordingService } from '../suite/recording-service.ts'

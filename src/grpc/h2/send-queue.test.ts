@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { bytesInUse, bytesKeptSince } from '../../../test/support/kept-memory.ts'
+import { bytesInUse, bytesKeptSince } from '../suite/kept-memory.ts'
 import { SendQueue } from './send-queue.ts'
 
 const MIB = 1024 * 1024

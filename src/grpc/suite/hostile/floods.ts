@@ -14,7 +14,7 @@ import {
 } from '../frames.ts'
 import type { Harness } from '../harness.ts'
 import { END_STREAM, FrameType, frame, resetFrame } from '../raw-http2-client.ts'
-import { bytesInUse, bytesKeptSince } from '../../../../test/support/kept-memory.ts'
+import { bytesInUse, bytesKeptSince } from '../kept-memory.ts'
 import { besides, callBlock, exchange, flood, goawayCode, over, repeat } from './bystander.ts'
 
 const { CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR } = ErrorCode

@@ -5,7 +5,7 @@ import { ended } from '../harness.ts'
 import type { Harness } from '../harness.ts'
 import { END_HEADERS, END_STREAM, headerBlock, hpackString } from '../raw-http2-client.ts'
 import type { RawHttp2Client } from '../raw-http2-client.ts'
-import { bytesInUse, bytesKeptSince } from '../../../../test/support/kept-memory.ts'
+import { bytesInUse, bytesKeptSince } from '../kept-memory.ts'
 import { besides, callBlock, exchange, goawayCode, over, resetCode } from './bystander.ts'
 
 const { COMPRESSION_ERROR, ENHANCE_YOUR_CALM } = ErrorCode

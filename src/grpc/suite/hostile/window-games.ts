@@ -8,7 +8,7 @@ import type { Harness } from '../harness.ts'
 import { END_STREAM, FrameType, frame, resetFrame } from '../raw-http2-client.ts'
 import type { RawHttp2Client } from '../raw-http2-client.ts'
 import { RecordingService, eventually } from '../recording-service.ts'
-import { bytesInUse, bytesKeptSince } from '../../../../test/support/kept-memory.ts'
+import { bytesInUse, bytesKeptSince } from '../kept-memory.ts'
 import { besides, callBlock, exchange, goawayCode, over, resetCode } from './bystander.ts'
 
 const { FLOW_CONTROL_ERROR, ENHANCE_YOUR_CALM, CANCEL } = ErrorCode
