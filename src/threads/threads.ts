@@ -13,6 +13,8 @@ import { createFiguresMemory, Figure, ThreadFigures } from './thread-figures.ts'
 import { Watch } from './watch.ts'
 
 export interface ThreadsOptions {
+  /** Other replicas of Signalbox tell what they do (`PoolKeeper.peerCounts`). Default: none. */
+  readonly peers?: boolean
   /** Threads that decide. */
   readonly count: number
   readonly listen: ListenAt
@@ -78,6 +80,7 @@ export class Threads {
     this.keeper = new PlanKeeper({
       releaseBy: options.worker.releaseBy,
       threads: columns,
+      peers: options.peers ?? false,
       onModels: keeper => this.#tellModels(keeper),
     })
     const host = {

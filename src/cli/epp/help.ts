@@ -47,7 +47,7 @@ Log
   --tracing                        traces, where OTEL_EXPORTER_OTLP_ENDPOINT says where to [true]
 
 Of signalbox serve: --threads, --transport, --trust, --client-ca, --mode-override, --max-held-bytes, --max-connection-age, --log-level,
---explain-key-file, --trace-file, --trace-share, --trace-max-bytes.
+--peers, --peer-listen, --peer-tls, --plugins, --explain-key-file, --trace-file, --trace-share, --trace-max-bytes.
 Accepted without an effect, with a line of the log: --ha-enable-leader-election (all replicas serve), --refresh-prometheus-metrics-interval,
 --grpc-max-send-msg-size, --enable-grpc-stream-metrics, --enable-pprof, --zap-encoder, --zap-stacktrace-level, --zap-time-encoding.
 Refused: --metrics-cert-dir, --metrics-client-ca-file, --*-metric.

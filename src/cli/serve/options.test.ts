@@ -62,7 +62,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('no option')
       }
     }
-    expect(named).toHaveLength(32)
+    expect(named).toHaveLength(35)
     expect(parse()).toEqual({
       config: ['c'],
       kubernetes: undefined,
@@ -86,6 +86,7 @@ describe('the options of serve', () => {
       accessLogService: true,
       descriptors: undefined,
       plugins: [],
+      peers: undefined,
       records: { scores: false, explainKeyFile: undefined, trace: undefined },
       embedded: false,
       logLevel: 'info',
@@ -216,5 +217,34 @@ describe('threads', () => {
     const path = `/${'s'.repeat(106)}`
     expect(parse('--threads=1', `--ext-proc=unix:${path}`).extProc).toEqual({ path })
     expect(() => parse('--threads=2', `--ext-proc=unix:${path}`)).toThrow('more than 107 bytes')
+  })
+})
+
+describe('--peers', () => {
+  const peers = (...args: string[]) => parse(...args).peers
+  it('reads lists and names', () => {
+    expect(peers('--peers', 'a:1,[::1]:2', '--peer-listen', '0.0.0.0:9005')).toEqual({
+      places: { kind: 'list', addresses: ['a:1', '[::1]:2'] },
+      listen: { host: '0.0.0.0', port: 9005 },
+      tls: undefined,
+    })
+    expect(peers('--peers=dns:peers.ns.svc:9005', '--peer-listen=9005', '--peer-tls=c,k,a')).toEqual({
+      places: { kind: 'dns', name: 'peers.ns.svc', port: 9005 },
+      listen: { host: '127.0.0.1', port: 9005 },
+      tls: { certFile: 'c', keyFile: 'k', caFile: 'a' },
+    })
+  })
+
+  it.each([
+    [['--peers=a:1'], '--peers needs --peer-listen'],
+    [['--peer-listen=9005'], '--peer-listen needs --peers'],
+    [['--peer-tls=a,b,c'], '--peer-tls needs --peers'],
+    [['--peers=a', '--peer-listen=1'], "--peers: 'a' is not host:port"],
+    [['--peers=a:1,', '--peer-listen=1'], "--peers: '' is not host:port"],
+    [['--peers=dns:1.2.3.4:5', '--peer-listen=1'], "'1.2.3.4' is an address"],
+    [['--peers=dns:name', '--peer-listen=1'], "'name' is not host:port"],
+    [['--peers=a:1', '--peer-listen=1', '--peer-tls=a,b'], 'is not CERTFILE,KEYFILE,CAFILE'],
+  ])('%j: %s', (args, message) => {
+    expect(() => peers(...args)).toThrow(message)
   })
 })

@@ -4,6 +4,7 @@ import type { TlsOptions } from '../../grpc/tls.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
 import { UsageError } from '../command.ts'
 import { parseRecords, RECORD_OPTIONS, type RecordSettings } from './record-options.ts'
+import { parsePeers, PEER_HELP, PEER_OPTIONS, type PeerServing } from './peer-options.ts'
 import type { PickerServing } from './picker-serving.ts'
 import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair, parsePlugins } from '../options.ts'
 
@@ -40,6 +41,7 @@ export interface ServeOptions {
   /** Modules with plug-ins of the user's own. */
   readonly plugins: readonly string[]
   readonly records: RecordSettings
+  readonly peers: PeerServing | undefined
   /** FileDescriptorSet with further Envoy types, for raw resources. */
   readonly descriptors: string | undefined
   /** Run the embedded data plane in this process. */
@@ -98,6 +100,7 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --trace-file FILE        a sample of the decisions as JSON lines, for 'signalbox replay'; holds hashes of prompts only
   --trace-share N          share of the decisions in it, 0 to 1 (with --trace-file) [0.01]
   --trace-max-bytes N      of one file; three are kept: FILE, FILE.1, FILE.2 (with --trace-file) [67108864]
+${PEER_HELP}
   --log-level LEVEL        trace, debug, info, warn, error, fatal, silent [info]
 `
 
@@ -127,6 +130,7 @@ export function parseServeOptions(argv: readonly string[], picker?: PickerServin
     descriptors: { type: 'string' },
     plugins: { type: 'string', multiple: true },
     ...RECORD_OPTIONS,
+    ...PEER_OPTIONS,
     embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
     'max-connection-age': { type: 'string' },
@@ -167,6 +171,7 @@ export function parseServeOptions(argv: readonly string[], picker?: PickerServin
     descriptors: values.descriptors,
     plugins: parsePlugins(values.plugins),
     records: parseRecords(values),
+    peers: parsePeers(values),
     embedded: values.embedded,
     logLevel,
     ...(picker === undefined ? {} : { picker }),

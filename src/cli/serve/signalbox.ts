@@ -10,6 +10,7 @@ import { AccessReviewer } from '../../kubernetes/access-review.ts'
 import type { ReleaseBy } from '../../inference/endpoint-table.ts'
 import { loadUserPlugins } from '../../inference/scheduling/plugins/user-plugins.ts'
 import { LineFile } from '../../telemetry/line-file.ts'
+import { Peers } from '../../peers/peers.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { Metrics } from '../../telemetry/metrics.ts'
 import { Threads } from '../../threads/threads.ts'
@@ -21,6 +22,7 @@ import { Configuration } from './configuration.ts'
 import { describeKubernetes } from './describe-kubernetes.ts'
 import { describeKvEvents } from './describe-kv-events.ts'
 import { describeMetrics } from './describe-metrics.ts'
+import { describePeers } from './describe-peers.ts'
 import { Handover } from './handover.ts'
 import { HealthListener } from './health-listener.ts'
 import { withLiveThreads } from './live-addresses.ts'
@@ -61,6 +63,7 @@ export class Signalbox {
   /** Resolves with the first configuration that data planes get. */
   readonly #firstSent = Promise.withResolvers<void>()
   #xdsPort = 0
+  #peers: Peers | undefined
   #draining = false
   /** Why we are not ready. */
   #waiting: string | undefined = 'no configuration yet'
@@ -94,6 +97,7 @@ export class Signalbox {
         records: recordOptions(options),
         maxMessageBytes: options.picker?.maxMessageBytes,
       },
+      peers: options.peers !== undefined,
       log,
       onTrace: line => this.#trace?.write(line),
       onLive: () => {
@@ -132,6 +136,11 @@ export class Signalbox {
     return this.#health?.address ?? ''
   }
 
+  /** What other replicas are told and tell; undefined: there are none. */
+  get peers(): Peers | undefined {
+    return this.#peers
+  }
+
   get adminAddress(): string {
     return this.#admin?.address ?? ''
   }
@@ -148,6 +157,7 @@ export class Signalbox {
     await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#threads.start())
     if (xds !== undefined)
       await startsWith(options.xdsTls === undefined ? '--xds' : '--xds with --xds-tls', () => this.#startXds(xds))
+    await this.#startPeers()
     await this.#startHealth()
     this.#warnOfAddresses()
     this.#warnOfStrangers()
@@ -213,6 +223,7 @@ export class Signalbox {
     await this.#threads.drain(this.#options.drainMs)
     this.#scrapers.stop()
     this.#kvFeeds.stop()
+    this.#peers?.stop()
     await this.#ads?.close()
     await this.#admin?.close()
     await this.#health?.close()
@@ -338,9 +349,19 @@ export class Signalbox {
     this.#xdsPort = await this.#ads.listen()
   }
 
+  async #startPeers(): Promise<void> {
+    const { peers } = this.#options
+    if (peers === undefined) return
+    this.#peers = new Peers({ ...peers, pools: () => this.#threads.keeper.pools, log: this.#log })
+    await startsWith('--peer-listen or --peer-tls', () => this.#peers!.start())
+    if (peers.tls === undefined)
+      this.#log.warn('replicas tell each other in plaintext, and believe whoever reaches --peer-listen: see --peer-tls')
+  }
+
   async #startAdmin({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
     describeMetrics(this.#metrics, { threads: this.#threads, scrapers: this.#scrapers })
     describeKvEvents(this.#metrics, this.#kvFeeds)
+    if (this.#peers !== undefined) describePeers(this.#metrics, this.#peers)
     const followed = this.#sources?.figures() !== undefined
     const figures = () => this.#sources?.figures() ?? []
     if (followed) describeKubernetes(this.#metrics, figures)
