@@ -5,7 +5,7 @@ import { PoolChooser } from './pool-chooser.ts'
 import type { GatewayPoolPlan } from './plan.ts'
 
 /** gRPC initial metadata by which a gateway names the pool of a stream (`ExtProcOverrides.grpc_initial_metadata`): `namespace/name`. */
-export const POOL_METADATA = 'x-signalbox-pool'
+const POOL_METADATA = 'x-signalbox-pool'
 
 /** A pool and who decides for it. */
 export interface GatewayPool {

@@ -135,6 +135,18 @@ export class ControlPlane {
     }
   }
 
+  /** What the server says against each object of YAML documents, strictly read; nothing is made. */
+  async faultsOf(yaml: string): Promise<string[]> {
+    const faults: string[] = []
+    for (const document of parseAllDocuments(yaml)) {
+      const manifest = document.toJS() as Manifest
+      const path = `${collectionOf(manifest)}?dryRun=All&fieldValidation=Strict`
+      const { status, text } = await this.#ask('POST', path, manifest)
+      if (status !== 201) faults.push(`${manifest.kind} ${manifest.metadata.name}: ${status} ${text}`)
+    }
+    return faults
+  }
+
   /** Merges into an object: RFC 7396. `path` from the API's root on. */
   async patch(path: string, change: unknown): Promise<void> {
     const status = await this.#send('PATCH', path, change, 'application/merge-patch+json')
@@ -146,15 +158,18 @@ export class ControlPlane {
     if (status !== 200) throw new Error(`DELETE ${path}: ${status}`)
   }
 
-  async #send(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown, type = 'application/json') {
+  async #send(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown, type?: string) {
+    return (await this.#ask(method, path, body, type)).status
+  }
+
+  async #ask(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown, type = 'application/json') {
     const { statusCode, body: answer } = await request(`https://127.0.0.1:${this.#ports[0]}${path}`, {
       method,
       dispatcher: this.#agent,
       headers: { authorization: `Bearer ${ADMIN_TOKEN}`, 'content-type': type },
       body: body === undefined ? null : JSON.stringify(body),
     })
-    await answer.dump()
-    return statusCode
+    return { status: statusCode, text: await answer.text() }
   }
 
   #startEtcd(): void {

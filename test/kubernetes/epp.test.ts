@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseEppOptions } from '../../src/cli/epp/epp-options.ts'
 import { Signalbox } from '../../src/cli/serve/signalbox.ts'
@@ -71,6 +71,19 @@ suite('signalbox epp with a real API server', () => {
 
   const becomes = (status: string) =>
     waitFor(status, async () => (await health.health('readiness')) === status, { timeoutMs: 60_000 })
+
+  it('could be made of the manifests that stand in deploy', async () => {
+    const folder = join(ROOT, 'deploy', 'manifests')
+    await plane.create('{apiVersion: v1, kind: Namespace, metadata: {name: models}}')
+    for (const file of await readdir(folder)) {
+      // What else there is, the server would only know with the CRDs of others.
+      const own = (await readFile(join(folder, file), 'utf8'))
+        .split(/^---$/m)
+        .filter(text => /^apiVersion: (?:v1|apps\/v1|policy\/v1|rbac\.authorization\.k8s\.io\/v1)$/m.test(text))
+      expect(own.length).toBeGreaterThan(6)
+      expect([file, await plane.faultsOf(own.join('---\n'))]).toEqual([file, []])
+    }
+  }, 60_000)
 
   it('is alive, and ready as soon as the pool is there', async () => {
     expect(await health.health('liveness')).toBe('SERVING')

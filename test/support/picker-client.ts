@@ -22,11 +22,15 @@ export interface PickOptions {
   readonly metadata?: Readonly<Record<string, Readonly<Record<string, string>>>>
   /** gRPC initial metadata. */
   readonly call?: Readonly<Record<string, string>>
+  /** Makes it a POST with this JSON. */
+  readonly body?: string
 }
 
 /** What a picker answered to the headers of a request without a body: the endpoints, a status of its own, or how the call failed. */
 export interface Picked {
   readonly endpoints?: string | undefined
+  /** Of requests with a body: the model that the gateway is told. */
+  readonly model?: string | undefined
   readonly status?: number
   readonly body?: string
   readonly failure?: string
@@ -68,8 +72,8 @@ export class PickerClient {
     })
   }
 
-  /** Asks where a GET goes. */
-  async pick({ path = '/v1/models', headers = {}, metadata = {}, call = {} }: PickOptions = {}): Promise<Picked> {
+  /** Asks where a request goes: a GET without a body, unless there is one. */
+  async pick({ path = '/v1/models', headers = {}, metadata = {}, call = {}, body }: PickOptions = {}): Promise<Picked> {
     const grpc = new Metadata()
     for (const [name, value] of Object.entries(call)) grpc.set(name, value)
     const stream = this.#client.makeBidiStreamRequest(
@@ -79,7 +83,9 @@ export class PickerClient {
       grpc,
       { deadline: Date.now() + DEADLINE_MS },
     )
-    const all = { ':method': 'GET', ':path': path, ':authority': 'test', ...headers }
+    const type = body === undefined ? {} : { 'content-type': 'application/json' }
+    const method = body === undefined ? 'GET' : 'POST'
+    const all = { ':method': method, ':path': path, ':authority': 'test', ...type, ...headers }
     const request: MessageInitShape<typeof ProcessingRequestSchema> = {
       request: {
         case: 'requestHeaders',
@@ -87,28 +93,36 @@ export class PickerClient {
           headers: {
             headers: Object.entries(all).map(([key, value]) => ({ key, rawValue: Buffer.from(value) })),
           },
-          endOfStream: true,
+          endOfStream: body === undefined,
         },
       },
       metadataContext: { filterMetadata: metadata },
     }
     return await new Promise(resolve => {
       stream.on('data', (answer: ProcessingResponse) => {
-        resolve(read(answer))
+        resolve(read(answer, body !== undefined))
         stream.cancel()
       })
       stream.on('error', (error: ServiceError) => resolve({ failure: error.details }))
       stream.on('end', () => resolve({ failure: 'ended' }))
-      stream.write(Buffer.from(toBinary(ProcessingRequestSchema, create(ProcessingRequestSchema, request))))
+      const send = (message: MessageInitShape<typeof ProcessingRequestSchema>) =>
+        stream.write(Buffer.from(toBinary(ProcessingRequestSchema, create(ProcessingRequestSchema, message))))
+      send(request)
+      if (body === undefined) return
+      send({ request: { case: 'requestBody', value: { body: Buffer.from(body), endOfStream: true } } })
     })
   }
 }
 
-function read({ response }: ProcessingResponse): Picked {
+function read({ response }: ProcessingResponse, tellsModel: boolean): Picked {
   if (response.case === 'immediateResponse')
     return { status: Number(response.value.status?.code), body: Buffer.from(response.value.body).toString() }
   if (response.case !== 'requestHeaders') return { failure: `${response.case}` }
   const set = response.value.response?.headerMutation?.setHeaders ?? []
-  const header = set.find(option => option.header?.key === 'x-gateway-destination-endpoint')
-  return { endpoints: header === undefined ? undefined : Buffer.from(header.header!.rawValue).toString() }
+  const valueOf = (name: string) => {
+    const header = set.find(option => option.header?.key === name)?.header
+    return header === undefined ? undefined : Buffer.from(header.rawValue).toString()
+  }
+  const endpoints = valueOf('x-gateway-destination-endpoint')
+  return tellsModel ? { endpoints, model: valueOf('x-gateway-model-name') } : { endpoints }
 }

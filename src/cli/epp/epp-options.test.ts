@@ -132,6 +132,8 @@ describe('the options of epp', () => {
     [[...POOL, '--lora-info-metric=x'], 'core-metrics-extractor'],
     [[...POOL, '--threads=0'], '--threads'],
     [['--endpoint-selector=a=b', '--endpoint-target-ports=80'], 'POD_NAME'],
+    [[...POOL, '--model-pool=x'], 'is not MODEL=POOL'],
+    [[...POOL, '--model-pool=x=other'], 'is not one of --pool-name'],
   ])('%j is refused', (argv, message) => {
     expect(() => parse(argv)).toThrow(UsageError)
     expect(() => parse(argv)).toThrow(message)

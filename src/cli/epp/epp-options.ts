@@ -26,7 +26,7 @@ const ALL_FLAGS: Readonly<Record<string, FlagType>> = {
 const POOL_GROUP = 'inference.networking.k8s.io'
 const POOL_GROUPS = [POOL_GROUP, 'inference.networking.x-k8s.io']
 /** What open streams get after the lame-duck time: with it, less than the two minutes that picker Deployments grant. */
-export const STREAMS_DRAIN_S = 90
+const STREAMS_DRAIN_S = 90
 const LEAST_INTERVAL_MS = 50
 
 /** @param anyAddress where to listen for everybody: `::` or `0.0.0.0`. @throws UsageError */
@@ -55,6 +55,11 @@ class EppFlags {
     const metrics = this.#port('metrics-port', 9090)
     if (health === grpc && grpc !== 0) throw new UsageError('--grpc-health-port: is the port of --grpc-port')
     const { pools, texts, follows } = this.#pools()
+    const modelPools = this.#modelPools()
+    for (const { pool } of modelPools) {
+      if ('names' in pools && !pools.names.includes(pool))
+        throw new UsageError(`--model-pool: '${pool}' is not one of --pool-name`)
+    }
     const receive = this.#last('grpc-max-recv-msg-size')
     const picker: PickerServing = {
       pools,
@@ -68,7 +73,7 @@ class EppFlags {
         ignoreSubset: this.#bool('disable-endpoint-subset-filter', false),
         stableOnly: !this.#bool('allow-experimental-plugins', false),
         scrape: this.#scrape(),
-        modelPools: this.#modelPools(),
+        modelPools,
       },
       tls: this.#tlsSettings(),
     }

@@ -238,3 +238,34 @@ describe('many pools in one process', () => {
     await waitFor('one pool', async () => (await gateway.pick()).endpoints === at('127.0.0.3'))
   }, 60_000)
 })
+
+describe('a filter of ours in the gateway', () => {
+  it('is told the model, or pool and endpoint by the model', async () => {
+    const { server, kubeconfig } = await apiServer()
+    server.put(POD_PATH, rawPod('a', '127.0.0.2', { app: 'a' }))
+    server.put(POD_PATH, rawPod('b', '127.0.0.3', { app: 'b' }))
+    server.put(POOLS, rawPool('a', { app: 'a' }, [port]))
+    server.put(POOLS, rawPool('b', { app: 'b' }, [port]))
+    const flags = [
+      '--pool-name=a',
+      '--pool-name=b',
+      '--model-pool=*=a',
+      '--model-pool=tiny=b',
+      '--secure-serving=false',
+    ]
+    const signalbox = await epp(kubeconfig, ...flags)
+    await isReady(client(signalbox.healthAddress))
+    const gateway = client(signalbox.extProcAddress)
+    const ask = (plug: string, model: string) =>
+      gateway.pick({
+        path: '/v1/chat/completions',
+        call: { 'x-signalbox-plug': plug },
+        body: JSON.stringify({ messages: [{ role: 'user', content: 'hi' }], model }),
+      })
+    expect(await ask('route', 'tiny')).toEqual({ model: 'tiny', endpoints: undefined })
+    await waitFor('both pools', async () => (await ask('pick', 'tiny')).endpoints === at('127.0.0.3'))
+    expect(await ask('pick', 'tiny')).toEqual({ model: 'tiny', endpoints: at('127.0.0.3') })
+    expect(await ask('pick', 'else')).toEqual({ model: 'else', endpoints: at('127.0.0.2') })
+    expect(await ask('other', 'tiny')).toHaveProperty('failure')
+  }, 60_000)
+})

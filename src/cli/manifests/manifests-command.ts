@@ -29,9 +29,23 @@ PodDisruptionBudget, InferencePools.
   --flavour KIND          of the gateway: istio, gke or agentgateway [istio]
 `
 
+/** agentgateway takes one address, and no list. */
+const ONE_ENDPOINT = [
+  '--config-text',
+  stringify({
+    apiVersion: 'signalbox.dev/v1alpha1',
+    kind: 'SignalboxParameters',
+    metadata: { name: 'default' },
+    spec: { scheduling: { maxEndpoints: 1 } },
+  }),
+]
+
 /** What `--pool-name` and so on come to. */
-function eppArgs({ pools, models }: ManifestValues, kind: string): string[] {
-  const names = pools.flatMap(({ name }) => ['--pool-name', name])
+function eppArgs({ pools, models, flavour }: ManifestValues, kind: string): string[] {
+  const names = [
+    ...pools.flatMap(({ name }) => ['--pool-name', name]),
+    ...(flavour === 'agentgateway' ? ONE_ENDPOINT : []),
+  ]
   if (kind !== 'one-hop') return names
   const mapped = models.flatMap(({ model, pool }) => ['--model-pool', `${model}=${pool.name}`])
   return [...names, ...mapped, '--model-pool', `*=${pools[0]!.name}`]

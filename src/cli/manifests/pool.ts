@@ -5,7 +5,7 @@ import type { ManifestValues, PoolValues } from './values.ts'
 const POOL_GROUP = 'inference.networking.k8s.io'
 
 /** The Service by which gateways ask for a pool. Each pool has one of its own: that tells them apart where one picker serves several. */
-export function pickerService({ name, pools }: ManifestValues, pool: PoolValues): string {
+function pickerService({ name, pools }: ManifestValues, pool: PoolValues): string {
   return pools.length === 1 ? name : `${name}-${pool.name}`
 }
 

@@ -1,10 +1,10 @@
 import { UsageError } from '../command.ts'
 import { parseCount, parseOptions } from '../options.ts'
 
-export type Flavour = 'istio' | 'gke' | 'agentgateway'
+type Flavour = 'istio' | 'gke' | 'agentgateway'
 
 /** A model and the pool that serves it. */
-export interface ModelRoute {
+interface ModelRoute {
   readonly model: string
   readonly pool: PoolValues
 }

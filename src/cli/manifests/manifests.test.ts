@@ -1,0 +1,105 @@
+import { describe, expect, it } from '@jest/globals'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { parseAllDocuments } from 'yaml'
+import { readTexts } from '../../config/object-set.ts'
+import { UsageError } from '../command.ts'
+import { parseEppOptions } from '../epp/epp-options.ts'
+import type { Manifest } from './manifest.ts'
+import { manifestsCommand } from './manifests-command.ts'
+
+/** What stands in deploy/manifests; `UPDATE_GOLDEN=1` writes it anew. */
+const FOLDER = join(import.meta.dirname, '..', '..', '..', 'deploy', 'manifests')
+const VALUES = ['--namespace', 'models', '--pool', 'llm:app=vllm']
+const TWO_POOLS = [...VALUES, '--pool', 'small:app=vllm-small', '--model', 'qwen3-32b=llm', '--model', 'qwen3-4b=small']
+const GOLDEN: Readonly<Record<string, readonly string[]>> = {
+  'epp-istio.yaml': ['epp', ...VALUES],
+  'epp-istio-h2c.yaml': ['epp', ...VALUES, '--app-protocol', 'kubernetes.io/h2c', '--failure-mode', 'FailClose'],
+  'epp-gke.yaml': ['epp', ...VALUES, '--flavour', 'gke', '--replicas', '3'],
+  'epp-agentgateway.yaml': ['epp', ...VALUES, '--flavour', 'agentgateway'],
+  'plug-istio.yaml': ['plug', ...TWO_POOLS],
+  'one-hop-istio.yaml': ['one-hop', ...TWO_POOLS],
+}
+
+async function write(argv: readonly string[]): Promise<string> {
+  let text = ''
+  const stdout = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      text += chunk.toString()
+      done()
+    },
+  })
+  await manifestsCommand.run(argv, { stdout, stderr: process.stderr, signal: AbortSignal.abort() })
+  return text
+}
+
+const read = (yaml: string) => parseAllDocuments(yaml).map(document => document.toJS() as Manifest)
+
+describe('signalbox manifests', () => {
+  it.each(Object.entries(GOLDEN))('%s', async (file, argv) => {
+    const text = `# signalbox manifests ${argv.join(' ')}\n${await write(argv)}`
+    if (process.env['UPDATE_GOLDEN'] === '1') await writeFile(join(FOLDER, file), text)
+    expect(text).toBe(await readFile(join(FOLDER, file), 'utf8'))
+  })
+
+  it('has no other files there', async () => {
+    expect((await readdir(FOLDER)).toSorted()).toEqual(Object.keys(GOLDEN).toSorted())
+  })
+
+  it.each(Object.entries(GOLDEN))('%s hangs together', async (_file, argv) => {
+    const manifests = read(await write(argv))
+    const of = (kind: string) => manifests.filter(manifest => manifest.kind === kind)
+    const keys = manifests.map(({ kind, metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`)
+    expect(new Set(keys).size).toBe(keys.length)
+    for (const { kind, metadata } of manifests)
+      expect(metadata.namespace).toBe(kind === 'ClusterRoleBinding' ? undefined : 'models')
+
+    // The picker starts with its arguments, and serves the pools that refer to it.
+    const [picker] = of('Deployment') as unknown as {
+      spec: { template: { spec: { containers: { args: string[] }[]; terminationGracePeriodSeconds: number } } }
+    }[]
+    const { containers, terminationGracePeriodSeconds } = picker!.spec.template.spec
+    const [command, ...flags] = containers[0]!.args
+    expect(command).toBe('epp')
+    const { serve } = parseEppOptions(flags, { NAMESPACE: 'models' }, '::')
+    expect(terminationGracePeriodSeconds * 1000).toBeGreaterThan(serve.picker!.lameDuckMs + serve.drainMs)
+    const pools = of('InferencePool')
+    expect(serve.picker!.pools).toEqual({ names: pools.map(({ metadata }) => `models/${metadata.name}`) })
+    for (const { model, pool } of serve.picker!.compile.modelPools ?? [])
+      expect([model, pools.map(({ metadata }) => `models/${metadata.name}`)]).toEqual([
+        model,
+        expect.arrayContaining([pool]),
+      ])
+    const services = of('Service').map(({ metadata }) => metadata.name)
+    for (const pool of pools as unknown as { spec: { endpointPickerRef: { name: string } } }[])
+      expect(services).toContain(pool.spec.endpointPickerRef.name)
+
+    // Our own reader takes what is meant for it.
+    expect(readTexts(serve.picker!.texts).errors).toEqual([])
+    const texts = [...pools, ...of('HTTPRoute')].map((manifest, i) => ({
+      file: `${i}`,
+      text: JSON.stringify(manifest),
+    }))
+    expect(readTexts(texts).errors).toEqual([])
+  })
+
+  it.each([
+    [[], "'' is none of epp, plug and one-hop"],
+    [['epp', '--pool', 'llm'], 'is not NAME:LABEL=VALUE'],
+    [['epp', '--pool', 'llm:app'], "'app' is not LABEL=VALUE"],
+    [['epp', '--pool', 'LLM:a=b'], 'is no name in Kubernetes'],
+    [['epp', '--pool', 'a:a=b', '--pool', 'a:a=c'], 'a pool is there twice'],
+    [['epp', '--flavour', 'nginx'], 'none of istio, gke, agentgateway'],
+    [['epp', '--replicas', '0'], '--replicas'],
+    [['epp', '--target-port', '99999'], 'is no port'],
+    [['epp', '--failure-mode', 'FailClosed'], 'neither FailOpen nor FailClose'],
+    [['epp', '--model', 'a=llm'], 'is for plug and one-hop'],
+    [['plug'], '--model is missing'],
+    [['plug', '--model', 'a=other'], 'with a pool of --pool (llm)'],
+    [['one-hop', '--model', 'a=llm', '--flavour', 'gke'], 'is for --flavour istio'],
+  ])('%j is refused', async (argv, message) => {
+    await expect(write(argv)).rejects.toThrow(UsageError)
+    await expect(write(argv)).rejects.toThrow(message)
+  })
+})
