@@ -16,6 +16,8 @@ const CHANNEL = {
   'grpc.keepalive_permit_without_calls': 1,
   // We try again ourselves.
   'grpc.enable_retries': 0,
+  // Over TLS: no server is known by a name, and an address may not be asked for.
+  'grpc.ssl_target_name_override': 'signalbox-replica',
 }
 
 export interface PeerLinkOptions {

@@ -38,6 +38,11 @@ interface Teller {
   heardAt: number
 }
 
+/** grpc-js sends the status of an error that a call emits. */
+function hangUp(call: Call, code: status, details: string): void {
+  call.emit('error', Object.assign(new Error(details), { code, details }))
+}
+
 export class Peers {
   /** Random, for the life of the process. */
   readonly replica = randomUUID()
@@ -134,7 +139,7 @@ export class Peers {
   #refresh(): void {
     for (const link of this.#links.values()) link.refresh()
     const now = performance.now()
-    for (const { call, heardAt } of this.#tellers.values()) if (now - heardAt > SILENT_MS) call.destroy()
+    for (const { call, heardAt } of this.#tellers.values()) if (now - heardAt > SILENT_MS) hangUp(call, status.DEADLINE_EXCEEDED, 'nothing was told for long')
   }
 
   #hear(call: Call): void {
@@ -143,7 +148,7 @@ export class Peers {
     call.on('data', (report: Report) => {
       if (peer === '') {
         if (report.replica === '' || report.replica.length > 64 || this.#isTooMany(report.replica)) {
-          call.destroy(Object.assign(new Error('refused'), { code: status.RESOURCE_EXHAUSTED }))
+          hangUp(call, status.INVALID_ARGUMENT, 'a replica says who it is, and there are not too many of them')
           return
         }
         peer = report.replica
@@ -153,7 +158,7 @@ export class Peers {
         this.#tellers.set(peer, { call, heardAt: performance.now() })
         // It tells all it has in its first report.
         if (before !== undefined) {
-          before.call.destroy()
+          hangUp(before.call, status.ALREADY_EXISTS, 'this replica tells on another call')
           this.inbox.forget(peer)
         }
       }
