@@ -24,6 +24,8 @@ const PROVIDERS: Readonly<Partial<Record<Need, string>>> = {
   'in-flight-tokens': 'inflight-load-producer',
 }
 
+const OUTSIDE_OF_PROFILES: ReadonlySet<string> = new Set(['concurrency-detector'])
+
 /** Those that predict no latencies; one of somebody's own may. */
 const WITHOUT_PREDICTIONS: ReadonlySet<string> = new Set(['inflight-load-producer', SESSION_PRODUCER])
 
@@ -90,7 +92,7 @@ function checkNumbers(plugins: PickerPlugins): void {
 }
 
 function producersOf(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>): NamedPluginPlan[] {
-  const needs = allNeeds(scheduling)
+  const needs = allNeeds(plugins, scheduling)
   const declared = plugins.all().filter(({ type }) => type.role === 'producer' && 'produce' in type)
   const provided = new Set(Object.values(PROVIDERS))
   const producers: NamedPluginPlan[] = declared
@@ -104,9 +106,11 @@ function producersOf(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>
   return producers
 }
 
-/** What the plug-ins of all profiles look at. */
-function allNeeds(scheduling: Partial<SchedulingPlan>): ReadonlySet<Need> {
+/** What the plug-ins of all profiles look at, and those that do their work outside of profiles. */
+function allNeeds(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>): ReadonlySet<Need> {
   const needs = new Set<Need>()
+  for (const { type, parameters } of plugins.all())
+    if (OUTSIDE_OF_PROFILES.has(type.type)) for (const need of needsOf({ type: type.type, parameters })) needs.add(need)
   for (const { filters = [], scorers = [] } of [scheduling, ...(scheduling.profiles ?? [])])
     for (const { type, parameters = {} } of [...filters, ...scorers])
       for (const need of needsOf({ type, parameters })) needs.add(need)

@@ -63,11 +63,13 @@ export function shed(): OpenAiProblem {
   }
 }
 
+/** An admission plug-in says no. The protocol has 429 for what is shed (epp.md §1.1); llm-d answers 500. */
 export function notAdmitted(): OpenAiProblem {
   return {
-    status: 500,
+    status: 429,
     code: 'not_admitted',
-    type: 'server_error',
+    type: 'rate_limit_error',
     message: 'The request cannot be admitted: the load is too high for its priority; try again later.',
+    droppedReason: 'rejected-saturated',
   }
 }

@@ -10,6 +10,8 @@ interface Load {
   readonly kvUsage?: number
   /** Sent to it since the last scrape. */
   readonly unseen?: number
+  /** Tokens in flight, beside those requests. */
+  readonly tokens?: number
   readonly ageMs?: number
   readonly role?: string
   readonly state?: number
@@ -38,6 +40,7 @@ function tableOf(loads: readonly Load[]): EndpointTable {
     table.scrapedAt[slot] = NOW - (load.ageMs ?? 0)
     table.missing[slot] = load.missing ?? 0
     for (let i = 0; i < (load.unseen ?? 0); i++) table.decide(slot)
+    table.counters.addTokens(slot, load.tokens ?? 0)
   }
   return table
 }
@@ -116,6 +119,19 @@ it('concurrency-detector as the saturation of a pool: requests in flight per cap
   expect(of([{ unseen: 6 }, {}], 2)).toBe(1.5)
   // It does not look at metrics.
   expect(of([{ ageMs: 1e6, waiting: 99, unseen: 50 }])).toBe(0.5)
+})
+
+it('concurrency-detector by tokens, and by the fuller of both at each endpoint', () => {
+  const of = (concurrencyMode: string, loads: readonly Load[]) =>
+    measure('concurrency-detector', loads, { concurrencyMode, maxConcurrency: 4, maxTokenConcurrency: 1000 }).effective
+  const loads = [
+    { unseen: 4, tokens: 100 },
+    { unseen: 1, tokens: 1500 },
+  ]
+  expect(of('tokens', loads)).toBeCloseTo(0.8)
+  expect(of('hybrid', loads)).toBeCloseTo((1 + 1.5) / 2)
+  expect(of('requests', loads)).toBeCloseTo(5 / 8)
+  expect(of('hybrid', [])).toBe(1)
 })
 
 describe('admission without flow control', () => {

@@ -152,28 +152,39 @@ class Utilization implements StageDetector {
 
 const SIGNALS = MissingSignal.WAITING | MissingSignal.KV_USAGE
 
-/** Requests of ours in flight as a share of what all endpoints may have. */
+/**
+ * Requests of ours in flight, or their tokens, as a share of what all endpoints may have; of both the mean over endpoints of the
+ * fuller one.
+ */
 class Concurrency implements StageDetector {
   readonly stale = 0
-  readonly #capacity: number
-  #requests = 0
+  readonly #mode: 'requests' | 'tokens' | 'hybrid'
+  readonly #maxRequests: number
+  readonly #maxTokens: number
+  /** In parts of what one endpoint may have. */
+  #sum = 0
   #count = 0
 
   constructor(given: unknown) {
-    this.#capacity = concurrencyParameters.parse(given).maxConcurrency
+    const { concurrencyMode, maxConcurrency, maxTokenConcurrency } = concurrencyParameters.parse(given)
+    this.#mode = concurrencyMode
+    this.#maxRequests = maxConcurrency
+    this.#maxTokens = maxTokenConcurrency
   }
 
   begin(): void {
-    this.#requests = 0
+    this.#sum = 0
     this.#count = 0
   }
 
   add(table: EndpointTable, slot: number): void {
     this.#count++
-    this.#requests += table.inFlight(slot)
+    const requests = this.#mode === 'tokens' ? 0 : table.inFlight(slot) / this.#maxRequests
+    const tokens = this.#mode === 'requests' ? 0 : table.counters.tokens(slot) / this.#maxTokens
+    this.#sum += Math.max(requests, tokens)
   }
 
   saturation(): number {
-    return this.#count === 0 ? 1 : this.#requests / (this.#count * this.#capacity)
+    return this.#count === 0 ? 1 : this.#sum / this.#count
   }
 }
