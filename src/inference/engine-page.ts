@@ -30,7 +30,7 @@ export interface Family {
   readonly instead: number | undefined
 }
 
-const TOTALS = ['firstTokens', 'firstTokenSeconds', 'promptTokens', 'cachedTokens', 'ended'] as const
+const TOTALS = ['firstTokens', 'firstTokenSeconds', 'promptTokens', 'cachedTokens', 'queriedTokens', 'ended'] as const
 type Total = (typeof TOTALS)[number]
 
 export interface AttributeWant {

@@ -23,6 +23,7 @@ export const ENGINES: readonly EnginePlan[] = [
     firstTokenSeconds: spec('vllm:time_to_first_token_seconds_sum'),
     promptTokens: spec('vllm:prompt_tokens_total'),
     cachedTokens: spec('vllm:prefix_cache_hits_total'),
+    queriedTokens: spec('vllm:prefix_cache_queries_total'),
     ended: spec('vllm:request_success_total'),
   },
   {

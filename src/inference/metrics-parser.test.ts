@@ -353,6 +353,7 @@ describe('engines', () => {
       'vllm:time_to_first_token_seconds_count 7',
       'vllm:time_to_first_token_seconds_sum 1.5',
       'vllm:prompt_tokens_total 900',
+      'vllm:prefix_cache_queries_total 800',
       'vllm:prefix_cache_hits_total 300',
       'vllm:request_success_total{finished_reason="stop"} 5',
       'vllm:request_success_total{finished_reason="length"} 1',
@@ -362,6 +363,7 @@ describe('engines', () => {
       firstTokenSeconds: 1.5,
       promptTokens: 900,
       cachedTokens: 300,
+      queriedTokens: 800,
       ended: 6,
     })
   })

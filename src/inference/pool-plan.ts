@@ -207,6 +207,7 @@ export interface EnginePlan {
   readonly firstTokenSeconds?: MetricSpec
   readonly promptTokens?: MetricSpec
   readonly cachedTokens?: MetricSpec
+  readonly queriedTokens?: MetricSpec
   readonly ended?: MetricSpec
   readonly custom?: readonly CustomMetricPlan[]
 }

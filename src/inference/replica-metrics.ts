@@ -35,6 +35,8 @@ export interface ReplicaMetrics {
   /** Tokens of prompts since the server's start, and those of them that the prefix cache had. */
   promptTokens: number
   cachedTokens: number
+  /** Tokens looked up in the prefix cache since the server's start: those of `cachedTokens`, and the others. */
+  queriedTokens: number
   /** Requests that are over, since the server's start. */
   ended: number
   maxLora: number
@@ -60,6 +62,7 @@ export function createReplicaMetrics(): ReplicaMetrics {
     firstTokenSeconds: 0,
     promptTokens: 0,
     cachedTokens: 0,
+    queriedTokens: 0,
     ended: 0,
     maxLora: 0,
     runningAdapters: 0,

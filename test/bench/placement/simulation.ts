@@ -50,13 +50,15 @@ class Counted implements EngineObserver {
   firstTokenSeconds = 0
   promptTokens = 0
   cachedTokens = 0
+  queriedTokens = 0
   ended = 0
 
   step(promptTokens: number): void {
     this.promptTokens += promptTokens
   }
 
-  prefixLookup(_tokens: number, hits: number): void {
+  prefixLookup(tokens: number, hits: number): void {
+    this.queriedTokens += tokens
     this.cachedTokens += hits
   }
 

@@ -1,5 +1,5 @@
 import { ADAPTERS_PER_ENDPOINT, type EndpointTable } from '../../endpoint-table.ts'
-import { PREFILL_BASE_TOKENS } from '../../prefill-rates.ts'
+import { PREFILL_BASE_TOKENS } from '../../prefill-samples.ts'
 import type { Candidates } from '../candidates.ts'
 import { PrefillBacklog } from '../prefill-backlog.ts'
 import { RecentAdapters } from '../recent-adapters.ts'
