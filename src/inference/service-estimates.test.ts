@@ -5,9 +5,9 @@ let pool: LocalPool
 let now: number
 
 /** A scrape of slot 0, 50 ms after the last one. */
-function see(waiting: number, running: number): void {
+function see(waiting: number, running: number, waitingAdapters = 0): void {
   now += 50
-  scrape(pool, 0, { waiting, running }, now)
+  scrape(pool, 0, { waiting, running, waitingAdapters }, now)
 }
 
 function estimates() {
@@ -34,6 +34,37 @@ describe('batch', () => {
     expect(pool.table.estimates.fullBatch[1]).toBe(0)
     see(0, 7)
     expect(estimates()).toMatchObject({ batch: 8, full: 0 })
+  })
+
+  it('is not what runs while requests wait for a long prefill of an engine that is slow', () => {
+    for (let served = 1; served < 60; served++) {
+      now += 50
+      const counted = {
+        firstTokens: served,
+        ended: served,
+        firstTokenSeconds: 1.15 * served,
+        promptTokens: 1000 * served,
+      }
+      scrape(pool, 1, { waiting: 0, running: 0, ...counted }, now)
+    }
+    expect(pool.table.estimates.prefillMs[0]).toBeCloseTo(1, 1)
+    for (let i = 0; i < 90; i++) see(2, 3)
+    expect(estimates()).toMatchObject({ batch: 0, full: 0 })
+    for (let i = 0; i < 90; i++) see(2, 3)
+    expect(estimates()).toMatchObject({ batch: 3, full: 3 })
+  })
+
+  it('is not what runs while adapters load', () => {
+    for (let i = 0; i < 40; i++) see(2, 3, 2)
+    expect(estimates()).toMatchObject({ batch: 0, full: 0 })
+    for (let i = 0; i < 40; i++) see(3, 4, 2)
+    expect(estimates()).toMatchObject({ batch: 4, full: 4 })
+  })
+
+  it('is at least what any replica has run since', () => {
+    for (let i = 0; i < 20; i++) see(3, 4)
+    see(0, 7)
+    expect(estimates()).toMatchObject({ batch: 7, full: 0 })
   })
 })
 

@@ -18,7 +18,11 @@ const PRIOR_COMPLETIONS = 4
 const MEMORY_MS = 10_000
 /** Scrapes further apart say nothing of the time between them, ms. */
 const LONGEST_GAP_MS = 2000
-/** A queue that lasts so long waits for room in the batch, ms. */
+/**
+ * A queue that lasts for so many tokens of prefill waits for room in the batch: longer than the two full steps of an engine that a request
+ * may wait for at most before it is let in (2,048 tokens each is usual). And ms at the least: a hiccup is no queue.
+ */
+const FULL_AFTER_TOKENS = 5000
 const FULL_AFTER_MS = 500
 
 interface Replica {
@@ -63,9 +67,14 @@ export class ServiceEstimates {
     // Requests wait for the end of a step too, which may be a long prefill: only a queue that lasts tells of a full batch.
     if (waiting === 0) replica.waitingSince = 0
     else if (replica.waitingSince === 0) replica.waitingSince = at
-    const full = waiting > 0 && at - replica.waitingSince >= FULL_AFTER_MS
+    // Where every waiting request may be one whose adapter is not there, nobody waits for room in the batch.
+    else if (waiting <= table.waitingAdapters[slot]!) replica.waitingSince = at
+    const lasts = Math.max(FULL_AFTER_MS, FULL_AFTER_TOKENS * estimates.prefillMs[0]!)
+    const full = waiting > 0 && at - replica.waitingSince >= lasts
     estimates.fullBatch[slot] = full ? running : 0
-    if (full && running > estimates.largestBatch[0]!) estimates.largestBatch[0] = running
+    // Once any was full: whoever has more in its batch shows that batches are larger than was thought.
+    if ((full || estimates.largestBatch[0]! > 0) && running > estimates.largestBatch[0]!)
+      estimates.largestBatch[0] = running
     const gap = at - replica.scrapedAt
     const since = completed - replica.completed
     replica.scrapedAt = at

@@ -9,6 +9,8 @@ import type { Scorer } from '../scorer.ts'
 const BYTES_PER_TOKEN = 4
 /** What each other request costs in a batch with room, as tokens of prefill: longer steps, and the chance of becoming the one that waits. */
 const SHARE_TOKENS = 200
+/** Adapters grow with their model, as prefills do: a load takes as long as so many tokens, and ms at the least. */
+const ADAPTER_LOAD_TOKENS = 2500
 const ADAPTER_LOAD_MS = 250
 /** Decided prefills count for as long as so many tokens take in the share of time in which endpoints prefill; ms at the least and most. */
 const WORK_MEMORY_TOKENS = 100_000
@@ -100,9 +102,10 @@ class ExpectedTtft implements Scorer {
     const room = table.maxLora[slot]!
     const place = this.#adapters.place(slot, generation, adapter)
     if (place >= 0 && place < room) return 0
+    const load = Math.max(ADAPTER_LOAD_MS, ADAPTER_LOAD_TOKENS * table.estimates.prefillMs[0]!)
     // A running adapter cannot be thrown out: it has to become idle first.
-    if (running >= room) return 2 * ADAPTER_LOAD_MS + table.estimates.residence[slot]!
-    return this.#adapters.count(slot, generation, room) < room ? ADAPTER_LOAD_MS : 2 * ADAPTER_LOAD_MS
+    if (running >= room) return 2 * load + table.estimates.residence[slot]!
+    return this.#adapters.count(slot, generation, room) < room ? load : 2 * load
   }
 }
 
