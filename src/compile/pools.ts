@@ -58,13 +58,13 @@ function selectEndpoints(objects: ObjectIndex, pool: InferencePool, problems: Pr
   const endpoints = new Map<string, EndpointPlan>()
   const wanted = Object.entries(pool.spec.selector.matchLabels)
   for (const pod of objects.all('Pod')) {
-    const { namespace, labels } = pod.metadata
+    const { name, namespace, labels } = pod.metadata
     if (namespace !== pool.metadata.namespace || !wanted.every(([key, value]) => labels[key] === value)) continue
     for (const { number } of pool.spec.targetPorts) {
       if (pod.activePorts !== undefined && !pod.activePorts.includes(number)) continue
       const address = addressText(canonicalHost(pod.address), number)
       // Pods on their nodes' network may share an address.
-      if (!endpoints.has(address)) endpoints.set(address, { address, labels })
+      if (!endpoints.has(address)) endpoints.set(address, { address, labels, pod: name })
     }
   }
   for (const backend of objects.all('SignalboxBackend')) {
@@ -110,7 +110,7 @@ function rewritesOf(objects: ObjectIndex, pool: InferencePool): RewritePlan[] {
       item => item.metadata.namespace === pool.metadata.namespace && item.spec.poolRef.name === pool.metadata.name,
     )
     .sort((a, b) => compareAge(a.metadata.creationTimestamp, b.metadata.creationTimestamp))
-  for (const { spec } of sources) {
+  for (const { metadata, spec } of sources) {
     for (const rule of spec.rules) {
       const anyWeight = rule.targets.some(target => target.weight !== undefined)
       const targets = rule.targets
@@ -120,7 +120,7 @@ function rewritesOf(objects: ObjectIndex, pool: InferencePool): RewritePlan[] {
         rule.matches.length === 0 ? [undefined] : rule.matches.map(match => match.model.value)
       for (const model of models) {
         const key = model ?? ''
-        if (!rewrites.has(key)) rewrites.set(key, { ...(model === undefined ? {} : { model }), targets })
+        if (!rewrites.has(key)) rewrites.set(key, { name: metadata.name, ...(model === undefined ? {} : { model }), targets })
       }
     }
   }

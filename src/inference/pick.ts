@@ -2,6 +2,7 @@
 import type { HeaderView } from '../extproc/header-view.ts'
 import type { TokenIds } from './kv-events/token-ids.ts'
 import type { PickRecord } from './pick-record.ts'
+import type { PickTimes } from './pick-times.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
 
 /** The longest ordered list of endpoints. */
@@ -45,6 +46,8 @@ export interface PickRequest {
   salt?: string
   /** Told what the pick sees and does; for those few of which it is wanted. */
   record?: PickRecord | undefined
+  /** Told when its steps begin and end; for those few of which it is wanted. */
+  times?: PickTimes | undefined
   /** Only an endpoint that has the beginning of the prompt in its cache will do. */
   onlyCached?: boolean
 }

@@ -27,9 +27,13 @@ export interface EndpointPlan {
   readonly address: string
   readonly labels: Readonly<Record<string, string>>
 }
+  /** Name of its pod, for metrics. Absent: it is none. */
+  readonly pod?: string
 
 export interface RewritePlan {
   /** Absent: generic, applies to any model. */
+  /** Name of the InferenceModelRewrite, for metrics. */
+  readonly name?: string
   readonly model?: string
   readonly targets: readonly { readonly model: string; readonly weight: number }[]
 }

@@ -14,6 +14,7 @@ import { PoolGate } from './flow-control/pool-gate.ts'
 import { FurtherPrefixCaches } from './further-prefix-caches.ts'
 import type { ServedModel } from './model-list.ts'
 import { type PickRequest, type PickResult, PickStatus, type Placement, MAX_ENDPOINTS } from './pick.ts'
+import { Step } from './pick-times.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
@@ -341,16 +342,19 @@ export class Pool implements ProfileRunner {
 
     this.#gathered = false
     request.record?.begin(candidates, table)
-    profile.filter(candidates, table)
+    times?.begin(profile.name, candidates.count)
+    profile.filter(candidates, table, times)
     const { count } = candidates
     if (count === 0) return PickStatus.FILTERED
     const total = this.#total
-    profile.rank(candidates, table, total)
+    profile.rank(candidates, table, total, times)
     request.record?.ranked(profile, candidates, table, total)
     if (this.#setSaturatedBack()) return PickStatus.SATURATED
+    const { times } = request
 
     const picked = this.#picked
     out.count = profile.pick(total, count, profile.maxEndpoints, this.#random, picked, out.scores)
+    times?.filtered(count)
     for (let place = 0; place < out.count; place++) {
       const slot = candidates.slots[picked[place]!]!
       out.slots[place] = slot
@@ -359,6 +363,7 @@ export class Pool implements ProfileRunner {
     out.reason = count === 1 ? 'only-endpoint' : profile.reason(picked[0]!)
     out.tokens = producers.tokensOf(candidates, picked[0]!)
     request.record?.picked(out, table)
+    times?.lap(Step.PICKER, profile.pickerType)
     profile.chosen(candidates, table, picked[0]!)
     producers.chosen(candidates, table, picked[0]!)
     return PickStatus.OK

@@ -1,6 +1,7 @@
 /** The filters, weighted scorers and the picker of a pool: chooses among candidates, and says afterwards which scorer decided. */
 import type { EndpointTable } from '../endpoint-table.ts'
 import { MAX_ENDPOINTS } from '../pick.ts'
+import { type PickTimes, Step } from '../pick-times.ts'
 import type { PluginPlan, ProfilePlan } from '../pool-plan.ts'
 import type { Candidates } from './candidates.ts'
 import type { Filter } from './filter.ts'
@@ -36,6 +37,8 @@ export function looksAtPrompts(plan: PluginPlan): boolean {
 }
 
 export class Profile {
+  readonly name: string
+  readonly pickerType: string
   /** Length of the list that `pick` is asked for. */
   readonly maxEndpoints: number
   /** Chooses by the totals of `rank`. */
@@ -50,7 +53,9 @@ export class Profile {
   #count = 0
 
   /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number. */
-  constructor({ scorers, filters = [], picker, maxEndpoints }: ProfilePlan) {
+  constructor({ scorers, filters = [], picker, maxEndpoints }: ProfilePlan, name = 'default') {
+    this.name = name
+    this.pickerType = picker?.type ?? 'max-score-picker'
     this.maxEndpoints = Math.max(1, Math.min(maxEndpoints, MAX_ENDPOINTS))
     this.#filters = filters.map(createFilter)
     this.pick = picker === undefined ? pickMaxScores : createPicker(picker)
@@ -94,15 +99,16 @@ export class Profile {
   }
 
   /** Drops the candidates that a filter does not let pass. */
-  filter(candidates: Candidates, table: EndpointTable): void {
+  filter(candidates: Candidates, table: EndpointTable, times?: PickTimes): void {
     for (let f = 0; f < this.#filters.length && candidates.count > 0; f++) {
       this.#filters[f]!.filter(candidates, table, this.#kept)
       candidates.keep(this.#kept)
+      times?.lap(Step.FILTER, this.#filters[f]!.type)
     }
   }
 
   /** Sets `total[i]` to the weighted sum of candidate `i`. */
-  rank(candidates: Candidates, table: EndpointTable, total: Float64Array): void {
+  rank(candidates: Candidates, table: EndpointTable, total: Float64Array, times?: PickTimes): void {
     const { count } = candidates
     this.#count = count
     total.fill(0, 0, count)
@@ -117,6 +123,7 @@ export class Profile {
         else if (score > 1) scores[i] = 1
         total[i]! += weight * scores[i]!
       }
+      times?.lap(Step.SCORER, this.#scorers[s]!.type)
     }
   }
 

@@ -19,8 +19,8 @@ export class Profiles {
 
   /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number */
   constructor(plan: SchedulingPlan) {
-    this.primary = new Profile(plan)
-    this.all = [this.primary, ...(plan.profiles ?? []).map(profile => new Profile(profile))]
+    this.primary = new Profile(plan, plan.profileName ?? DEFAULT_NAME)
+    this.all = [this.primary, ...(plan.profiles ?? []).map(profile => new Profile(profile, profile.name))]
     this.handler = handlerOf(plan)
     this.producers = new Producers(plan.producers ?? [])
   }
