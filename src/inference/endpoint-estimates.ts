@@ -1,9 +1,9 @@
 /**
  * What the main thread learns of replicas from their scrapes, as shared memory that every thread reads: a column of `capacity` numbers
- * each, and two for the whole pool. Written by ./service-estimates.ts and ./prefill-rates.ts alone.
+ * each, and some for the whole pool. Written by ./service-estimates.ts, ./prefill-rates.ts and ./decode-rates.ts alone.
  */
-const COLUMNS = 3
-const SINGLES = 2
+const COLUMNS = 4
+const SINGLES = 5
 
 export class EndpointEstimates {
   /** Requests in the batch that a queue lasts behind; 0 = none lasts. */
@@ -12,18 +12,32 @@ export class EndpointEstimates {
   readonly residence: Float64Array
   /** Its prefill takes so many times as long as the pool's. */
   readonly prefillFactor: Float64Array
-  /** One element: prefill of a token that the cache does not have, ms. */
+  /** A token takes so many times as long as the pool's line says. */
+  readonly decodeFactor: Float64Array
+  // One element each.
+  /** Prefill of a token that the cache does not have, ms. */
   readonly prefillMs: Float64Array
-  /** One element: the largest full batch of any replica; 0 = none was full yet. */
+  /** The largest full batch of any replica; 0 = none was full yet. */
   readonly largestBatch: Float64Array
+  /** Time between two tokens of a request, ms: with nothing else in the batch, and more for each request in it. */
+  readonly decodeBaseMs: Float64Array
+  readonly decodePerRequestMs: Float64Array
+  /** Weight of the samples that the two are learned from. */
+  readonly decodeLearned: Float64Array
 
   constructor(memory: SharedArrayBuffer, capacity: number) {
     const all = new Float64Array(memory)
-    this.fullBatch = all.subarray(0, capacity)
-    this.residence = all.subarray(capacity, 2 * capacity)
-    this.prefillFactor = all.subarray(2 * capacity, COLUMNS * capacity)
-    this.prefillMs = all.subarray(COLUMNS * capacity, COLUMNS * capacity + 1)
-    this.largestBatch = all.subarray(COLUMNS * capacity + 1)
+    const column = (index: number) => all.subarray(index * capacity, (index + 1) * capacity)
+    const single = (index: number) => all.subarray(COLUMNS * capacity + index, COLUMNS * capacity + index + 1)
+    this.fullBatch = column(0)
+    this.residence = column(1)
+    this.prefillFactor = column(2)
+    this.decodeFactor = column(3)
+    this.prefillMs = single(0)
+    this.largestBatch = single(1)
+    this.decodeBaseMs = single(2)
+    this.decodePerRequestMs = single(3)
+    this.decodeLearned = single(4)
   }
 }
 
@@ -33,11 +47,9 @@ export function createEstimates(capacity: number): SharedArrayBuffer {
 
 /** Copies what is known into the memory of a larger table. */
 export function growEstimates(from: SharedArrayBuffer, capacity: number, to: SharedArrayBuffer, larger: number): void {
-  const before = new EndpointEstimates(from, capacity)
-  const after = new EndpointEstimates(to, larger)
-  after.fullBatch.set(before.fullBatch)
-  after.residence.set(before.residence)
-  after.prefillFactor.set(before.prefillFactor)
-  after.prefillMs.set(before.prefillMs)
-  after.largestBatch.set(before.largestBatch)
+  const before = new Float64Array(from)
+  const after = new Float64Array(to)
+  for (let column = 0; column < COLUMNS; column++)
+    after.set(before.subarray(column * capacity, (column + 1) * capacity), column * larger)
+  after.set(before.subarray(COLUMNS * capacity), COLUMNS * larger)
 }

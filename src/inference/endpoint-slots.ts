@@ -8,6 +8,7 @@ import {
   createEndpointTableState,
   growEndpointTableState,
 } from './endpoint-table-state.ts'
+import { DecodeRates } from './decode-rates.ts'
 import { EndpointState, EndpointTable, MissingSignal, type ReleaseBy, type SlotShare } from './endpoint-table.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
 import type { EndpointPlan } from './pool-plan.ts'
@@ -58,6 +59,7 @@ export class EndpointSlots {
   #idleSince: (number | undefined)[] = []
   readonly #service = new ServiceEstimates()
   readonly #prefills = new PrefillRates()
+  readonly #decodes = new DecodeRates()
 
   constructor({ releaseBy, threads, peers = false }: EndpointSlotsOptions) {
     this.table = new EndpointTable({ releaseBy, thread: 0 }, createEndpointTableState(1, threads, [], peers), [])
@@ -151,6 +153,7 @@ export class EndpointSlots {
     table.endpointState[slot] = EndpointState.READY
     this.#service.observe(table, slot)
     this.#prefills.observe(table, slot, metrics, beganAt)
+    this.#decodes.observe(table, slot, metrics, beganAt)
   }
 
   /**
@@ -181,6 +184,7 @@ export class EndpointSlots {
     table.observed[slot] = this.#begun[slot] = this.#begunOwn[slot] = 0
     this.#service.begin(table, slot)
     this.#prefills.begin(table, slot)
+    this.#decodes.begin(table, slot)
     table.attributes.fill(Number.NaN, slot * ATTRIBUTES_PER_ENDPOINT, (slot + 1) * ATTRIBUTES_PER_ENDPOINT)
     table.endpointState[slot] = EndpointState.READY
     return slot

@@ -31,7 +31,7 @@ export interface Family {
 }
 
 const TOTALS = ['firstTokens', 'firstTokenSeconds', 'promptTokens', 'cachedTokens', 'queriedTokens', 'ended'] as const
-type Total = (typeof TOTALS)[number]
+type Total = (typeof TOTALS)[number] | 'tokenGaps' | 'tokenGapSeconds'
 
 export interface AttributeWant {
   readonly want: Want
@@ -51,7 +51,7 @@ export class EnginePage {
   readonly blockSize: Want | undefined
   readonly blockCount: Want | undefined
   readonly cacheInfo: Want | undefined
-  /** What only counts up. */
+  /** What only counts up; those of one field are added. */
   readonly totals: readonly { readonly want: Want; readonly field: Total }[]
   readonly lora: Want | undefined
   readonly blockSizeLabel: Buffer | undefined
@@ -85,10 +85,14 @@ export class EnginePage {
     this.blockCount = want(plan.blockCount, Signal.BLOCK_COUNT)
     this.cacheInfo = want(plan.cacheInfo, Signal.BLOCK_SIZE, { kind: WantKind.CACHE_INFO })
     this.lora = want(plan.lora, Signal.LORA, { kind: WantKind.LORA })
-    this.totals = TOTALS.flatMap(field => {
+    const totals = TOTALS.flatMap((field): { want: Want; field: Total }[] => {
       const made = want(plan[field], 0)
       return made === undefined ? [] : [{ want: made, field }]
     })
+    for (const { count, seconds } of plan.tokenTimes ?? []) {
+      totals.push({ want: want(count, 0)!, field: 'tokenGaps' }, { want: want(seconds, 0)!, field: 'tokenGapSeconds' })
+    }
+    this.totals = totals
     this.blockSizeLabel = labelName(plan.blockSizeLabel)
     this.blockCountLabel = labelName(plan.blockCountLabel)
     this.attributes = (plan.custom ?? []).flatMap(custom => attributeWant(custom, attributes, want))

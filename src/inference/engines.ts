@@ -25,6 +25,8 @@ export const ENGINES: readonly EnginePlan[] = [
     cachedTokens: spec('vllm:prefix_cache_hits_total'),
     queriedTokens: spec('vllm:prefix_cache_queries_total'),
     ended: spec('vllm:request_success_total'),
+    // The second name: before vLLM 0.11.
+    tokenTimes: ['vllm:inter_token_latency_seconds', 'vllm:time_per_output_token_seconds'].map(histogram),
   },
   {
     name: 'sglang',
@@ -39,6 +41,7 @@ export const ENGINES: readonly EnginePlan[] = [
     promptTokens: spec('sglang:prompt_tokens_total'),
     cachedTokens: spec('sglang:cached_tokens_total'),
     ended: spec('sglang:num_requests_total'),
+    tokenTimes: ['sglang:inter_token_latency_seconds', 'sglang:time_per_output_token_seconds'].map(histogram),
   },
   {
     name: 'trtllm-serve',
@@ -72,6 +75,10 @@ export function engineOf(plan: EnginesPlan, labels: Readonly<Record<string, stri
 
 function find({ engines }: EnginesPlan, name: string): EnginePlan | undefined {
   return engines.find(engine => engine.name === name)
+}
+
+function histogram(name: string): { readonly count: MetricSpec; readonly seconds: MetricSpec } {
+  return { count: spec(`${name}_count`), seconds: spec(`${name}_sum`) }
 }
 
 function spec(text: string): MetricSpec {

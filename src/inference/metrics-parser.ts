@@ -139,7 +139,8 @@ export class MetricsParser {
     if (has(page.blockCount)) metrics.blockCount = toCount(this.#sum[page.blockCount!.id]!)
     if (metrics.blockSize > 0) valid |= Signal.BLOCK_SIZE
     if (metrics.blockCount > 0) valid |= Signal.BLOCK_COUNT
-    for (const { want, field } of page.totals) metrics[field] = this.#sum[want.id]!
+    for (const { field } of page.totals) metrics[field] = 0
+    for (const { want, field } of page.totals) metrics[field] += this.#sum[want.id]!
     let attributes = 0
     for (const { want, index, scale } of page.attributes) {
       if (!has(want)) continue

@@ -144,6 +144,8 @@ export interface ScrapePlan {
   readonly attributes?: readonly string[]
   /** Load reports in response headers are read too. */
   readonly orca?: boolean
+  /** Times between tokens are read and learned from. Default: they aren't. */
+  readonly tokenTimes?: boolean
 }
 
 /** Files are read when the first connection is opened, and again after changes. */
@@ -213,5 +215,7 @@ export interface EnginePlan {
   readonly cachedTokens?: MetricSpec
   readonly queriedTokens?: MetricSpec
   readonly ended?: MetricSpec
+  /** Times between tokens: their number and their sum, by the names that the engine's versions have; read with `ScrapePlan.tokenTimes`. */
+  readonly tokenTimes?: readonly { readonly count: MetricSpec; readonly seconds: MetricSpec }[]
   readonly custom?: readonly CustomMetricPlan[]
 }

@@ -37,6 +37,9 @@ export interface ReplicaMetrics {
   cachedTokens: number
   /** Tokens looked up in the prefix cache since the server's start: those of `cachedTokens`, and the others. */
   queriedTokens: number
+  /** Tokens that came after another one of their request since the server's start, and the sum of the times between the two. */
+  tokenGaps: number
+  tokenGapSeconds: number
   /** Requests that are over, since the server's start. */
   ended: number
   maxLora: number
@@ -63,6 +66,8 @@ export function createReplicaMetrics(): ReplicaMetrics {
     promptTokens: 0,
     cachedTokens: 0,
     queriedTokens: 0,
+    tokenGaps: 0,
+    tokenGapSeconds: 0,
     ended: 0,
     maxLora: 0,
     runningAdapters: 0,

@@ -208,7 +208,10 @@ export class Scraper {
   #pageOf(slot: number): EnginePage {
     const engine = engineOf(this.#engines, this.pool.table.labels(slot) ?? {})
     let page = this.#pages.get(engine.name)
-    if (page === undefined) this.#pages.set(engine.name, (page = new EnginePage(engine, this.plan.attributes)))
+    if (page !== undefined) return page
+    const { tokenTimes: _, ...rest } = engine
+    page = new EnginePage(this.plan.tokenTimes === true ? engine : rest, this.plan.attributes)
+    this.#pages.set(engine.name, page)
     return page
   }
 
@@ -242,8 +245,8 @@ export class Scraper {
 }
 
 /** What connections and readers of pages are made of, as text. */
-function connects({ off, scheme, port, tls, engines, models, exporters, attributes }: ScrapePlan): string {
-  return JSON.stringify([off, scheme, port, tls, engines, models, exporters, attributes])
+function connects({ off, scheme, port, tls, engines, models, exporters, attributes, tokenTimes }: ScrapePlan): string {
+  return JSON.stringify([off, scheme, port, tls, engines, models, exporters, attributes, tokenTimes])
 }
 
 function names(bits: number): string[] {
