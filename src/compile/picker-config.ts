@@ -7,6 +7,7 @@ import { readFlowControl } from './picker-flow-control.ts'
 import { PickerPlugins } from './picker-plugins.ts'
 import { withProducers } from './picker-producers.ts'
 import { readProfiles } from './picker-profiles.ts'
+import { readUsageReports } from './picker-reports.ts'
 
 const SERVED_VERIFIER = 'destination-endpoint-served-verifier'
 
@@ -31,6 +32,7 @@ class Reader {
       ...withProducers(this.#plugins, readProfiles(this.#config, this.#plugins)),
       ...readFlowControl(this.#config, this.#plugins),
       ...readKvEvents(this.#plugins),
+      ...readUsageReports(this.#plugins),
     }
     this.#plugins.warnUnused()
     const tellsServed = this.#plugins.all().some(({ type }) => type.type === SERVED_VERIFIER)

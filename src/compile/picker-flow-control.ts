@@ -5,6 +5,7 @@ import { MAX_BANDS } from '../inference/flow-control/flow-memory.ts'
 import type { AdmissionPlan, BandPlan, BandTemplate, FlowControlPlan } from '../inference/flow-control/flow-plan.ts'
 import { SATURATION_DETECTORS } from '../inference/flow-control/saturation.ts'
 import type { PluginPlan, SchedulingPlan } from '../inference/pool-plan.ts'
+import { agentHeaders } from '../inference/scheduling/plugins/agent-identity.ts'
 import type { PluginType } from '../inference/scheduling/plugins/plugin-type.ts'
 import { pluginType } from '../inference/scheduling/plugins/registry.ts'
 import type { PickerPlugins } from './picker-plugins.ts'
@@ -24,21 +25,22 @@ const DEFAULT_ADMISSION: AdmissionPlan = {
 export function readFlowControl(
   config: EndpointPickerConfig,
   plugins: PickerPlugins,
-): Pick<SchedulingPlan, 'flowControl' | 'admission'> {
+): Pick<SchedulingPlan, 'flowControl' | 'admission' | 'admitters'> {
   const reader = new Reader(plugins)
   const isOn = config.featureGates.includes('flowControl') || config.featureGates.includes('flowControl=true')
   const spec = config.flowControl
   const saturation = reader.detector(config)
+  const informed = reader.informedAdmitters()
   if (!isOn) {
     if (spec !== undefined) {
       const message = 'without the feature gate flowControl only its saturationDetector has an effect'
       plugins.warn('no-effect', ['flowControl'], message)
     }
-    return { admission: { saturation, admitters: reader.admitters() } }
+    return { admission: { saturation, admitters: reader.admitters() }, ...informed }
   }
   const at = (...path: readonly (string | number)[]): FieldPath => ['flowControl', ...path]
   for (const { index, type } of plugins.all())
-    if (type.role === 'admitter')
+    if (type.role === 'admitter' && !('createAdmitter' in type))
       plugins.warn('no-effect', ['plugins', index], 'has no effect with flow control, which lets requests wait instead')
   const template = (band: BandSpec, path: FieldPath): BandTemplate => ({
     maxBytes: band.maxBytes,
@@ -66,8 +68,9 @@ export function readFlowControl(
         : template(given.defaultNegativePriorityBand, at('defaultNegativePriorityBand')),
     usageLimit: reader.policy(given.usageLimitPolicyPluginRef, 'usage-limit-policy', at('usageLimitPolicyPluginRef')),
     saturation,
+    ...reader.agents(),
   }
-  return { flowControl: withPriorities(flowControl, []) }
+  return { flowControl: withPriorities(flowControl, []), ...informed }
 }
 
 /** With a band for each of these priorities and for 0, highest first. */
@@ -128,10 +131,22 @@ class Reader {
     return DEFAULT_ADMISSION.saturation
   }
 
+  /** The first that is declared. */
+  agents(): Pick<FlowControlPlan, 'agentHeaders'> {
+    const agents = this.#plugins.all().find(({ type }) => type.type === 'agent-identity')
+    return agents === undefined ? {} : { agentHeaders: agentHeaders(agents.parameters) }
+  }
+
   admitters(): PluginPlan[] {
     return this.#plugins
       .all()
-      .filter(({ type }) => type.role === 'admitter')
+      .filter(({ type }) => type.role === 'admitter' && !('createAdmitter' in type))
       .map(({ type, parameters }) => ({ type: type.type, parameters }))
+  }
+
+  /** Those that look at candidates: they do so with flow control and without. */
+  informedAdmitters(): Pick<SchedulingPlan, 'admitters'> {
+    const all = this.#plugins.all().filter(({ type }) => 'createAdmitter' in type)
+    return all.length === 0 ? {} : { admitters: all.map(({ type, parameters }) => ({ type: type.type, parameters })) }
   }
 }

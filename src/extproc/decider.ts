@@ -75,7 +75,8 @@ export interface Decider {
   /**
    * A piece of the response body, lent for the call, in order; only where `responseHeaders` set `exchange.readsResponse`. Where it set
    * `exchange.editsResponse` too, the bytes to send on instead are returned, ours or of the piece. `last`: nothing may be held back
-   * for later; a body that trailers end gets an empty last piece.
+   * for later; a body that trailers end gets an empty last piece. `exchange.responseEnds` tells of the end of the response, where
+   * `exchange.responseNumbers` may be set.
    */
   responseBody?(
     exchange: Exchange,

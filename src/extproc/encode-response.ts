@@ -48,12 +48,27 @@ export function writeEmptyHeaders(out: WireWriter, direction: Direction): void {
   out.raw(EMPTY_HEADERS[direction])
 }
 
-export function writeEmptyBody(out: WireWriter, direction: Direction): void {
-  out.raw(EMPTY_BODY[direction])
+/** Numbers of dynamic metadata by namespace and key: what is known only when the response is. */
+export type MetadataNumbers = ReadonlyMap<string, ReadonlyMap<string, number>>
+
+export function writeEmptyBody(out: WireWriter, direction: Direction, numbers?: MetadataNumbers): void {
+  if (numbers === undefined) return out.raw(EMPTY_BODY[direction])
+  out.beginMessage()
+  out.open(Answer.REQUEST_BODY + direction)
+  out.open(1)
+  out.close()
+  out.close()
+  writeNumbers(out, numbers)
+  out.endMessage()
 }
 
-export function writeTrailers(out: WireWriter, direction: Direction): void {
-  out.raw(EMPTY_TRAILERS[direction])
+export function writeTrailers(out: WireWriter, direction: Direction, numbers?: MetadataNumbers): void {
+  if (numbers === undefined) return out.raw(EMPTY_TRAILERS[direction])
+  out.beginMessage()
+  out.open(Answer.REQUEST_TRAILERS + direction)
+  out.close()
+  writeNumbers(out, numbers)
+  out.endMessage()
 }
 
 /** The request-header answer of a decision that lets the request go on. `contentLength` −1 = leave, −2 = remove. */
@@ -101,7 +116,7 @@ export function writeBufferedBody(out: WireWriter, decision: Decision, body: Uin
 }
 
 /** The answer to a BUFFERED response body that changes. */
-export function writeBufferedResponse(out: WireWriter, body: Uint8Array): void {
+export function writeBufferedResponse(out: WireWriter, body: Uint8Array, numbers?: MetadataNumbers): void {
   out.beginMessage()
   out.open(Answer.RESPONSE_BODY)
   out.open(1)
@@ -113,11 +128,17 @@ export function writeBufferedResponse(out: WireWriter, body: Uint8Array): void {
   out.close()
   out.close()
   out.close()
+  if (numbers !== undefined) writeNumbers(out, numbers)
   out.endMessage()
 }
 
 /** The answer to one STREAMED chunk that changes. An emptied chunk is `clear_body`: an empty `body` would mean "unchanged". */
-export function writeChangedChunk(out: WireWriter, direction: Direction, body: Uint8Array): void {
+export function writeChangedChunk(
+  out: WireWriter,
+  direction: Direction,
+  body: Uint8Array,
+  numbers?: MetadataNumbers,
+): void {
   out.beginMessage()
   out.open(Answer.REQUEST_BODY + direction)
   out.open(1)
@@ -127,17 +148,26 @@ export function writeChangedChunk(out: WireWriter, direction: Direction, body: U
   out.close()
   out.close()
   out.close()
+  if (numbers !== undefined) writeNumbers(out, numbers)
   out.endMessage()
 }
 
 /** Everything before the bytes of a `streamed_response` chunk: the caller sends `length` bytes of body right after. */
-export function writeStreamedHead(out: WireWriter, direction: Direction, length: number, endOfStream: boolean): void {
+export function writeStreamedHead(
+  out: WireWriter,
+  direction: Direction,
+  length: number,
+  endOfStream: boolean,
+  numbers?: MetadataNumbers,
+): void {
   const eos = endOfStream ? 2 : 0
   const streamed = (length > 0 ? 1 + varintBytes(length) + length : 0) + eos
   const mutation = 1 + varintBytes(streamed) + streamed
   const common = 1 + varintBytes(mutation) + mutation
   const body = 1 + varintBytes(common) + common
   out.beginMessage()
+  // As `end_of_stream` below: first, so that nothing follows the body's bytes.
+  if (numbers !== undefined) writeNumbers(out, numbers)
   out.varint(((Answer.REQUEST_BODY + direction) << 3) | 2)
   out.varint(body)
   out.varint((1 << 3) | 2)
@@ -303,18 +333,31 @@ function writeMetadata(out: WireWriter, decision: Decision): void {
   out.close()
 }
 
+function writeNumbers(out: WireWriter, numbers: MetadataNumbers): void {
+  out.open(Answer.DYNAMIC_METADATA)
+  for (const [namespace, fields] of numbers) {
+    openNamespace(out, namespace)
+    for (const [key, value] of fields) writeNumberField(out, key, value)
+    closeNamespace(out)
+  }
+  out.close()
+}
+
 /** A `Struct.fields` entry whose value is a struct of numbers. */
 function writeScores(out: WireWriter, { scoreNames, scores }: Decision): void {
   openNamespace(out, ENDPOINT_SCORES)
-  for (let i = 0; i < scores.length; i++) {
-    out.open(1)
-    out.text(1, scoreNames[i]!)
-    out.open(2)
-    out.double(2, scores[i]!)
-    out.close()
-    out.close()
-  }
+  for (let i = 0; i < scores.length; i++) writeNumberField(out, scoreNames[i]!, scores[i]!)
   closeNamespace(out)
+}
+
+/** One `Struct.fields` entry with a number. */
+function writeNumberField(out: WireWriter, name: string, value: number): void {
+  out.open(1)
+  out.text(1, name)
+  out.open(2)
+  out.double(2, value)
+  out.close()
+  out.close()
 }
 
 /** `Struct.fields[namespace] = Value{struct_value: {` */

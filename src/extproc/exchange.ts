@@ -3,6 +3,7 @@ import type { ServerStream } from '../grpc/transport.ts'
 import type { Decider } from './decider.ts'
 import { Decision } from './decision.ts'
 import type { HeldBudget } from './held-budget.ts'
+import type { MetadataNumbers } from './encode-response.ts'
 import { HeaderView } from './header-view.ts'
 import { BodyMode } from './modes.ts'
 import type { WireWriter } from './wire.ts'
@@ -86,6 +87,10 @@ export class Exchange {
   /** See `Decider.responseBody`. */
   readsResponse = false
   editsResponse = false
+  /** The piece that `Decider.responseBody` is given is the end of the response. */
+  responseEnds = false
+  /** Dynamic metadata that go with the answer to the end of the response; set by `Decider.responseBody`. */
+  responseNumbers: MetadataNumbers | undefined
   /** Pieces of the response message under way, where it is answered as a whole and may change. */
   readonly responsePieces: Buffer[] = []
   responsePieceBytes = 0
@@ -159,6 +164,8 @@ export class Exchange {
     this.responseEnded = false
     this.readsResponse = false
     this.editsResponse = false
+    this.responseEnds = false
+    this.responseNumbers = undefined
     this.modeOverridden = false
     this.mayRewrite = false
     this.followsRequest = false

@@ -1,6 +1,6 @@
 import type { GrpcStatus } from '../grpc/transport.ts'
 import { GrpcStatus as Status } from '../grpc/transport.ts'
-import { type Direction, writeStreamedHead } from './encode-response.ts'
+import { type Direction, type MetadataNumbers, writeStreamedHead } from './encode-response.ts'
 import type { Exchange } from './exchange.ts'
 
 /** The ways out of an exchange: everything written leaves through here, in order. */
@@ -29,7 +29,7 @@ export function fail(x: Exchange, status: GrpcStatus, message: string): void {
 
 /**
  * Returns bytes of a body as `streamed_response` chunks: what was held (and is ours), or what this very call of the transport brought. Large
- * ones are not copied.
+ * ones are not copied. `numbers` go with the last one.
  */
 export function echo(
   x: Exchange,
@@ -38,12 +38,13 @@ export function echo(
   start: number,
   end: number,
   last: boolean,
+  numbers?: MetadataNumbers,
 ): void {
   const { out, maxChunkBytes } = x.context
   do {
     const until = Math.min(end, start + maxChunkBytes)
     const size = until - start
-    writeStreamedHead(out, direction, size, last && until === end)
+    writeStreamedHead(out, direction, size, last && until === end, until === end ? numbers : undefined)
     if (size <= COPY_BYTES) {
       // Small bodies go into the slab: one buffer for the transport instead of three.
       out.raw(bytes.subarray(start, until))

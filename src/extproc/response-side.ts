@@ -23,6 +23,7 @@ export function responseBody(
 ): void {
   if (x.responseEnded) return
   const ends = last && ended
+  x.responseEnds = ends
   if (x.editsResponse) editBody(x, bytes, start, end, last, ends)
   else {
     if (x.readsResponse) x.decider.responseBody!(x, bytes, start, end, ends)
@@ -33,12 +34,13 @@ export function responseBody(
 
 export function responseTrailers(x: Exchange): void {
   if (x.responseEnded) return
+  x.responseEnds = true
   if (x.readsResponse) {
     const rest = x.decider.responseBody!(x, NOTHING, 0, 0, true)
     if (x.editsResponse && rest !== undefined && rest.length > 0 && isFullDuplex(x))
       echo(x, Direction.RESPONSE, rest, 0, rest.length, false)
   }
-  writeTrailers(x.context.out, Direction.RESPONSE)
+  writeTrailers(x.context.out, Direction.RESPONSE, x.responseNumbers)
   responseEnd(x)
 }
 
@@ -49,9 +51,9 @@ export function responseEnd(x: Exchange): void {
 
 function passBody(x: Exchange, bytes: Uint8Array, start: number, end: number, last: boolean, ends: boolean): void {
   if (isFullDuplex(x)) {
-    if (end > start || ends) echo(x, Direction.RESPONSE, bytes, start, end, ends)
+    if (end > start || ends) echo(x, Direction.RESPONSE, bytes, start, end, ends, x.responseNumbers)
   } else if (last) {
-    writeEmptyBody(x.context.out, Direction.RESPONSE)
+    writeEmptyBody(x.context.out, Direction.RESPONSE, x.responseNumbers)
   }
 }
 
@@ -73,9 +75,9 @@ function editBody(x: Exchange, bytes: Buffer, start: number, end: number, last: 
   }
   const whole = x.responsePieceBytes > 0 ? Buffer.concat(x.responsePieces) : bytes.subarray(start, end)
   const edited = x.decider.responseBody!(x, whole, 0, whole.length, true)!
-  if (whole.equals(edited)) writeEmptyBody(x.context.out, Direction.RESPONSE)
-  else if (x.responseMode === BodyMode.BUFFERED) writeBufferedResponse(x.context.out, edited)
-  else writeChangedChunk(x.context.out, Direction.RESPONSE, edited)
+  if (whole.equals(edited)) writeEmptyBody(x.context.out, Direction.RESPONSE, x.responseNumbers)
+  else if (x.responseMode === BodyMode.BUFFERED) writeBufferedResponse(x.context.out, edited, x.responseNumbers)
+  else writeChangedChunk(x.context.out, Direction.RESPONSE, edited, x.responseNumbers)
   x.dropResponse()
 }
 

@@ -171,6 +171,12 @@ export class EndpointTable {
     if (tokens !== 0) this.counters.addTokens(slot, tokens)
   }
 
+  /** Some tokens of a request that is not over are not in flight any more. */
+  releaseTokens(slot: number, generation: number, tokens: number): void {
+    if (this.releaseBy === 'scrape' || this.currentGeneration[slot] !== generation) return
+    if (this.counters.own(slot) > 0) this.counters.addTokens(slot, -tokens)
+  }
+
   /**
    * Counts down a request that is over, with its tokens as `decide` had them; absent: not known (./endpoint-counters.ts). Without effect
    * when the endpoint has gone or releases come from scrapes.

@@ -20,6 +20,8 @@ export const PickStatus = {
   NO_PROFILE: 4,
   /** `onlyCached`, and the chosen endpoint has nothing of the prompt. */
   NOT_CACHED: 5,
+  /** An admitter refuses the request. */
+  NOT_ADMITTED: 6,
 } as const
 export type PickStatus = (typeof PickStatus)[keyof typeof PickStatus]
 
@@ -48,6 +50,8 @@ export interface PickRequest {
   record?: PickRecord | undefined
   /** Told when its steps begin and end; for those few of which it is wanted. */
   times?: PickTimes | undefined
+  /** Known where the pool has admitters. Default: 0. */
+  priority?: number
   /** Only an endpoint that has the beginning of the prompt in its cache will do. */
   onlyCached?: boolean
 }
@@ -60,6 +64,8 @@ export class Placement {
   readonly scores = new Float64Array(MAX_ENDPOINTS)
   /** Tokens that the request adds to those in flight at the first of them, where they are counted. */
   tokens = 0
+  /** Those among them that are an estimate of the answer's. */
+  answerTokens = 0
   /** The scorer that decided, `only-endpoint`, or `random`. */
   reason = ''
 }

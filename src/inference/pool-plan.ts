@@ -4,6 +4,7 @@
  */
 import type { AdmissionPlan, FlowControlPlan } from './flow-control/flow-plan.ts'
 import type { KvEventsPlan } from './kv-events/kv-events-plan.ts'
+import type { UsageReportPlan } from './usage-report.ts'
 
 export interface PoolPlan {
   /** `namespace/name` */
@@ -26,14 +27,14 @@ export interface EndpointPlan {
   /** `ip:port`, IPv6 in brackets: the exact text that Envoy's EDS has. */
   readonly address: string
   readonly labels: Readonly<Record<string, string>>
-}
   /** Name of its pod, for metrics. Absent: it is none. */
   readonly pod?: string
+}
 
 export interface RewritePlan {
-  /** Absent: generic, applies to any model. */
   /** Name of the InferenceModelRewrite, for metrics. */
   readonly name?: string
+  /** Absent: generic, applies to any model. */
   readonly model?: string
   readonly targets: readonly { readonly model: string; readonly weight: number }[]
 }
@@ -101,6 +102,10 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly flowControl?: FlowControlPlan
   /** Where there is no flow control: who is refused while the pool is saturated. Default: nobody. */
   readonly admission?: AdmissionPlan
+  /** What the gateway is told of a request's usage when its response ends. Default: nothing. */
+  readonly usageReports?: readonly UsageReportPlan[]
+  /** Who may refuse a request of negative priority by what is known of its candidates. Default: nobody. */
+  readonly admitters?: readonly PluginPlan[]
   /** What replicas hold of prompts is followed by their KV cache events. Default: it is only guessed, by what they were sent. */
   readonly kvEvents?: KvEventsPlan
   /** Requests waiting per endpoint from which the endpoint counts as saturated; all saturated: 429. 0 = never. */

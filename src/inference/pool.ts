@@ -211,6 +211,14 @@ export class Pool implements ProfileRunner {
     return this.table.address(slot) ?? ''
   }
 
+  /** The request's own replica has computed its prompt: those of its tokens are not in flight any more. */
+  releasePrompt(result: PickResult): void {
+    const tokens = result.tokens - result.answerTokens
+    if (tokens <= 0) return
+    this.table.releaseTokens(result.slots[0]!, result.generations[0]!, tokens)
+    result.tokens = result.answerTokens
+  }
+
   /** The response to a picked request has ended. Counts only where `releaseBy` is `response`. */
   release(slot: number, generation: number, tokens?: number): void {
     if (this.table.releaseBy !== 'response') return
@@ -339,22 +347,24 @@ export class Pool implements ProfileRunner {
     if (this.#usesPrefix) this.#further.share(candidates, request)
     const { producers } = this.#profiles
     producers.produce(candidates, table)
+    if ((request.priority ?? 0) < 0 && !this.#admits()) return PickStatus.NOT_ADMITTED
 
     this.#gathered = false
+    const { times } = request
     request.record?.begin(candidates, table)
     times?.begin(profile.name, candidates.count)
     profile.filter(candidates, table, times)
     const { count } = candidates
+    times?.filtered(count)
     if (count === 0) return PickStatus.FILTERED
     const total = this.#total
     profile.rank(candidates, table, total, times)
     request.record?.ranked(profile, candidates, table, total)
     if (this.#setSaturatedBack()) return PickStatus.SATURATED
-    const { times } = request
 
     const picked = this.#picked
     out.count = profile.pick(total, count, profile.maxEndpoints, this.#random, picked, out.scores)
-    times?.filtered(count)
+    times?.lap(Step.PICKER, profile.pickerType)
     for (let place = 0; place < out.count; place++) {
       const slot = candidates.slots[picked[place]!]!
       out.slots[place] = slot
@@ -362,11 +372,17 @@ export class Pool implements ProfileRunner {
     }
     out.reason = count === 1 ? 'only-endpoint' : profile.reason(picked[0]!)
     out.tokens = producers.tokensOf(candidates, picked[0]!)
+    out.answerTokens = producers.answerTokensOf(candidates)
     request.record?.picked(out, table)
-    times?.lap(Step.PICKER, profile.pickerType)
     profile.chosen(candidates, table, picked[0]!)
     producers.chosen(candidates, table, picked[0]!)
     return PickStatus.OK
+  }
+
+  #admits(): boolean {
+    const { admitters } = this.#profiles
+    for (let a = 0; a < admitters.length; a++) if (!admitters[a]!.admits(this.#candidates)) return false
+    return true
   }
 
   /** The other replicas that take part are counted too; the prompt's blocks will be where it is computed. */

@@ -7,6 +7,8 @@ import { BodyCopy } from './body-copy.ts'
 import { BodyFacts } from './body-facts.ts'
 import type { ModelEditor } from '../llm/model-editor.ts'
 import type { RequestApi } from '../llm/request-apis.ts'
+import type { UsageReader } from '../llm/usage-reader.ts'
+import type { ResponseUsage, UsageOwner } from './response-usage.ts'
 import type { WaitingCall } from './pool-entrance.ts'
 import type { RuleFacts } from './rules.ts'
 
@@ -61,6 +63,14 @@ export class Call implements RuleFacts {
   /** Puts the model that the client asked for into the response; kept for the next request that needs one. */
   editor: ModelEditor | undefined
 
+  /** Reads the usage of the response (./response-usage.ts), kept for the next request; whether it does; and for whom. */
+  usage: UsageReader | undefined
+  readsUsage = false
+  follower: ResponseUsage | undefined
+  owner: UsageOwner | undefined
+  /** The first event of the response gives back the tokens of the prompt. */
+  releasesPrompt = false
+
   /** Of the decision record (./decision-records.ts): who wants it, since when it is made, and what the client is told. */
   explained = false
   traced = false
@@ -98,6 +108,10 @@ export class Call implements RuleFacts {
     if (this.told.length > 0) this.told.length = 0
     this.staged = undefined
     this.bodyBytes = -1
+    this.readsUsage = false
+    this.follower = undefined
+    this.owner = undefined
+    this.releasesPrompt = false
     this.explained = false
     this.traced = false
     this.explanation = ''

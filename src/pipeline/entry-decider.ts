@@ -174,6 +174,7 @@ export class EntryDecider implements Decider {
     giveBackStages(call)
     if (call.explanation !== '') x.responseSet.push(EXPLAINED, call.explanation)
     if (call.rewritten !== undefined && call.model !== undefined) this.#editResponse(x, call, message.headers)
+    call.follower?.begin(x, call, message.headers)
     const { bytes, metadataStart, metadataEnd } = message
     const served =
       call.counted === undefined || bytes === undefined
@@ -189,8 +190,10 @@ export class EntryDecider implements Decider {
       noteLoadReport(call.counted, call, message.headers, this.#context.nowMs())
   }
 
-  responseBody(x: Exchange, bytes: Uint8Array, start: number, end: number, last: boolean): Uint8Array {
-    return (x.call as Call).editor!.edit(bytes, start, end, last)
+  responseBody(x: Exchange, bytes: Uint8Array, start: number, end: number, last: boolean): Uint8Array | undefined {
+    const call = x.call as Call
+    call.follower?.read(x, call, bytes, start, end)
+    return x.editsResponse ? call.editor!.edit(bytes, start, end, last) : undefined
   }
 
   /** The client gets the model that it asked for, whatever the engine was asked for. */
@@ -211,6 +214,7 @@ export class EntryDecider implements Decider {
   closed(x: Exchange): void {
     const call = x.call as Call | undefined
     if (call === undefined) return
+    call.follower?.over(call)
     call.waiting?.cancel()
     if (x.requestState === RequestState.UNDECIDED) giveBack(call)
     // A stream that is followed ends with its response; any other leaves the count to access log or scrape.

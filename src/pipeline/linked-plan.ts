@@ -11,6 +11,7 @@ import { GatewayStreams } from './gateway-streams.ts'
 import type { LinkedPool } from './linked-pool.ts'
 import { PLUG_METADATA, type PlugPlan } from './plan.ts'
 import type { PlanShare } from './plan-share.ts'
+import { ResponseUsage, type UsageSink } from './response-usage.ts'
 
 /** Earlier generations of plans whose entries are still answered. */
 export const KEPT_GENERATIONS = 16
@@ -19,6 +20,8 @@ export interface LinkedPlanOptions extends Pick<DeciderContext, 'outcomes' | 'no
   readonly pool: PoolOptions
   /** Default: nobody wants decision records. */
   readonly records?: DecisionRecords
+  /** Wants to know the usage of all responses. Default: nobody does. */
+  readonly usage?: UsageSink | undefined
 }
 
 /**
@@ -53,12 +56,11 @@ export class LinkedPlan {
     const linked = new Map<string, LinkedPool>()
     for (const share of pools) {
       const { name } = share.plan
-      const pool = this.pools.get(name)
-      if (pool === undefined) linked.set(name, { pool: new Pool(share, this.#options.pool), plan: share.plan })
-      else {
-        pool.adopt(share)
-        linked.set(name, { pool, plan: share.plan })
-      }
+      const known = this.pools.get(name)
+      known?.adopt(share)
+      const pool = known ?? new Pool(share, this.#options.pool)
+      const usage = new ResponseUsage(share.plan, pool, this.#options.usage)
+      linked.set(name, { pool, plan: share.plan, usage })
     }
     const { outcomes, nowMs, random, records } = this.#options
     const { routing } = plan

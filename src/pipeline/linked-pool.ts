@@ -1,5 +1,6 @@
 import type { PoolPlan } from '../inference/pool-plan.ts'
 import type { Pool } from '../inference/pool.ts'
+import type { ResponseUsage } from './response-usage.ts'
 
 /**
  * A pool as an entry was linked to it. What an entry promised the exchange (that it rewrites, say) must hold until its requests are
@@ -8,4 +9,5 @@ import type { Pool } from '../inference/pool.ts'
 export interface LinkedPool {
   readonly pool: Pool
   readonly plan: PoolPlan
+  readonly usage: ResponseUsage
 }

@@ -47,13 +47,17 @@ export function enterPool(
   }
   const request: FlowRequest = {
     priority,
-    fairnessId: fairnessIdOf(headers),
+    fairnessId: fairnessIdOf(headers, flow.agentHeaders),
     bytes: Math.max(x.contentLength, x.bodyBytes, 0),
     timeoutMs: Math.min(timeoutOf(headers), maxWaitMs > 0 ? maxWaitMs : Number.POSITIVE_INFINITY),
     ttftTargetMs: ttftTargetOf(headers),
   }
   const waiting = new WaitingCall(request, flow, x, continuation)
   const entering = flow.enter(waiting)
+  if (flow.wantsUsage) {
+    const { fairnessId, bytes } = request
+    call.owner = { flow, priority, fairnessId, countedBytes: entering === Entering.WAITS ? bytes : 0 }
+  }
   if (entering === Entering.NOW) return undefined
   if (entering === Entering.FULL) return queueFull()
   if (entering === Entering.CLOSED) return shuttingDown()

@@ -1,6 +1,7 @@
 import { type Exchange } from '../extproc/exchange.ts'
 import { Verdict } from '../extproc/decider.ts'
 import { prefersAvailable } from '../inference/control-headers.ts'
+import { priorityOf } from '../inference/flow-control/request-terms.ts'
 import { PickStatus } from '../inference/pool.ts'
 import { MAX_METADATA_STRINGS } from '../extproc/metadata.ts'
 import {
@@ -19,6 +20,7 @@ import {
   unknownProfile,
   unsupportedMediaType,
 } from '../llm/openai-error.ts'
+import { notAdmitted } from '../llm/queue-errors.ts'
 import { DEFAULT_PARSERS, PASSED_THROUGH, RequestApis, type RequestApi } from '../llm/request-apis.ts'
 import { answerModels, answerProblem } from './answers.ts'
 import type { Call } from './call.ts'
@@ -222,6 +224,7 @@ export class RequestRouter {
     pick.headers = call.headers
     pick.salt = facts.salt
     pick.onlyCached = prefersAvailable(call.headers)
+    pick.priority = plan.scheduling.admitters === undefined ? 0 : priorityOf(call.headers, pool.gate.objectives)
     if (rewritten !== model) call.rewritten = rewritten
     return undefined
   }
@@ -238,7 +241,7 @@ export class RequestRouter {
     return this.#routeTo(x, call, target)
   }
 
-  #pick(x: Exchange, call: Call, { pool, plan }: LinkedPool): OpenAiProblem | undefined {
+  #pick(x: Exchange, call: Call, { pool, plan, usage }: LinkedPool): OpenAiProblem | undefined {
     const { pick } = call
     const { records } = this.#context
     pick.nowMs = this.#context.nowMs()
@@ -248,6 +251,7 @@ export class RequestRouter {
     if (record !== undefined) records!.end(x, call, plan.name, status, record, this.#fleet)
     if (status === PickStatus.OK) {
       call.counted = pool
+      call.follower = usage
       call.endpoints = pool.addresses(call.picked)
       call.reason = call.picked.reason
       tellReplicas(call, pool)
@@ -257,6 +261,8 @@ export class RequestRouter {
       return filtered()
     } else if (status === PickStatus.NO_PROFILE) {
       return unknownProfile()
+    } else if (status === PickStatus.NOT_ADMITTED) {
+      return notAdmitted()
     } else if (status === PickStatus.NOT_CACHED) {
       return notCached()
     } else if (call.subset !== undefined || !plan.failOpen) {

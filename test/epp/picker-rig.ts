@@ -279,6 +279,17 @@ export class Session {
     return { set, pieces, ended, trailers, metadata }
   }
 
+  /** The response's headers alone; `piece` goes on. */
+  startResponse(headers: Readonly<Record<string, string>>): void {
+    this.#envoy.sends({ request: { case: 'responseHeaders', value: { headers: { headers: headerList(headers) } } } })
+    expect(this.#envoy.receives()).toHaveLength(1)
+  }
+
+  piece(text: string, endOfStream = false): void {
+    this.#envoy.sends({ request: { case: 'responseBody', value: { body: Buffer.from(text), endOfStream } } })
+    this.#envoy.receives()
+  }
+
   /** The gateway ends the stream. */
   close(): void {
     this.#envoy.resets()

@@ -65,6 +65,11 @@ export class Band {
     return entry
   }
 
+  /** `FlowControl.used` */
+  used(fairnessId: string, tokens: number, nowMs: number): void {
+    this.#fairness.used?.(this.#fairness.flowOf(fairnessId), tokens, nowMs)
+  }
+
   /** Takes out one that waits here. */
   remove(entry: FlowEntry): void {
     this.#take(this.#flows.get(this.#fairness.flowOf(entry.fairnessId))!, entry)

@@ -19,4 +19,6 @@ export interface FairnessPolicy {
   next(nowMs: number): Flow
   /** This request of the flow was sent on. */
   served(flow: Flow, entry: FlowEntry, nowMs: number): void
+  /** A request of this id has used so many tokens beyond the prompt as it was estimated then; negative: less. */
+  used?(id: string, tokens: number, nowMs: number): void
 }

@@ -5,13 +5,14 @@
  *
  * The head of the line: as long as the highest band in which anything waits, at any thread, must wait, everything waits.
  */
+import { type HeaderName, headerName } from '../../extproc/header-view.ts'
 import type { EndpointTable } from '../endpoint-table.ts'
 import { Band } from './band.ts'
 import type { FlowEntry } from './flow-entry.ts'
 import { FlowMemory, type FlowShare } from './flow-memory.ts'
 import { FlowOutcome } from './flow-outcome.ts'
 import type { FlowControlPlan } from './flow-plan.ts'
-import { createUsageLimit } from './flow-plugins.ts'
+import { createUsageLimit, goesByUsage } from './flow-plugins.ts'
 import { FlowWake } from './flow-wake.ts'
 import { Saturation } from './saturation.ts'
 import type { UsageLimit } from './usage-limits.ts'
@@ -43,6 +44,10 @@ export class FlowControl {
   readonly #clock: FlowClock
   readonly #thread: number
   #plan!: FlowControlPlan
+  /** `FlowControlPlan.agentHeaders` */
+  agentHeaders: readonly HeaderName[] = []
+  /** Some band goes by what requests have used: `used`. */
+  wantsUsage = false
   #memory!: FlowMemory
   #buffer: SharedArrayBuffer | undefined
   #wake!: FlowWake
@@ -91,6 +96,8 @@ export class FlowControl {
       else known.adopt(band, plan.requestTtlMs)
     }
     this.#plan = plan
+    this.agentHeaders = (plan.agentHeaders ?? []).map(headerName)
+    this.wantsUsage = plan.bands.some(({ fairness }) => goesByUsage(fairness))
     this.#priorities = plan.bands.map(({ priority }) => priority)
     this.#ceilings = new Float64Array(this.#priorities.length)
     this.#forgetBands()
@@ -120,6 +127,11 @@ export class FlowControl {
     this.#memory.count(band.place, 1, entry.bytes)
     this.schedule()
     return Entering.WAITS
+  }
+
+  /** A request has used so many tokens more than was thought when it was sent on. */
+  used(priority: number, fairnessId: string, tokens: number): void {
+    this.#bandOf(priority).used(fairnessId, tokens, this.#clock.monotonicMs())
   }
 
   /** The client of a waiting request has gone, or it was refused for another reason. */

@@ -18,6 +18,8 @@ export interface FlowControlPlan {
   readonly defaultBand: BandTemplate
   readonly defaultNegativeBand: BandTemplate
   readonly usageLimit: PluginPlan
+  /** Headers that name whom a request without a fairness id belongs to, lower case. Default: none. */
+  readonly agentHeaders?: readonly string[]
   readonly saturation: PluginPlan
 }
 

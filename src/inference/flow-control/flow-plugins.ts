@@ -62,6 +62,11 @@ export const FLOW_PLUGINS: readonly FlowPluginType[] = [
   { type: 'probabilistic-admitter', role: 'admitter', parameters: probabilisticParameters },
 ]
 
+/** Whether the fairness policy wants to know what requests have used. */
+export function goesByUsage({ type }: PluginPlan): boolean {
+  return type === 'program-aware-fairness'
+}
+
 /** @throws ZodError */
 export function createFairness({ type, parameters }: PluginPlan): FairnessPolicy {
   switch (type) {

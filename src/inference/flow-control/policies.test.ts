@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { Band } from './band.ts'
+import { serviceOf } from './program-aware-fairness.ts'
 import { FlowEntry, type FlowRequest } from './flow-entry.ts'
 import { createUsageLimit } from './flow-plugins.ts'
 import type { BandPlan } from './flow-plan.ts'
@@ -118,6 +119,22 @@ describe('fairness', () => {
     ]
     // a has 1,000 tokens after its first, b 300 after all three.
     expect(order(band, entries)).toEqual(['a1', 'b1', 'b2', 'b3', 'a2'])
+  })
+
+  it('program-aware: what a request has used is told when it is over, and corrects what was thought', () => {
+    const band = new Band(plan('program-aware-fairness', undefined, { lasWeightHeadWait: 0 }), 0)
+    const next = () =>
+      order(band, [
+        new TestEntry('a', { fairnessId: 'a', bytes: 400 }),
+        new TestEntry('b', { fairnessId: 'b', bytes: 400 }),
+      ])
+    expect(next()).toEqual(['a', 'b'])
+    // Both have 100; a's answer had 10 tokens, which count twice.
+    band.used('a', serviceOf(100, 10, 400), 0)
+    expect(next()).toEqual(['b', 'a'])
+    // a: 220; b has 200, and its prompts had a few tokens more than was thought.
+    band.used('b', serviceOf(130, -1, 400), 0)
+    expect(next()).toEqual(['a', 'b'])
   })
 
   it('program-aware: what was got fades by half in a half-life, and those who wait long come forward', () => {

@@ -20,11 +20,23 @@ interface Program {
 /** Programs are named by clients: with more, those that were served longest ago are forgotten. */
 const MAX_PROGRAMS = 10_000
 const BYTES_PER_TOKEN = 4
+/** An answer's tokens cost the engine more than a prompt's. */
+const OUTPUT_WEIGHT = 2
+
+/** Tokens of a prompt as they are counted when a request is sent on. */
+function promptEstimate(bytes: number): number {
+  return Math.ceil(bytes / BYTES_PER_TOKEN)
+}
+
+/** What `used` is to be told of a request; `estimatedBytes`: of its prompt, where it has waited, else 0. */
+export function serviceOf(input: number, output: number, estimatedBytes: number): number {
+  return Math.max(0, input) + OUTPUT_WEIGHT * Math.max(0, output) - promptEstimate(estimatedBytes)
+}
 
 /**
  * Least attained service: whoever got the fewest tokens of late goes first, and the longer its head has waited the sooner
  * (`lasWeightService`, `lasWeightHeadWait`; both terms are shares of the largest among the flows that wait). Prompts are counted when
- * they are sent on, four bytes a token; what a program's answers cost is not seen here.
+ * they are sent on, four bytes a token; when the response ends they are set right, and those of the answer are added.
  */
 export class ProgramAwareFairness implements FairnessPolicy {
   readonly #parameters: ProgramAwareParameters
@@ -74,10 +86,14 @@ export class ProgramAwareFairness implements FairnessPolicy {
   }
 
   served(flow: Flow, entry: FlowEntry, nowMs: number): void {
-    const service = this.#serviceOf(flow.id, nowMs) + Math.ceil(entry.bytes / BYTES_PER_TOKEN)
+    this.used(flow.id, promptEstimate(entry.bytes), nowMs)
+  }
+
+  used(id: string, tokens: number, nowMs: number): void {
+    const service = Math.max(0, this.#serviceOf(id, nowMs) + tokens)
     // Put anew, so that the map is in the order of service.
-    this.#programs.delete(flow.id)
-    this.#programs.set(flow.id, { service, fadedAt: nowMs, servedAt: nowMs })
+    this.#programs.delete(id)
+    this.#programs.set(id, { service, fadedAt: nowMs, servedAt: nowMs })
     this.#sweep(nowMs)
   }
 

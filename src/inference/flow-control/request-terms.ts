@@ -21,9 +21,10 @@ export function priorityOf(headers: HeaderView, objectives: ReadonlyMap<string, 
   return name === undefined ? 0 : (objectives.get(name) ?? 0)
 }
 
-/** Whom the request belongs to. */
-export function fairnessIdOf(headers: HeaderView): string {
-  return first(headers, FAIRNESS_ID)?.slice(0, MAX_FAIRNESS_ID) ?? DEFAULT_FAIRNESS_ID
+/** Whom the request belongs to; `agents`: headers that say it where the client does not. */
+export function fairnessIdOf(headers: HeaderView, agents: readonly HeaderName[] = []): string {
+  const id = first(headers, FAIRNESS_ID) ?? first(headers, agents)
+  return id?.slice(0, MAX_FAIRNESS_ID) ?? DEFAULT_FAIRNESS_ID
 }
 
 /** The time to the first token that the client can live with, ms; infinite when it did not say. */

@@ -48,4 +48,9 @@ export class Producers {
   tokensOf(candidates: Candidates, choice: number): number {
     return this.#load === undefined ? 0 : this.#load.tokensOf(candidates, choice)
   }
+
+  /** … and as many of them as its answer is expected to have. */
+  answerTokensOf(candidates: Candidates): number {
+    return this.#load === undefined ? 0 : this.#load.answerTokensOf(candidates)
+  }
 }

@@ -18,7 +18,7 @@ type Parameters = z.output<typeof parameters>
 
 /**
  * Tokens in flight (epp.md §3.6): a request adds the tokens of its prompt that the endpoint does not hold, and those of its answer if told
- * so; they are given back when it ends. They lie in the endpoint table (../../endpoint-counters.ts), for all threads together.
+ * so; the prompt's are given back when the first event of a stream tells that it was computed, all others when the response ends. They lie in the endpoint table (../../endpoint-counters.ts), for all threads together.
  */
 export class InflightLoad implements Producer {
   readonly type = 'inflight-load-producer'
@@ -34,12 +34,16 @@ export class InflightLoad implements Producer {
 
   /** What the request adds at this candidate. */
   tokensOf(candidates: Candidates, i: number): number {
-    const { addEstimatedOutputTokens, outputRatio, maxEstimatedOutputTokens, prefixMatchInfoProducerName } = this.#given
-    const { promptTokens } = candidates
-    const uncached = Math.ceil(candidates.uncachedTokens(i, prefixMatchInfoProducerName))
-    if (!addEstimatedOutputTokens) return uncached
+    const { prefixMatchInfoProducerName } = this.#given
+    return Math.ceil(candidates.uncachedTokens(i, prefixMatchInfoProducerName)) + this.answerTokensOf(candidates)
+  }
+
+  /** Of that, what the answer is expected to have. */
+  answerTokensOf({ promptTokens }: Candidates): number {
+    const { addEstimatedOutputTokens, outputRatio, maxEstimatedOutputTokens } = this.#given
+    if (!addEstimatedOutputTokens) return 0
     const answer = Math.round(promptTokens * outputRatio)
-    return uncached + Math.min(answer, maxEstimatedOutputTokens ?? answer)
+    return Math.min(answer, maxEstimatedOutputTokens ?? answer)
   }
 }
 

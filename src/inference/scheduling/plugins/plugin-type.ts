@@ -1,6 +1,7 @@
 /** What the registry of an EndpointPickerConfig's plug-ins holds: one value of these types per plug-in type. */
 import type { z } from 'zod'
 import type { FlowPluginType } from '../../flow-control/flow-plugins.ts'
+import type { Admitter } from '../admitter.ts'
 import type { Filter } from '../filter.ts'
 import type { Producer } from '../producer.ts'
 import type { Picker } from '../picker.ts'
@@ -50,6 +51,12 @@ export interface ProducerType extends PluginTypeOf<'producer'> {
   readonly produce: (name: string, parameters: unknown) => Producer
 }
 
+/** Refuses requests whose candidates are known; others stand with flow control (../../flow-control/flow-plugins.ts). */
+export interface AdmitterType extends PluginTypeOf<'admitter'> {
+  /** @throws ZodError */
+  readonly createAdmitter: (parameters: unknown) => Admitter
+}
+
 export interface PickerType extends PluginTypeOf<'picker'> {
   readonly pick: Picker
 }
@@ -87,7 +94,12 @@ export interface DeciderType extends PluginTypeOf<'decider'> {
 }
 
 /** Configures something that every pool has anyway (data producers), or does (hooks before the request goes on, and on its response). */
-export type SettingType = PluginTypeOf<'producer'> | PluginTypeOf<'pre-request'> | PluginTypeOf<'response-header'>
+export type SettingType =
+  | PluginTypeOf<'producer'>
+  | PluginTypeOf<'request-header'>
+  | PluginTypeOf<'pre-request'>
+  | PluginTypeOf<'response-header'>
+  | PluginTypeOf<'response-body'>
 
 /** Feeds the endpoints' data, on the main thread. */
 export type DataLayerType = PluginTypeOf<'data-source'> | PluginTypeOf<'extractor'>
@@ -96,6 +108,7 @@ export type DataLayerType = PluginTypeOf<'data-source'> | PluginTypeOf<'extracto
 export type ParserType = PluginTypeOf<'parser'>
 
 export type PluginType =
+  | AdmitterType
   | DataLayerType
   | DeciderType
   | FilterType

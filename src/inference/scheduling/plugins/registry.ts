@@ -4,12 +4,14 @@
  */
 import { FLOW_PLUGINS } from '../../flow-control/flow-plugins.ts'
 import type { NamedPluginPlan, PluginPlan } from '../../pool-plan.ts'
+import type { Admitter } from '../admitter.ts'
 import type { Filter } from '../filter.ts'
 import type { Picker } from '../picker.ts'
 import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
 import type { Producer } from '../producer.ts'
 import type { Scorer } from '../scorer.ts'
 import { activeRequestScorer } from './active-request-scorer.ts'
+import { agentIdentity } from './agent-identity.ts'
 import { concurrencyDetector } from './concurrency-detector.ts'
 import { dataParallelProfileHandler } from './data-parallel-profile-handler.ts'
 import { disaggHeadersHandler } from './disagg-headers-handler.ts'
@@ -26,6 +28,7 @@ import { inflightLoadProducer } from './inflight-load-producer.ts'
 import { kvCacheUtilizationScorer } from './kv-cache-utilization-scorer.ts'
 import { labelSelectorFilter } from './label-selector-filter.ts'
 import { latencyScorer } from './latency-scorer.ts'
+import { latencySloAdmitter } from './latency-slo-admitter.ts'
 import { loadAwareScorer } from './load-aware-scorer.ts'
 import { loraAffinityScorer } from './lora-affinity-scorer.ts'
 import { noHitLruScorer } from './no-hit-lru-scorer.ts'
@@ -35,10 +38,12 @@ import { pdProfileHandler } from './pd-profile-handler.ts'
 import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts'
 import type { Need, PluginType } from './plugin-type.ts'
 import { precisePrefixCacheProducer, precisePrefixCacheScorer } from './precise-prefix-cache.ts'
+import { predictedLatencyProducer } from './predicted-latency-producer.ts'
 import { prefixCacheAffinityFilter } from './prefix-cache-affinity-filter.ts'
 import { prefixCacheScorer } from './prefix-cache-scorer.ts'
 import { queueScorer } from './queue-scorer.ts'
 import { decodeFilter, encodeFilter, prefillFilter } from './role-filters.ts'
+import { requestAttributeReporter } from './request-attribute-reporter.ts'
 import { runningRequestsSizeScorer } from './running-requests-size-scorer.ts'
 import { sessionAffinityFilter } from './session-affinity-filter.ts'
 import { sessionAffinityScorer } from './session-affinity-scorer.ts'
@@ -96,10 +101,14 @@ const PLUGINS = new Map<string, PluginType>(
     alwaysDisaggMultimodalDecider,
     alwaysDisaggPdDecider,
     prefixBasedPdDecider,
+    agentIdentity,
     disaggHeadersHandler,
     approxPrefixCacheProducer,
     destinationEndpointServedVerifier,
+    requestAttributeReporter,
     inflightLoadProducer,
+    latencySloAdmitter,
+    predictedLatencyProducer,
     precisePrefixCacheProducer,
     tokenProducer,
     ...PARSERS,
@@ -164,6 +173,13 @@ export function createProducer({ name, type, parameters }: NamedPluginPlan): Pro
   const plugin = PLUGINS.get(type)
   if (plugin?.role !== 'producer') throw new UnknownPluginError(type, 'producer')
   return 'produce' in plugin ? plugin.produce(name, parameters) : undefined
+}
+
+/** @throws UnknownPluginError, ZodError */
+export function createAdmitter({ type, parameters }: PluginPlan): Admitter {
+  const plugin = PLUGINS.get(type)
+  if (plugin === undefined || !('createAdmitter' in plugin)) throw new UnknownPluginError(type, 'admitter')
+  return plugin.createAdmitter(parameters)
 }
 
 /** @throws UnknownPluginError */

@@ -1,0 +1,106 @@
+import { describe, expect, it } from '@jest/globals'
+import { UsageReader } from './usage-reader.ts'
+
+function read(text: string, streams: boolean, chunk: number) {
+  const reader = new UsageReader()
+  reader.begin(streams)
+  const bytes = Buffer.from(text)
+  for (let at = 0; at < bytes.length; at += chunk) reader.feed(bytes, at, Math.min(bytes.length, at + chunk))
+  reader.end()
+  const { input, output, cached, total, known } = reader.usage
+  return known ? { input, output, total, cached, events: reader.events } : undefined
+}
+
+const none = { cached: -1, events: 0 }
+const CASES: readonly (readonly [name: string, streams: boolean, text: string, expected: unknown])[] = [
+  [
+    'OpenAI names',
+    false,
+    '{"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}',
+    { input: 10, output: 20, total: 30, ...none },
+  ],
+  [
+    'names of the Responses API',
+    false,
+    '{"usage":{"input_tokens":10,"output_tokens":20}}',
+    { input: 10, output: 20, total: 30, ...none },
+  ],
+  [
+    'mixed names',
+    false,
+    '{"usage":{"input_tokens":10,"completion_tokens":20,"total_tokens":30}}',
+    { input: 10, output: 20, total: 30, ...none },
+  ],
+  [
+    'cached tokens',
+    false,
+    '{"usage":{"prompt_tokens":64,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":40}}}',
+    { input: 64, output: 1, total: 65, cached: 40, events: 0 },
+  ],
+  [
+    'cached tokens of inputs',
+    false,
+    '{"usage":{"input_tokens":64,"output_tokens":1,"input_tokens_details":{"cached_tokens":40}}}',
+    { input: 64, output: 1, total: 65, cached: 40, events: 0 },
+  ],
+  ['no usage', false, '{"choices":[{"usage":{"prompt_tokens":1}}],"text":"\\"usage\\""}', undefined],
+  ['null', false, '{"usage":null}', undefined],
+  ['what is no number', false, '{"usage":{"prompt_tokens":"7","completion_tokens":-1,"total_tokens":1.5}}', undefined],
+  ['what is no JSON', false, '{malformed', undefined],
+  ['a body that was cut', false, '{"usage":{"prompt_tokens":10,', undefined],
+  [
+    'a stream that ends with one line break',
+    true,
+    'data: {"usage":{"prompt_tokens":7,"completion_tokens":10,"total_tokens":17}}\n',
+    { input: 7, output: 10, total: 17, cached: -1, events: 1 },
+  ],
+  [
+    '[DONE]',
+    true,
+    'data: {"usage":{"prompt_tokens":7,"completion_tokens":10,"total_tokens":17}}\n\ndata: [DONE]\n\n',
+    { input: 7, output: 10, total: 17, cached: -1, events: 1 },
+  ],
+  [
+    'CRLF',
+    true,
+    'data: {"choices":[]}\r\n\r\ndata: {"usage":{"prompt_tokens":7,"completion_tokens":10}}\r\n\r\ndata: [DONE]\r\n\r\n',
+    { input: 7, output: 10, total: 17, cached: -1, events: 2 },
+  ],
+  [
+    'CR, no space, comments',
+    true,
+    ': ping\rdata:{"usage":{"prompt_tokens":7,"completion_tokens":10}}\r\rdata:[DONE]\r\r',
+    { input: 7, output: 10, total: 17, cached: -1, events: 1 },
+  ],
+  [
+    'data of several lines',
+    true,
+    'data: {"usage":{"prompt_tokens":7,\ndata: "completion_tokens":10}}\n\n',
+    { input: 7, output: 10, total: 17, cached: -1, events: 1 },
+  ],
+  [
+    'the Responses API',
+    true,
+    [
+      'event: response.in_progress\ndata: {"type":"response.in_progress","response":{"usage":{"input_tokens":1,"output_tokens":1}}}\n\n',
+      'data: {"type":"response.completed","response":{"usage":{"input_tokens":31,"output_tokens":3,"total_tokens":34,"input_tokens_details":{"cached_tokens":16}}}}\n\n',
+    ].join(''),
+    { input: 31, output: 3, total: 34, cached: 16, events: 2 },
+  ],
+  [
+    'Anthropic',
+    true,
+    [
+      'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":25,"cache_read_input_tokens":8,"output_tokens":1}}}\n\n',
+      'event: ping\ndata: {"type":"ping"}\n\n',
+      'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":15}}\n\n',
+    ].join(''),
+    { input: 25, output: 15, total: 40, cached: 8, events: 3 },
+  ],
+]
+
+describe.each([1, 2, 3, 7, 4096])('usage of responses in chunks of %i bytes (epp.md §8.4)', chunk => {
+  it.each(CASES)('%s', (_name, streams, text, expected) => {
+    expect(read(text, streams, chunk)).toEqual(expected)
+  })
+})

@@ -1,0 +1,74 @@
+import { compileScan } from '../body/json-program.ts'
+import { JsonScanner, ScanState } from '../body/json-scan.ts'
+import { SseFramer } from '../body/sse.ts'
+import { Usage, USAGE_FIELDS } from './usage.ts'
+
+const TYPE = USAGE_FIELDS.length
+const PROGRAM = compileScan([...USAGE_FIELDS, { path: ['type'], kind: 'text' }])
+const DONE = Buffer.from('[DONE]')
+/** No engine escapes the key; an event without it is looked into no further. */
+const NEEDLE = Buffer.from('"usage"')
+const indexOf = Buffer.prototype.indexOf
+
+/**
+ * Reads the usage of a response as its bytes pass: of a JSON body, or of the events of a stream, however both are cut. Nothing is
+ * kept of it. What is no JSON has no usage.
+ *
+ * Budget: 0.4 µs for an event of 150 B without usage, 1.5 µs for one with it.
+ */
+export class UsageReader {
+  readonly usage = new Usage()
+  /** Events of the stream, its `[DONE]` aside. */
+  events = 0
+  readonly #json = new JsonScanner(PROGRAM)
+  readonly #sse = new SseFramer(event => this.#event(event))
+  #streams = false
+  #over = false
+
+  begin(streams: boolean): void {
+    this.usage.clear()
+    this.events = 0
+    this.#streams = streams
+    this.#over = false
+    if (streams) this.#sse.reset()
+    else this.#json.reset()
+  }
+
+  feed(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#over || start === end) return
+    const goesOn = this.#streams
+      ? this.#sse.feed(bytes, start, end)
+      : this.#json.feed(bytes, start, end) !== ScanState.INVALID
+    this.#over = !goesOn
+  }
+
+  /** The response is over. */
+  end(): void {
+    if (this.#over) return
+    this.#over = true
+    if (this.#streams) this.#sse.finish()
+    else if (this.#json.finish() === ScanState.DONE) this.usage.take(this.#json, 0)
+  }
+
+  #event({ bytes, dataStart, dataEnd }: SseFramer): void {
+    if (isDone(bytes, dataStart, dataEnd)) return
+    this.events++
+    const data = dataStart === 0 && dataEnd === bytes.length ? bytes : bytes.subarray(dataStart, dataEnd)
+    if (indexOf.call(data, NEEDLE) < 0) return
+    const json = this.#json
+    json.reset()
+    json.feed(bytes, dataStart, dataEnd)
+    if (json.finish() !== ScanState.DONE) return
+    // The Responses API repeats the response in events that are not its end.
+    const type = json.complete(TYPE) ? json.text(TYPE) : ''
+    if (type.startsWith('response.') && type !== 'response.completed' && type !== 'response.incomplete') return
+    this.usage.take(json, 0)
+  }
+}
+
+function isDone(bytes: Uint8Array, start: number, end: number): boolean {
+  while (end > start && bytes[end - 1] === 0x20) end--
+  if (end - start !== DONE.length) return false
+  for (let i = 0; i < DONE.length; i++) if (bytes[start + i] !== DONE[i]) return false
+  return true
+}

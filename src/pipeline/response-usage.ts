@@ -1,0 +1,106 @@
+import type { Exchange } from '../extproc/exchange.ts'
+import type { HeaderView } from '../extproc/header-view.ts'
+import type { FlowControl } from '../inference/flow-control/flow-control.ts'
+import { serviceOf } from '../inference/flow-control/program-aware-fairness.ts'
+import type { PoolPlan } from '../inference/pool-plan.ts'
+import type { Pool } from '../inference/pool.ts'
+import { createUsageReport, type UsageReport } from '../inference/usage-report.ts'
+import { UsageReader } from '../llm/usage-reader.ts'
+import { responseKindOf, ResponseKind } from './body-kind.ts'
+import type { Call } from './call.ts'
+
+/** Told of each response whose usage is known, once, when it is over. */
+export interface UsageSink {
+  /** `target`: the model that the engine was asked for. Token counts: −1 = the engine did not say. */
+  used(pool: string, model: string, target: string, usage: UsageReader['usage']): void
+}
+
+/** What a request is remembered by until its usage is known. */
+export interface UsageOwner {
+  readonly flow: FlowControl
+  readonly priority: number
+  readonly fairnessId: string
+  /** Bytes that were counted for it when it was sent on. */
+  readonly countedBytes: number
+}
+
+/**
+ * What a pool wants to know of responses: their usage, for reports to the gateway, for fairness by tokens and for `sink`; and when the first
+ * event of a stream comes. Where it wants nothing of a response, its body is not read. One object per linked pool and thread.
+ */
+export class ResponseUsage {
+  readonly #name: string
+  readonly #pool: Pool
+  readonly #reports: readonly UsageReport[]
+  readonly #sink: UsageSink | undefined
+
+  /** @throws Error for an expression that is no CEL */
+  constructor(plan: PoolPlan, pool: Pool, sink: UsageSink | undefined) {
+    this.#name = plan.name
+    this.#pool = pool
+    this.#reports = (plan.scheduling.usageReports ?? []).map(createUsageReport)
+    this.#sink = sink
+  }
+
+  /** Response headers have come. */
+  begin(x: Exchange, call: Call, headers: HeaderView): void {
+    const wantsUsage = this.#reports.length > 0 || this.#sink !== undefined || call.owner !== undefined
+    const countsTokens = call.picked.tokens > call.picked.answerTokens
+    if (!wantsUsage && !countsTokens) return
+    const kind = responseKindOf(headers)
+    if (kind === ResponseKind.OTHER || call.api?.plainResponse === true) return
+    const streams = kind === ResponseKind.EVENTS
+    call.releasesPrompt = streams && countsTokens
+    if (wantsUsage) {
+      call.usage ??= new UsageReader()
+      call.usage.begin(streams)
+      call.readsUsage = true
+    }
+    if (wantsUsage || streams) x.readsResponse = true
+  }
+
+  /** A piece of the body, which may be the last; only for calls that `begin` has prepared. */
+  read(x: Exchange, call: Call, bytes: Uint8Array, start: number, end: number): void {
+    if (call.releasesPrompt && end > start) {
+      call.releasesPrompt = false
+      if (call.counted === this.#pool) this.#pool.releasePrompt(call.picked)
+    }
+    if (!call.readsUsage) {
+      // That was all there is to know.
+      x.readsResponse = x.editsResponse
+      return
+    }
+    call.usage!.feed(bytes, start, end)
+    if (!x.responseEnds) return
+    this.over(call)
+    if (this.#reports.length > 0) this.#report(x, call)
+  }
+
+  /** The response is over, or the stream is. */
+  over(call: Call): void {
+    if (!call.readsUsage) return
+    call.readsUsage = false
+    const reader = call.usage!
+    reader.end()
+    const { usage } = reader
+    if (!usage.known) return
+    this.#sink?.used(this.#name, call.model ?? '', call.pick.model, usage)
+    if (call.owner === undefined) return
+    const { flow, priority, fairnessId, countedBytes } = call.owner
+    flow.used(priority, fairnessId, serviceOf(usage.input, usage.output, countedBytes))
+  }
+
+  #report(x: Exchange, { usage }: Call): void {
+    const counts = usage!.usage
+    if (!counts.known) return
+    const numbers = new Map<string, Map<string, number>>()
+    for (const { namespace, name, of } of this.#reports) {
+      const value = of(counts)
+      if (value === undefined) continue
+      const fields = numbers.get(namespace)
+      if (fields === undefined) numbers.set(namespace, new Map([[name, value]]))
+      else fields.set(name, value)
+    }
+    if (numbers.size > 0) x.responseNumbers = numbers
+  }
+}
