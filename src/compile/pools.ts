@@ -13,6 +13,8 @@ import type { HostPort } from './envoy/clusters.ts'
 import { poolCluster } from './names.ts'
 import type { ObjectIndex } from './object-index.ts'
 
+const LATENCY_PRODUCER = 'predicted-latency-producer'
+
 /**
  * The data-path plan of a pool. Endpoints are what the pool's namespace has with the labels of its selector: pods, each once for
  * every one of the pool's `targetPorts`, and the endpoints of SignalboxBackends, which have a port of their own.
@@ -25,6 +27,7 @@ export function compilePool(
 ): PoolPlan {
   const { scheduling, scrape, failureMode } = objects.parameters
   const objectives = objectivesOf(objects, pool, problems)
+  const picker = pickerConfigOf(objects, pool, problems)
   return {
     name: keyOf(pool),
     cluster: poolCluster(keyOf(pool)),
@@ -37,7 +40,7 @@ export function compilePool(
       {
         ...scheduling,
         scorers: scheduling.scorers ?? DEFAULT_SCORERS,
-        ...pickerConfigOf(objects, pool, problems),
+        ...picker,
       },
       Object.values(objectives),
     ),
@@ -49,6 +52,7 @@ export function compilePool(
       modelsIntervalMs: scrape.modelsInterval,
       idleIntervalMs: scrape.idleInterval,
       ...dataLayerOf(objects, pool),
+      ...(picker?.producers?.some(({ type }) => type === LATENCY_PRODUCER) === true ? { tokenTimes: true } : {}),
       ...(pool.metadata.annotations[LOAD_REPORTS] === 'Headers' ? { orca: true } : {}),
     },
   }

@@ -51,6 +51,8 @@ export class Candidates {
   /** Predicted time to the first token and per output token, ms; NaN = no prediction. */
   ttft = new Float64Array(0)
   tpot = new Float64Array(0)
+  /** The aim per output token is taken times this. */
+  tpotTargetFactor = 1
   /** Share of the request's images, videos and audios that the endpoint presumably has encoded, 0 … 1. */
   media = new Float64Array(0)
   /** The request's session by the name of the producer that found it. */

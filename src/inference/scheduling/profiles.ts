@@ -1,7 +1,8 @@
 /** The scheduling profiles of a pool, and who decides which of them a request runs through. */
 import type { EndpointTable } from '../endpoint-table.ts'
+import type { Admitter } from './admitter.ts'
 import type { PluginPlan, SchedulingPlan } from '../pool-plan.ts'
-import { createDecider, createProfileHandler, UnknownPluginError } from './plugins/registry.ts'
+import { createAdmitter, createDecider, createProfileHandler, UnknownPluginError } from './plugins/registry.ts'
 import { Producers } from './producers.ts'
 import { looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
 import { NO_NEEDS, type ProfileHandler, type PromptNeeds } from './profile-handler.ts'
@@ -16,6 +17,8 @@ export class Profiles {
   /** Undefined: only the primary one runs. */
   readonly handler: ProfileHandler | undefined
   readonly producers: Producers
+  /** Asked about requests of negative priority. */
+  readonly admitters: readonly Admitter[]
 
   /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number */
   constructor(plan: SchedulingPlan) {
@@ -23,6 +26,7 @@ export class Profiles {
     this.all = [this.primary, ...(plan.profiles ?? []).map(profile => new Profile(profile, profile.name))]
     this.handler = handlerOf(plan)
     this.producers = new Producers(plan.producers ?? [])
+    this.admitters = (plan.admitters ?? []).map(createAdmitter)
   }
 
   reserve(capacity: number): void {

@@ -12,9 +12,9 @@ export class SloHeadroom {
   #ttft = 0
   #tpot = 0
 
-  begin({ headers }: Candidates): void {
+  begin({ headers, tpotTargetFactor }: Candidates): void {
     this.#ttft = aim(headers, TTFT)
-    this.#tpot = aim(headers, TPOT)
+    this.#tpot = aim(headers, TPOT) * tpotTargetFactor
   }
 
   ofTtft({ ttft }: Candidates, i: number): number {
