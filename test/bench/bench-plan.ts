@@ -16,6 +16,8 @@ export const ENTRIES = {
   fds: { ...DUPLEX, ...BOUNDED },
   'fds.first': { ...DUPLEX, ...FIRST },
   'fds.whole': { ...DUPLEX, ...WHOLE },
+  /** The usage of responses is read, and reported. */
+  'fds.usage': { ...DUPLEX, ...BOUNDED },
   /** Full duplex without the response side. */
   'request-only': { ...DUPLEX, followResponse: false, ...BOUNDED },
   look: { ...LOOK, ...BOUNDED },
@@ -33,6 +35,8 @@ export const LLM_D_DEFAULT: PoolPlan['scheduling']['scorers'] = [
 ]
 
 export const POOL = 'bench/pool'
+/** The same endpoints for those who want to know what responses have used. */
+const USAGE_POOL = 'bench/usage'
 
 /** Id of an entry in the plan. */
 export function entryId(name: EntryName): string {
@@ -41,6 +45,8 @@ export function entryId(name: EntryName): string {
 
 /** All entries; the default one, for streams that name none, is `name`. */
 export function benchPlan(name: EntryName, addresses: readonly string[]): Plan {
+  const usage = poolPlan(USAGE_POOL, addresses)
+  const report = { namespace: 'envoy.lb', name: 'cost', expression: 'usage.completion_tokens' }
   const entries = (Object.keys(ENTRIES) as EntryName[]).map(entryPlan)
   return {
     version: 'bench',
@@ -50,7 +56,7 @@ export function benchPlan(name: EntryName, addresses: readonly string[]): Plan {
       baseModels: { m: 'm-base' },
     },
     entries,
-    pools: [poolPlan(addresses)],
+    pools: [poolPlan(POOL, addresses), { ...usage, scheduling: { ...usage.scheduling, usageReports: [report] } }],
     defaultEntry: entryId(name),
   }
 }
@@ -74,15 +80,15 @@ function entryPlan(name: EntryName): EntryPlan {
       headers: [],
       query: [],
       model: { name: 'model', type: 'exact', value: model },
-      targets: [{ id: `target-${model}`, weight: 1, cluster: 'pool', pool: POOL }],
+      targets: [{ id: `target-${model}`, weight: 1, cluster: 'pool', pool: name === 'fds.usage' ? USAGE_POOL : POOL }],
     })),
     listModels: true,
   }
 }
 
-function poolPlan(addresses: readonly string[]): PoolPlan {
+function poolPlan(name: string, addresses: readonly string[]): PoolPlan {
   return {
-    name: POOL,
+    name,
     cluster: 'pool',
     endpoints: addresses.map(address => ({ address, labels: {} })),
     failOpen: false,

@@ -74,6 +74,13 @@ const GOALS: readonly RatioGoal[] = [
   },
   {
     issue: 5,
+    text: "SSE chunk, full duplex, usage counted, to refserver's",
+    row: 'sse-usage',
+    to: { row: 'sse', contender: 'refserver' },
+    limit: 0.5,
+  },
+  {
+    issue: 5,
     text: "300 B, full duplex, llm-d's default profile, to refserver",
     row: 'fds-300',
     to: SMALL,

@@ -143,6 +143,15 @@ const SSE: Row = {
   base: { row: 'sse', contender: 'refserver' },
 }
 
+const SSE_USAGE: Row = {
+  ...SSE,
+  id: 'sse-usage',
+  title: 'SSE chunk, full duplex, lockstep, usage counted',
+  facts: 'usage',
+  entry: 'fds.usage',
+  contenders: { quick: ['own'], default: ['own', 'node'], all: OURS },
+}
+
 const SMALL_ROWS = [
   duplexRow(
     SMALL,
@@ -158,6 +167,7 @@ const SMALL_ROWS = [
   lookRow(SMALL, {}, LOOK_EVERYWHERE),
   lookRow(SMALL, { modelLast: true }, ALL_LOOK),
   SSE,
+  SSE_USAGE,
 ]
 
 const LARGE_ROWS = [
