@@ -201,10 +201,8 @@ schedulingProfiles: [{ name: default, plugins: [{ pluginRef: queue-scorer }] }]
     })
   })
 
-  it('what needs predictions is refused; an objective of a pool that is not there is told', () => {
-    expect(problemsOf(`${CONFIG}plugins: [{ type: latency-slo-admitter }]\n`)).toEqual([
-      expect.stringContaining('plug-in type "latency-slo-admitter" is not supported: there are no predictions'),
-    ])
+  it('latency-slo-admitter stands with predictions; an objective of a pool that is not there is told', () => {
+    expect(problemsOf(`${CONFIG}plugins: [{ type: latency-slo-admitter }, { type: queue-scorer }]\n`)).toEqual([])
     expect(problemsOf(`${CONFIG}plugins: []\n`, objective('lost', 1, { pool: 'other' }))).toEqual([
       expect.stringContaining('there is no InferencePool default/other: the objective has no effect'),
     ])

@@ -115,12 +115,27 @@ describe('data producers', () => {
     ])
   })
 
-  it('that would have to predict are not there, which is told', () => {
-    const { problems, plan } = compiled('- type: latency-scorer\n- type: slo-headroom-tier-filter\n')
-    expect(problems).toEqual(
-      [0, 1].map(index => expect.stringContaining(`plugins[${index}]: nobody predicts latencies`)),
+  it('that predict are made where a plug-in goes by predictions, and endpoints tell how long tokens take', () => {
+    for (const plugins of ['- type: latency-scorer\n', '- type: latency-slo-admitter\n- type: queue-scorer\n']) {
+      const { problems, plan } = compiled(plugins)
+      expect(problems).toEqual([])
+      const { scheduling, scrape } = plan.pools[0]!
+      expect(scheduling.producers?.map(({ type }) => type)).toContain('predicted-latency-producer')
+      expect(scrape.tokenTimes).toBe(true)
+    }
+    expect(compiled('- type: queue-scorer\n').plan.pools[0]!.scrape.tokenTimes).toBeUndefined()
+  })
+
+  it('that would ask sidecars say which of their parameters change nothing', () => {
+    const parameters = '{ samplingMean: 10, contextTTL: 5m, endpointRoleLabel: r, streamingMode: true }'
+    const { problems } = compiled(
+      `- { type: predicted-latency-producer, parameters: ${parameters} }\n- type: latency-scorer\n`,
     )
-    expect(plan.pools).toHaveLength(1)
+    expect(problems).toEqual(
+      ['samplingMean', 'contextTTL', 'endpointRoleLabel'].map(name =>
+        expect.stringMatching(new RegExp(`parameters.${name}: has no effect: `)),
+      ),
+    )
   })
 
   it('bodies are read for the length of prompts alone', () => {

@@ -6,6 +6,7 @@ import type {
   SchedulingPlan,
 } from '../inference/pool-plan.ts'
 import type { Need } from '../inference/scheduling/plugins/plugin-type.ts'
+import { PREDICTOR_WITHOUT_EFFECT } from '../inference/scheduling/plugins/predicted-latency-producer.ts'
 import { needsOf, pluginType } from '../inference/scheduling/plugins/registry.ts'
 import { sessionParameters } from '../inference/scheduling/plugins/session-affinity.ts'
 import { type ApproxPrefixCache, approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
@@ -17,17 +18,16 @@ const LEAST_BLOCK_TOKENS = 64
 const BYTES_PER_TOKEN = 4
 const PREFIX_PRODUCER = 'approx-prefix-cache-producer'
 const SESSION_PRODUCER = 'session-id-producer'
+const LATENCY_PRODUCER = 'predicted-latency-producer'
 const TOPOLOGY_EXTRACTOR = 'topology-extractor'
 
 /** Who provides what, where nobody is declared (epp.md §2.1). What is not here every pool has, or cannot be made without being told how. */
 const PROVIDERS: Readonly<Partial<Record<Need, string>>> = {
   'in-flight-tokens': 'inflight-load-producer',
+  latency: 'predicted-latency-producer',
 }
 
-const OUTSIDE_OF_PROFILES: ReadonlySet<string> = new Set(['concurrency-detector'])
-
-/** Those that predict no latencies; one of somebody's own may. */
-const WITHOUT_PREDICTIONS: ReadonlySet<string> = new Set(['inflight-load-producer', SESSION_PRODUCER])
+const OUTSIDE_OF_PROFILES: ReadonlySet<string> = new Set(['concurrency-detector', 'latency-slo-admitter'])
 
 /** Types of which there may be several. */
 const SEVERAL: ReadonlySet<string> = new Set([PREFIX_PRODUCER, SESSION_PRODUCER, TOPOLOGY_EXTRACTOR])
@@ -41,10 +41,11 @@ export function withProducers(plugins: PickerPlugins, scheduling: Partial<Schedu
       plugins.checkProducer(plugin, 'prefixMatchInfoProducerName', [PREFIX_PRODUCER, PRECISE_PRODUCER])
     plugins.checkProducer(plugin, 'inFlightLoadProducerName', ['inflight-load-producer'])
     plugins.checkProducer(plugin, 'topologyProducerName', [TOPOLOGY_EXTRACTOR])
+    plugins.checkProducer(plugin, 'latencyPredictionInfoProducerName', [LATENCY_PRODUCER])
     checkSessions(plugin, plugins)
+    warnWithoutEffect(plugin, plugins)
   }
   const producers = producersOf(plugins, scheduling)
-  if (!producers.some(({ type }) => !WITHOUT_PREDICTIONS.has(type))) warnUnpredicted(plugins)
   return {
     ...placed(plugins, scheduling),
     ...(producers.length === 0 ? {} : { producers }),
@@ -69,10 +70,11 @@ function checkSessions({ type, index, parameters }: Plugin, plugins: PickerPlugi
   }
 }
 
-function warnUnpredicted(plugins: PickerPlugins): void {
-  for (const { index, type, parameters } of plugins.all())
-    if (needsOf({ type: type.type, parameters }).includes('latency'))
-      plugins.warn('no-predictions', ['plugins', index], 'nobody predicts latencies: it goes without predictions')
+function warnWithoutEffect({ type, index, parameters }: Plugin, plugins: PickerPlugins): void {
+  if (type.type !== LATENCY_PRODUCER) return
+  for (const [name, why] of Object.entries(PREDICTOR_WITHOUT_EFFECT))
+    if (parameters[name] !== undefined)
+      plugins.warn('no-effect', ['plugins', index, 'parameters', name], `has no effect: ${why}`)
 }
 
 function checkNumbers(plugins: PickerPlugins): void {

@@ -40,11 +40,6 @@ export const UNSUPPORTED_TYPES: ReadonlyMap<string, string> = new Map([
   ['mm-embeddings-cache-producer', 'images, videos and audios are not hashed'],
   ['mm-embeddings-cache-scorer', 'images, videos and audios are not hashed'],
   ['p2p-source-producer', 'other holders of a prompt are not told to replicas'],
-  [
-    'predicted-latency-producer',
-    'its predictions come over HTTP from Python sidecars, and a pick never waits; expected-ttft-scorer estimates by itself',
-  ],
-  ['latency-slo-admitter', 'there are no predictions'],
   ['priority-then-time-eviction-order-policy', 'requests in flight are not revoked'],
   ['sheddable-eviction-filter', 'requests in flight are not revoked'],
   ['vertexai-parser', 'gRPC messages are not read'],

@@ -178,6 +178,38 @@ const CONFIGURATIONS: Readonly<Record<string, WellKnown>> = {
       },
     },
   },
+  'predicted-latency-slo': {
+    plugins: [
+      'queue-scorer',
+      'kv-cache-utilization-scorer',
+      'prefix-cache-scorer',
+      { type: 'metrics-data-source', parameters: { insecureSkipVerify: true, path: '/metrics', scheme: 'http' } },
+      'core-metrics-extractor',
+      { type: 'predicted-latency-producer', parameters: { streamingMode: true } },
+      { type: 'prefix-cache-affinity-filter', name: 'strict', parameters: { affinityThreshold: 0.99 } },
+      { type: 'prefix-cache-affinity-filter', name: 'loose', parameters: { affinityThreshold: 0.8 } },
+      'latency-scorer',
+      'weighted-random-picker',
+      'slo-headroom-tier-filter',
+      'latency-slo-admitter',
+    ],
+    profiles: {
+      default: [
+        'predicted-latency-producer',
+        'strict',
+        'slo-headroom-tier-filter',
+        'loose',
+        'latency-scorer',
+        'weighted-random-picker',
+      ],
+    },
+    warnings: [
+      'no profile refers to the scorer "queue-scorer"',
+      'no profile refers to the scorer "kv-cache-utilization-scorer"',
+      'no profile refers to the scorer "prefix-cache-scorer"',
+      '"predicted-latency-producer" is a producer',
+    ],
+  },
 }
 
 function documentOf({ plugins, profiles, rest = {} }: WellKnown): object {

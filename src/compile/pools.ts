@@ -124,7 +124,8 @@ function rewritesOf(objects: ObjectIndex, pool: InferencePool): RewritePlan[] {
         rule.matches.length === 0 ? [undefined] : rule.matches.map(match => match.model.value)
       for (const model of models) {
         const key = model ?? ''
-        if (!rewrites.has(key)) rewrites.set(key, { name: metadata.name, ...(model === undefined ? {} : { model }), targets })
+        if (!rewrites.has(key))
+          rewrites.set(key, { name: metadata.name, ...(model === undefined ? {} : { model }), targets })
       }
     }
   }
