@@ -13,6 +13,8 @@
  * | `AVOIDED` | until when it is avoided for that, s of the clock; only in block 0 | any thread |
  * | `TOKENS` | tokens of requests that the thread decided, less those that it gave back | the thread |
  *
+ * Behind the blocks stands until when, at the most, any endpoint of the segment is avoided (s): so that picks need not ask of each.
+ *
  * Where other replicas of Signalbox tell what they have counted, a further block holds that (`DECIDED`, `RELEASED`, `TOKENS`); the main
  * thread writes it.
  *
@@ -41,6 +43,8 @@ const MOST_DOUBLINGS = 3
 export class EndpointCounters {
   readonly thread: number
   #segments: readonly Int32Array[] = []
+  /** The words behind the blocks, one a segment. */
+  #alarms: readonly Int32Array[] = []
   /** Block of other replicas; −1 = there is none. */
   #peers = -1
 
@@ -50,7 +54,9 @@ export class EndpointCounters {
 
   /** @param peers block of other replicas; −1 = there is none */
   adopt(segments: readonly SharedArrayBuffer[], peers: number): void {
-    this.#segments = segments.map(memory => new Int32Array(memory))
+    const words = segments.map(memory => new Int32Array(memory))
+    this.#segments = words.map(all => all.subarray(0, -1))
+    this.#alarms = words.map(all => all.subarray(-1))
     this.#peers = peers
   }
 
@@ -119,6 +125,33 @@ export class EndpointCounters {
     return sum | 0
   }
 
+  /**
+   * For each of `slots[0, count)`: how many requests are decided and not released, and how many of these were decided since `observed[slot]`
+   * were. One pass, because every pick asks of all.
+   */
+  open(slots: Int32Array, count: number, observed: Int32Array, outstanding: Float64Array, unseen: Float64Array): void {
+    const segments = this.#segments
+    let segment = segments[0]!
+    let at = 0
+    for (let i = 0; i < count; i++) {
+      const slot = slots[i]!
+      if (slot >> SHIFT !== at) {
+        at = slot >> SHIFT
+        segment = segments[at]!
+      }
+      let decided = 0
+      let released = 0
+      for (let word = slot & MASK; word < segment.length; word += BLOCK) {
+        decided = (decided + segment[word]!) | 0
+        released = (released + segment[word + RELEASED]!) | 0
+      }
+      const all = (decided - released) | 0
+      const since = (decided - observed[slot]!) | 0
+      outstanding[i] = all < 0 ? 0 : all
+      unseen[i] = since <= 0 || all <= 0 ? 0 : since < all ? since : all
+    }
+  }
+
   decided(slot: number): number {
     return this.#sum(slot, DECIDED)
   }
@@ -180,8 +213,29 @@ export class EndpointCounters {
     const doublings = Math.min(before, MOST_DOUBLINGS)
     const forgotten = before > 0 && ((now - until) | 0) > AVOIDED_S << Math.min(before - 1, MOST_DOUBLINGS)
     const misses = forgotten ? 1 : before + 1
-    Atomics.store(segment, at + AVOIDED, (now + (AVOIDED_S << (forgotten ? 0 : doublings))) | 0)
+    const next = (now + (AVOIDED_S << (forgotten ? 0 : doublings))) | 0
+    Atomics.store(segment, at + AVOIDED, next)
     Atomics.store(segment, at + MISSES, Math.min(misses, MOST_DOUBLINGS + 1))
+    this.#raise(this.#alarms[slot >> SHIFT]!, next)
+  }
+
+  #raise(alarm: Int32Array, until: number): void {
+    for (;;) {
+      const before = Atomics.load(alarm, 0)
+      if (((before - until) | 0) >= 0 && before !== 0) return
+      if (Atomics.compareExchange(alarm, 0, before, until) === before) return
+    }
+  }
+
+  /** False: no endpoint is avoided. True: there may be one. */
+  mayAvoid(nowMs: number): boolean {
+    const now = seconds(nowMs)
+    const alarms = this.#alarms
+    for (let i = 0; i < alarms.length; i++) {
+      const until = alarms[i]![0]!
+      if (until !== 0 && ((until - now) | 0) > 0) return true
+    }
+    return false
   }
 
   /** The endpoint has served a request. */

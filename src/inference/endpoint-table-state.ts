@@ -48,7 +48,7 @@ export function createEndpointTableState(
 ): EndpointTableState {
   const rounded = Math.ceil(capacity / SEGMENT_SLOTS) * SEGMENT_SLOTS
   const integers = rounded * (INTEGER_COLUMNS + ADAPTERS_PER_ENDPOINT) + 1
-  const segment = SEGMENT_SLOTS * COUNTER_KINDS * (peers ? threads + 1 : threads)
+  const segment = SEGMENT_SLOTS * COUNTER_KINDS * (peers ? threads + 1 : threads) + 1
   const segments = [...counters]
   while (segments.length * SEGMENT_SLOTS < rounded)
     segments.push(new SharedArrayBuffer(segment * Int32Array.BYTES_PER_ELEMENT))

@@ -69,7 +69,6 @@ export class Pool implements ProfileRunner {
   #longestMatch = 0
   /** The candidates are all that may serve the request: no filter has been at them. */
   #gathered = false
-  #picks = new Uint8Array(0)
   #allListed = false
 
   /** @throws UnknownScorerError, RangeError */
@@ -112,8 +111,8 @@ export class Pool implements ProfileRunner {
     profiles.reserve(capacity)
     profiles.adopt(table, remembered)
     this.#candidates.reserve(capacity)
+    this.#candidates.produced = !profiles.producers.isEmpty
     this.#total = new Float64Array(capacity)
-    this.#picks = new Uint8Array(capacity)
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
     this.#subset.update(table)
     this.#lists.clear()
@@ -298,16 +297,19 @@ export class Pool implements ProfileRunner {
     candidates.clear()
     candidates.peer = peer
     candidates.headers = request.headers
-    for (let i = 0; i < table.liveCount; i++) {
-      const slot = table.live[i]!
-      if (table.endpointState[slot] !== EndpointState.READY) continue
+    const { slots } = candidates
+    const { live, liveCount, endpointState } = table
+    let count = 0
+    for (let i = 0; i < liveCount; i++) {
+      const slot = live[i]!
+      if (endpointState[slot] !== EndpointState.READY) continue
       if (limited && !subset.has(slot)) continue
       // An endpoint that has not listed its models yet may well serve this one.
       if (serving !== undefined && serving[slot] !== 1 && this.#served.listed(slot)) continue
-      candidates.add(table, slot, freshSince)
+      slots[count++] = slot
     }
-    this.#avoidOutliers(request.nowMs)
-    candidates.guessUnknown()
+    candidates.count = table.counters.mayAvoid(request.nowMs) ? this.#avoidOutliers(count, request.nowMs) : count
+    candidates.load(table, freshSince)
     this.#gathered = true
   }
 
@@ -395,17 +397,16 @@ export class Pool implements ProfileRunner {
     this.#kv?.record(slot)
   }
 
-  /** Drops the endpoints that did not answer lately, unless no other is left. */
-  #avoidOutliers(nowMs: number): void {
-    const candidates = this.#candidates
-    const { count, slots } = candidates
+  /** Drops the endpoints that did not answer lately from the first `count` slots, unless no other is left. Returns how many are. */
+  #avoidOutliers(count: number, nowMs: number): number {
+    const { slots } = this.#candidates
     const { counters } = this.table
     let avoided = 0
     for (let i = 0; i < count; i++) if (counters.isAvoided(slots[i]!, nowMs)) avoided++
-    if (avoided === 0 || avoided === count) return
-    const kept = this.#picks
-    for (let i = 0; i < count; i++) kept[i] = counters.isAvoided(slots[i]!, nowMs) ? 0 : 1
-    candidates.keep(kept)
+    if (avoided === 0 || avoided === count) return count
+    let kept = 0
+    for (let i = 0; i < count; i++) if (!counters.isAvoided(slots[i]!, nowMs)) slots[kept++] = slots[i]!
+    return kept
   }
 
   /** Shares of the whole prompt: its incomplete last block counts as one that nobody has (epp.md §3.7). */

@@ -49,7 +49,10 @@ export class Replay {
     const table = this.#table
     const profile = this.#profile
     candidates.clear()
-    for (const record of then.candidates) this.#add(record, at)
+    const records = then.candidates.filter(record => this.#add(record, at))
+    candidates.load(table, 0)
+    records.forEach((record, i) => this.#setLoad(record, i))
+    candidates.known = records.filter(({ unknown }) => !unknown).length
     candidates.adapter = then.adapter
     candidates.promptBytes = then.promptBytes
     candidates.prefixBytes = then.prefixBytes
@@ -78,10 +81,10 @@ export class Replay {
     return { picked: table.address(candidates.slots[taken]!), reason: profile.reason(taken), same, scores }
   }
 
-  #add(record: CandidateRecord, at: number): void {
+  #add(record: CandidateRecord, at: number): boolean {
     const table = this.#table
     const slot = table.slotOf(record.address)
-    if (slot === undefined) return
+    if (slot === undefined) return false
     table.endpointState[slot] = EndpointState.READY
     table.waiting[slot] = record.waiting
     table.running[slot] = record.running
@@ -94,9 +97,12 @@ export class Replay {
     table.waitingAdapters[slot] = record.waitingAdapters.length
     const adapters = [...record.runningAdapters, ...record.waitingAdapters].slice(0, ADAPTERS_PER_ENDPOINT)
     table.adapters.set(adapters, slot * ADAPTERS_PER_ENDPOINT)
+    this.#candidates.slots[this.#candidates.count++] = slot
+    return true
+  }
+
+  #setLoad(record: CandidateRecord, i: number): void {
     const candidates = this.#candidates
-    const i = candidates.count
-    candidates.add(table, slot, 0)
     candidates.waiting[i] = record.waiting
     candidates.running[i] = record.running
     candidates.kvUsage[i] = record.kvUsage

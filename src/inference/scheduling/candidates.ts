@@ -24,8 +24,8 @@ export interface PrefixMatch {
 export class Candidates {
   /** What further prefix cache producers say, by their names; the default one's answer is `prefix`. */
   readonly #matches = new Map<string, PrefixMatch>()
-  #further: PrefixMatch[] = []
-  readonly #primary: PrefixMatch = primaryOf(this)
+  readonly #primary: PrefixMatch = { share: new Float64Array(0), bytes: 0 }
+  #allMatches: readonly PrefixMatch[] = [this.#primary]
   count = 0
   slots = new Int32Array(0)
   /** Requests waiting at the replica. */
@@ -38,14 +38,15 @@ export class Candidates {
   inFlight = new Float64Array(0)
   /** 0 … 1 */
   kvUsage = new Float64Array(0)
-  /** Share of the prompt's blocks that the endpoint presumably holds, 0 … 1. */
-  prefix = new Float64Array(0)
   /** 1 where the load is a guess. */
   unknown = new Uint8Array(0)
   /** Candidates whose load is not a guess, before filters. */
   known = 0
   #missing = new Uint8Array(0)
-  // Filled by the producers of the plan that need be (./producer.ts).
+  /** Candidates before filters. */
+  #loaded = 0
+  /** The plan has producers (./producer.ts): they fill what follows, as far as they need. */
+  produced = true
   /** Tokens of our requests in flight. */
   tokens = new Float64Array(0)
   /** Predicted time to the first token and per output token, ms; NaN = no prediction. */
@@ -61,8 +62,6 @@ export class Candidates {
   peer = -1
   /** Id of the LoRA adapter asked for (./../adapter-id.ts); 0 when the model is known to be a base model. */
   adapter = 0
-  /** Bytes of the prompt that `prefix` is the share of: whole blocks. 0 when prefixes are not looked at. */
-  prefixBytes = 0
   /** The request's headers, where the caller has them. */
   headers: HeaderView | undefined
   /** Bytes of the prompt, as far as they are known. */
@@ -71,6 +70,20 @@ export class Candidates {
   promptTokens = 0
   /** The moment of the pick, Unix ms. */
   nowMs = 0
+
+  /** Share of the prompt's blocks that the endpoint presumably holds, 0 … 1. */
+  get prefix(): Float64Array {
+    return this.#primary.share
+  }
+
+  /** Bytes of the prompt that `prefix` is the share of: whole blocks. 0 when prefixes are not looked at. */
+  get prefixBytes(): number {
+    return this.#primary.bytes
+  }
+
+  set prefixBytes(bytes: number) {
+    this.#primary.bytes = bytes
+  }
 
   /** The time to the first token that the client asked for, ms; 0 = none. Read from the headers at each use. */
   get ttftTargetMs(): number {
@@ -90,29 +103,32 @@ export class Candidates {
     this.unseen = new Float64Array(capacity)
     this.inFlight = new Float64Array(capacity)
     this.kvUsage = new Float64Array(capacity)
-    this.prefix = new Float64Array(capacity)
     this.unknown = new Uint8Array(capacity)
     this.#missing = new Uint8Array(capacity)
     this.tokens = new Float64Array(capacity)
     this.ttft = new Float64Array(capacity)
     this.tpot = new Float64Array(capacity)
     this.media = new Float64Array(capacity)
-    for (const match of this.#further) match.share = new Float64Array(capacity)
+    for (const match of this.#allMatches) match.share = new Float64Array(capacity)
   }
 
   /** Prefix cache producers besides the default one. */
   setProducers(names: readonly string[]): void {
     this.#matches.clear()
     for (const name of names) this.#matches.set(name, { share: new Float64Array(this.slots.length), bytes: 0 })
-    this.#further = [...this.#matches.values()]
+    this.#allMatches = [this.#primary, ...this.#matches.values()]
   }
 
   clear(): void {
     this.count = 0
-    this.prefixBytes = 0
     this.peer = -1
     this.promptTokens = 0
-    for (let m = 0; m < this.#further.length; m++) this.#further[m]!.bytes = 0
+    for (let m = 0; m < this.#allMatches.length; m++) {
+      const match = this.#allMatches[m]!
+      if (match.bytes === 0) continue
+      match.bytes = 0
+      match.share.fill(0, 0, this.#loaded)
+    }
     // Clearing an empty map allocates.
     if (this.sessions.size > 0) this.sessions.clear()
   }
@@ -128,101 +144,95 @@ export class Candidates {
     return bytes === 0 ? this.promptTokens : Math.max(0, this.promptTokens - (share[i]! * bytes) / BYTES_PER_TOKEN)
   }
 
-  /** Drops the candidates whose `kept[i]` is 0; the others stay in order. */
-  keep(kept: Uint8Array): void {
-    let to = 0
-    for (let i = 0; i < this.count; i++) {
-      if (kept[i] === 0) continue
-      if (to !== i) {
-        this.slots[to] = this.slots[i]!
-        this.waiting[to] = this.waiting[i]!
-        this.running[to] = this.running[i]!
-        this.unseen[to] = this.unseen[i]!
-        this.inFlight[to] = this.inFlight[i]!
-        this.kvUsage[to] = this.kvUsage[i]!
-        this.prefix[to] = this.prefix[i]!
-        this.unknown[to] = this.unknown[i]!
-        this.tokens[to] = this.tokens[i]!
-        this.ttft[to] = this.ttft[i]!
-        this.tpot[to] = this.tpot[i]!
-        this.media[to] = this.media[i]!
-        for (let m = 0; m < this.#further.length; m++) {
-          const { share } = this.#further[m]!
-          share[to] = share[i]!
-        }
-      }
-      to++
-    }
-    this.count = to
-  }
-
-  add(table: EndpointTable, slot: number, freshSince: number): void {
-    const i = this.count++
-    this.slots[i] = slot
-    this.waiting[i] = table.waiting[slot]!
-    this.running[i] = table.running[slot]!
-    this.kvUsage[i] = table.kvUsage[slot]!
-    const inFlight = table.inFlight(slot)
-    this.inFlight[i] = inFlight
-    this.unseen[i] = inFlight === 0 ? 0 : table.unseen(slot)
-    this.prefix[i] = 0
-    for (let m = 0; m < this.#further.length; m++) this.#further[m]!.share[i] = 0
-    const at = table.scrapedAt[slot]!
-    const unknown = at === 0 || at + table.slack[slot]! < freshSince
-    const missing = unknown ? ALL : table.missing[slot]!
-    this.unknown[i] = unknown ? 1 : 0
-    this.#missing[i] = missing
-    if (unknown || (missing & REQUESTS) === 0) return
-    // What no number shows we know of our own requests only.
-    const waiting = (missing & MissingSignal.WAITING) === 0 ? this.waiting[i] : 0
-    const running = (missing & MissingSignal.RUNNING) === 0 ? this.running[i] : 0
-    this.unseen[i] = Math.max(this.unseen[i], inFlight - waiting - running)
-  }
-
-  /** Gives candidates of unknown load the worst load of the known ones, number by number. Call after the last `add`. */
-  guessUnknown(): void {
+  /**
+   * The candidates are `slots[0, count)`: takes in their loads. Where the last good scrape began before `freshSince` (Unix ms) they are a
+   * guess.
+   */
+  load(table: EndpointTable, freshSince: number): void {
+    const { count, slots, waiting, running, kvUsage, unknown } = this
+    this.#loaded = count
+    const missing = this.#missing
     let any = 0
-    let unknown = 0
-    let waiting = 0
-    let running = 0
-    let kvUsage = 0
-    for (let i = 0; i < this.count; i++) {
-      const missing = this.#missing[i]!
-      any |= missing
-      unknown += this.unknown[i]!
-      if ((missing & MissingSignal.WAITING) === 0 && this.waiting[i]! > waiting) waiting = this.waiting[i]!
-      if ((missing & MissingSignal.RUNNING) === 0 && this.running[i]! > running) running = this.running[i]!
-      if ((missing & MissingSignal.KV_USAGE) === 0 && this.kvUsage[i]! > kvUsage) kvUsage = this.kvUsage[i]!
+    let guesses = 0
+    for (let i = 0; i < count; i++) {
+      const slot = slots[i]!
+      const at = table.scrapedAt[slot]!
+      const guess = at === 0 || at + table.slack[slot]! < freshSince ? 1 : 0
+      const bits = guess === 0 ? table.missing[slot]! : ALL
+      any |= bits
+      guesses += guess
+      missing[i] = bits
+      unknown[i] = guess
+      waiting[i] = table.waiting[slot]!
+      running[i] = table.running[slot]!
+      kvUsage[i] = table.kvUsage[slot]!
     }
-    this.known = this.count - unknown
-    if (any === 0) return
+    this.known = count - guesses
+    table.counters.open(slots, count, table.observed, this.inFlight, this.unseen)
+    if (any !== 0) this.#guess()
+  }
+
+  /** Gives candidates of unknown load the worst load of the known ones, number by number. */
+  #guess(): void {
+    const { count, waiting, running, kvUsage } = this
+    const missing = this.#missing
+    let worstWaiting = 0
+    let worstRunning = 0
+    let worstUsage = 0
+    for (let i = 0; i < count; i++) {
+      const bits = missing[i]!
+      if ((bits & MissingSignal.WAITING) === 0) worstWaiting = Math.max(worstWaiting, waiting[i]!)
+      if ((bits & MissingSignal.RUNNING) === 0) worstRunning = Math.max(worstRunning, running[i]!)
+      if ((bits & MissingSignal.KV_USAGE) === 0) worstUsage = Math.max(worstUsage, kvUsage[i]!)
+    }
     // One more than the worst, or an idle pool's known endpoints would tie with dead ones.
     const more = this.known > 0 ? 1 : 0
-    for (let i = 0; i < this.count; i++) {
-      const missing = this.#missing[i]!
-      if ((missing & MissingSignal.WAITING) !== 0) this.waiting[i] = waiting
-      if ((missing & MissingSignal.RUNNING) !== 0) this.running[i] = running + more * this.unknown[i]!
-      if ((missing & MissingSignal.KV_USAGE) !== 0) this.kvUsage[i] = kvUsage
+    for (let i = 0; i < count; i++) {
+      const bits = missing[i]!
+      if (bits === 0) continue
+      // What no number shows we know of our own requests only.
+      if (this.unknown[i] === 0 && (bits & REQUESTS) !== 0) {
+        const shown =
+          ((bits & MissingSignal.WAITING) === 0 ? waiting[i]! : 0) +
+          ((bits & MissingSignal.RUNNING) === 0 ? running[i]! : 0)
+        this.unseen[i] = Math.max(this.unseen[i]!, this.inFlight[i]! - shown)
+      }
+      if ((bits & MissingSignal.WAITING) !== 0) waiting[i] = worstWaiting
+      if ((bits & MissingSignal.RUNNING) !== 0) running[i] = worstRunning + more * this.unknown[i]!
+      if ((bits & MissingSignal.KV_USAGE) !== 0) kvUsage[i] = worstUsage
     }
   }
+
+  /** Drops the candidates whose `kept[i]` is 0; the others stay in order. */
+  keep(kept: Uint8Array): void {
+    const { count } = this
+    let first = 0
+    while (first < count && kept[first] !== 0) first++
+    if (first === count) return
+    this.count = move(this.slots, kept, first, count)
+    move(this.waiting, kept, first, count)
+    move(this.running, kept, first, count)
+    move(this.unseen, kept, first, count)
+    move(this.inFlight, kept, first, count)
+    move(this.kvUsage, kept, first, count)
+    move(this.unknown, kept, first, count)
+    for (let m = 0; m < this.#allMatches.length; m++) move(this.#allMatches[m]!.share, kept, first, count)
+    if (!this.produced) return
+    move(this.tokens, kept, first, count)
+    move(this.ttft, kept, first, count)
+    move(this.tpot, kept, first, count)
+    move(this.media, kept, first, count)
+  }
 }
+
+type Column = Int32Array | Float64Array | Uint8Array
 
 const REQUESTS = MissingSignal.WAITING | MissingSignal.RUNNING
 const ALL = REQUESTS | MissingSignal.KV_USAGE
 
-function primaryOf(candidates: Candidates): PrefixMatch {
-  return {
-    get share() {
-      return candidates.prefix
-    },
-    set share(share) {
-      candidates.prefix = share
-    },
-    get bytes() {
-      return candidates.prefixBytes
-    },
-    set bytes(bytes) {
-      candidates.prefixBytes = bytes
-    },
-  }
+/** Moves the values that stay together, from `first` on, and returns how many there are. */
+function move(values: Column, kept: Uint8Array, first: number, count: number): number {
+  let to = first
+  for (let i = first; i < count; i++) if (kept[i] !== 0) values[to++] = values[i]!
+  return to
 }

@@ -16,6 +16,10 @@ export class Producers {
     this.#load = this.#all.find(producer => producer instanceof InflightLoad)
   }
 
+  get isEmpty(): boolean {
+    return this.#all.length === 0
+  }
+
   sharedWords(capacity: number): number {
     let words = 0
     for (const producer of this.#all) words += producer.sharedWords?.(capacity) ?? 0

@@ -51,13 +51,14 @@ export function situation(facts: readonly CandidateFacts[], adapter = 0): Situat
     const page = { waiting: queue, running: batch, kvUsage, maxLora, adapters }
     slots.scraped(slot, metrics({ ...page, runningAdapters: running.length, waitingAdapters: waiting.length }), 1000)
     for (let i = 0; i < (fact.unseen ?? 0); i++) table.decide(slot)
-    candidates.add(table, slot, 0)
+    candidates.slots[candidates.count++] = slot
     candidates.prefix[slot] = fact.prefix ?? 0
     candidates.tokens[slot] = fact.tokens ?? 0
     candidates.ttft[slot] = fact.ttft ?? Number.NaN
     candidates.tpot[slot] = fact.tpot ?? Number.NaN
     candidates.media[slot] = fact.media ?? 0
   })
+  candidates.load(table, 0)
   table.attributeNames = [...new Set(facts.flatMap(({ attributes = {} }) => Object.keys(attributes)))]
   facts.forEach(({ attributes = {} }, slot) => {
     for (const [index, name] of table.attributeNames.entries())
