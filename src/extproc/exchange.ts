@@ -134,6 +134,8 @@ export class Exchange {
   /** When the first message came (ms of the service's clock), and whether a longer timeout was asked for. */
   startedAt = 0
   timeoutOverridden = false
+  /** `traceparent` of the gRPC stream: a data plane that traces names its own span there. */
+  traceparent: string | undefined
   /** `bodyBytes` when time was looked at last, and since when it has not grown. */
   seenBytes = 0
   idleSince = 0

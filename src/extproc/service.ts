@@ -104,6 +104,8 @@ export class ExtProcService implements StreamService {
     }
     const exchange = this.#pool.pop() ?? new Exchange(this.#context)
     exchange.begin(stream, decider, this.#now())
+    const { traceparent } = headers
+    exchange.traceparent = typeof traceparent === 'string' ? traceparent : undefined
     exchange.index = this.#open.push(exchange) - 1
     if (this.#timer === undefined) {
       this.#timer = setInterval(() => this.tick(), TICK_MS)

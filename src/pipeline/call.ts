@@ -9,6 +9,8 @@ import type { ModelEditor } from '../llm/model-editor.ts'
 import type { RequestApi } from '../llm/request-apis.ts'
 import type { UsageReader } from '../llm/usage-reader.ts'
 import type { ResponseUsage, UsageOwner } from './response-usage.ts'
+import type { Measured } from './measured.ts'
+import type { RequestTrace } from './request-trace.ts'
 import type { WaitingCall } from './pool-entrance.ts'
 import type { RuleFacts } from './rules.ts'
 
@@ -77,6 +79,11 @@ export class Call implements RuleFacts {
   recordedAt = 0
   explanation = ''
 
+  /** What metrics remember of it, kept for the next request; absent: nobody has wanted any. */
+  measured: Measured | undefined
+  /** It is traced. */
+  trace: RequestTrace | undefined
+
   /** The pool whose in-flight count rose for this call, to fall when the response ends. */
   counted: Pool | undefined
 
@@ -115,6 +122,7 @@ export class Call implements RuleFacts {
     this.explained = false
     this.traced = false
     this.explanation = ''
+    this.trace = undefined
     this.counted = undefined
   }
 }

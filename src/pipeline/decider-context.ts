@@ -1,5 +1,6 @@
 import type { Call } from './call.ts'
 import type { DecisionRecords } from './decision-records.ts'
+import type { Observers } from './observers.ts'
 import type { Outcomes } from './outcomes.ts'
 import type { RoutingPlan } from './plan.ts'
 
@@ -15,6 +16,8 @@ export interface DeciderContext {
   readonly random: () => number
   /** Absent: nobody wants decision records. */
   readonly records: DecisionRecords | undefined
+  /** Absent: nobody wants metrics by model and tenant, or traces. */
+  readonly observers: Observers | undefined
   /** Call records that are free. */
   readonly calls: Call[]
 }

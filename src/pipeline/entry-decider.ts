@@ -103,6 +103,7 @@ export class EntryDecider implements Decider {
     call.method = headers.common(METHOD) ?? ''
     call.path = headers.common(PATH) ?? pathElsewhere(headers)
     call.pathEnd = pathLength(call.path)
+    this.#context.observers?.begin(x, call)
     if (!this.#fleet) this.#readControl(x, call)
     this.requestMetadata(x, message)
     if (this.plan.listModels && isModelList(call)) return this.#router.listModels(x)
@@ -175,6 +176,7 @@ export class EntryDecider implements Decider {
     if (call.explanation !== '') x.responseSet.push(EXPLAINED, call.explanation)
     if (call.rewritten !== undefined && call.model !== undefined) this.#editResponse(x, call, message.headers)
     call.follower?.begin(x, call, message.headers)
+    this.#context.observers?.responseHeaders(call, message.headers)
     const { bytes, metadataStart, metadataEnd } = message
     const served =
       call.counted === undefined || bytes === undefined
@@ -192,8 +194,12 @@ export class EntryDecider implements Decider {
 
   responseBody(x: Exchange, bytes: Uint8Array, start: number, end: number, last: boolean): Uint8Array | undefined {
     const call = x.call as Call
+    const { observers } = this.#context
+    const startedAt = observers?.responseBody(x, call, end - start) ?? 0
     call.follower?.read(x, call, bytes, start, end)
-    return x.editsResponse ? call.editor!.edit(bytes, start, end, last) : undefined
+    const edited = x.editsResponse ? call.editor!.edit(bytes, start, end, last) : undefined
+    observers?.worked(call, startedAt)
+    return edited
   }
 
   /** The client gets the model that it asked for, whatever the engine was asked for. */
@@ -208,7 +214,9 @@ export class EntryDecider implements Decider {
 
   responseEnd(x: Exchange): void {
     const call = x.call as Call | undefined
-    if (call !== undefined) this.#responseOver(call)
+    if (call === undefined) return
+    this.#context.observers?.responseEnd(x, call)
+    this.#responseOver(call)
   }
 
   closed(x: Exchange): void {
@@ -222,6 +230,7 @@ export class EntryDecider implements Decider {
     // The gateway sends us no responses.
     else if (this.followsResponse) giveBackOnceSeen(call)
     giveBackStagesOnceSeen(call)
+    this.#context.observers?.closed(x, call)
     call.clear()
     const { calls } = this.#context
     if (calls.length < MAX_POOLED_CALLS) calls.push(call)

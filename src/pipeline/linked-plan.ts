@@ -9,8 +9,10 @@ import type { DecisionRecords } from './decision-records.ts'
 import { EntryDecider } from './entry-decider.ts'
 import { GatewayStreams } from './gateway-streams.ts'
 import type { LinkedPool } from './linked-pool.ts'
+import type { Observers } from './observers.ts'
 import { PLUG_METADATA, type PlugPlan } from './plan.ts'
 import type { PlanShare } from './plan-share.ts'
+import { modelsOf } from './rewrite.ts'
 import { ResponseUsage, type UsageSink } from './response-usage.ts'
 
 /** Earlier generations of plans whose entries are still answered. */
@@ -20,6 +22,8 @@ export interface LinkedPlanOptions extends Pick<DeciderContext, 'outcomes' | 'no
   readonly pool: PoolOptions
   /** Default: nobody wants decision records. */
   readonly records?: DecisionRecords
+  /** Default: nobody looks on. */
+  readonly observers?: Observers | undefined
   /** Wants to know the usage of all responses. Default: nobody does. */
   readonly usage?: UsageSink | undefined
 }
@@ -62,10 +66,20 @@ export class LinkedPlan {
       const usage = new ResponseUsage(share.plan, pool, this.#options.usage)
       linked.set(name, { pool, plan: share.plan, usage })
     }
-    const { outcomes, nowMs, random, records } = this.#options
+    const { outcomes, nowMs, random, records, observers } = this.#options
     const { routing } = plan
     const baseModels = new Map(Object.entries(routing.baseModels))
-    const context: DeciderContext = { outcomes, nowMs, random, routing, baseModels, records, calls: this.#calls }
+    const context: DeciderContext = {
+      outcomes,
+      nowMs,
+      random,
+      routing,
+      baseModels,
+      records,
+      observers,
+      calls: this.#calls,
+    }
+    observers?.metrics?.setConfigured(pools.flatMap(({ plan: { rewrites } }) => rewrites.flatMap(modelsOf)))
     const deciders = plan.entries.map(entry => new EntryDecider(entry, linked, context))
     // Entries of earlier plans keep the pools that they were linked to; a pool that has gone has no endpoints any more.
     for (const [name, pool] of this.pools) if (!linked.has(name)) pool.close()

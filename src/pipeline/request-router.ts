@@ -128,6 +128,7 @@ export class RequestRouter {
 
   refuse(x: Exchange, problem: OpenAiProblem): Verdict {
     answerProblem(x.decision, problem)
+    this.#context.observers?.refused(x, problem)
     this.#record(x, 'reason', problem.code)
     this.#record(x, ANSWERED_RECORD, 'signalbox')
     this.#context.outcomes.refused(problem.code)
@@ -150,6 +151,7 @@ export class RequestRouter {
     const problem = this.#check(call, target.pool)
     if (problem !== undefined) return this.#drop(x, call, rule, target, problem)
     const linked = target.pool
+    this.#context.observers?.entered(call, linked)
     const { kvEvents } = linked.plan.scheduling
     if (kvEvents === undefined) return this.#admit(x, call, rule, target, linked)
     return withTokens(x, call, kvEvents.render, () => this.#admit(x, call, rule, target, linked))
@@ -162,6 +164,7 @@ export class RequestRouter {
   }
 
   #routeTo(x: Exchange, call: Call, target: Target): Verdict {
+    this.#context.observers?.routed(x, call, target.pool)
     routeTo(x, call, target, this.#context.routing, this.#fleet)
     this.#context.outcomes.routed(target.plan.cluster)
     return Verdict.DECIDED
@@ -176,13 +179,25 @@ export class RequestRouter {
 
   /** The pool may be full: then the request waits, or is refused. */
   #enter(x: Exchange, call: Call, rule: LinkedRule, target: Target, linked: LinkedPool): Verdict {
+    const { observers } = this.#context
+    const send = () => this.#place(x, call, rule, target, linked)
+    const drop = (problem: OpenAiProblem) => this.#drop(x, call, rule, target, problem)
     const continuation = {
-      send: () => this.#place(x, call, rule, target, linked),
-      drop: (problem: OpenAiProblem) => this.#drop(x, call, rule, target, problem),
+      send: () => {
+        observers?.left(call, undefined)
+        return send()
+      },
+      drop: (problem: OpenAiProblem) => {
+        observers?.left(call, problem)
+        return drop(problem)
+      },
     }
+    const startedAt = observers?.now() ?? 0
     const entered = enterPool(linked.pool.gate, x, call, continuation, this.#maxWaitMs, this.#context.nowMs())
-    if (entered === undefined) return continuation.send()
-    return entered === WAITS ? Verdict.DEFERRED : continuation.drop(entered)
+    const waits = entered === WAITS
+    observers?.queued(x, call, linked, startedAt, waits, waits ? undefined : entered)
+    if (entered === undefined) return send()
+    return waits ? Verdict.DEFERRED : drop(entered)
   }
 
   /** Whether the request may be sent to the pool at all; if so, what to pick for. Returns why it must be refused. */
@@ -241,13 +256,16 @@ export class RequestRouter {
     return this.#routeTo(x, call, target)
   }
 
-  #pick(x: Exchange, call: Call, { pool, plan, usage }: LinkedPool): OpenAiProblem | undefined {
+  #pick(x: Exchange, call: Call, linked: LinkedPool): OpenAiProblem | undefined {
     const { pick } = call
-    const { records } = this.#context
+    const { pool, plan, usage } = linked
+    const { records, observers } = this.#context
     pick.nowMs = this.#context.nowMs()
     const record = records?.begin(call)
     pick.record = record
+    observers?.beforePick(call)
     const status = pool.pick(pick, call.picked)
+    observers?.afterPick(call, linked, status)
     if (record !== undefined) records!.end(x, call, plan.name, status, record, this.#fleet)
     if (status === PickStatus.OK) {
       call.counted = pool

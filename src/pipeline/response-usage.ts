@@ -5,14 +5,14 @@ import { serviceOf } from '../inference/flow-control/program-aware-fairness.ts'
 import type { PoolPlan } from '../inference/pool-plan.ts'
 import type { Pool } from '../inference/pool.ts'
 import { createUsageReport, type UsageReport } from '../inference/usage-report.ts'
+import type { Usage } from '../llm/usage.ts'
 import { UsageReader } from '../llm/usage-reader.ts'
 import { responseKindOf, ResponseKind } from './body-kind.ts'
 import type { Call } from './call.ts'
 
-/** Told of each response whose usage is known, once, when it is over. */
+/** Told of each response whose usage is known, once, when it is over and before the exchange ends. */
 export interface UsageSink {
-  /** `target`: the model that the engine was asked for. Token counts: −1 = the engine did not say. */
-  used(pool: string, model: string, target: string, usage: UsageReader['usage']): void
+  used(call: Call, usage: Usage): void
 }
 
 /** What a request is remembered by until its usage is known. */
@@ -29,14 +29,12 @@ export interface UsageOwner {
  * event of a stream comes. Where it wants nothing of a response, its body is not read. One object per linked pool and thread.
  */
 export class ResponseUsage {
-  readonly #name: string
   readonly #pool: Pool
   readonly #reports: readonly UsageReport[]
   readonly #sink: UsageSink | undefined
 
   /** @throws Error for an expression that is no CEL */
   constructor(plan: PoolPlan, pool: Pool, sink: UsageSink | undefined) {
-    this.#name = plan.name
     this.#pool = pool
     this.#reports = (plan.scheduling.usageReports ?? []).map(createUsageReport)
     this.#sink = sink
@@ -84,7 +82,7 @@ export class ResponseUsage {
     reader.end()
     const { usage } = reader
     if (!usage.known) return
-    this.#sink?.used(this.#name, call.model ?? '', call.pick.model, usage)
+    this.#sink?.used(call, usage)
     if (call.owner === undefined) return
     const { flow, priority, fairnessId, countedBytes } = call.owner
     flow.used(priority, fairnessId, serviceOf(usage.input, usage.output, countedBytes))

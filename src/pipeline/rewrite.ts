@@ -12,9 +12,7 @@ export function rewriteModel(
   random: number,
 ): string | undefined {
   if (rewrites.length === 0) return undefined
-  const rewrite =
-    rewrites.find(each => each.model !== undefined && each.model === model) ??
-    rewrites.find(each => each.model === undefined)
+  const rewrite = rewriteOf(rewrites, model)
   if (rewrite === undefined) return undefined
   const total = rewrite.targets.reduce((sum, target) => sum + target.weight, 0)
   let left = random * total
@@ -23,6 +21,19 @@ export function rewriteModel(
     if (left < 0) return target.model
   }
   return undefined
+}
+
+/** The one that applies to requests for `model`. */
+export function rewriteOf(rewrites: readonly RewritePlan[], model: string | undefined): RewritePlan | undefined {
+  return (
+    rewrites.find(each => each.model !== undefined && each.model === model) ??
+    rewrites.find(each => each.model === undefined)
+  )
+}
+
+/** Every model that it names. */
+export function modelsOf({ model, targets }: RewritePlan): string[] {
+  return [...(model === undefined ? [] : [model]), ...targets.map(target => target.model)]
 }
 
 /** The body has a model (an empty one and null count), or is an object that can get one. */
