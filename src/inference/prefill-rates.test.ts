@@ -55,6 +55,25 @@ describe('what a prefill costs', () => {
     expect(rate(0)).toBeCloseTo(0.2, 2)
   })
 
+  it('is not what a prefill costs apart from its tokens', () => {
+    for (let i = 0; i < 300; i++) serve(i % 4, i % 3 === 0 ? 60 : 400 + i, 200 + 0.05 * (i % 3 === 0 ? 60 : 400 + i))
+    expect(rate(0)).toBeCloseTo(0.05, 2)
+  })
+
+  it('is nearly nothing where prompts make no difference', () => {
+    for (let i = 0; i < 300; i++) serve(i % 4, i % 3 === 0 ? 60 : 400 + i, 100)
+    expect(rate(0)).toBeLessThan(0.02)
+  })
+
+  it('is the same for a replica that gets nothing but what it has cached', () => {
+    for (let i = 0; i < 300; i++) {
+      if (i % 4 === 0) serve(0, 8060, 40, { cached: 8000 })
+      else serve(i % 4, 900, 34 + 0.1 * 900)
+    }
+    expect(rate(0)).toBe(rate(1))
+    expect(rate(1)).toBeCloseTo(0.1, 1)
+  })
+
   it('differs between replicas where it really does', () => {
     const speeds = [0.1, 0.1, 0.12, 0.4]
     for (let i = 0; i < 200; i++) serve(i % 4, 1000, takes(1000, speeds[i % 4]!))

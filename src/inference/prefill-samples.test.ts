@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals'
-import { PREFILL_BASE_TOKENS, type PrefillSample, PrefillSampler } from './prefill-samples.ts'
+import { type PrefillSample, PrefillSampler } from './prefill-samples.ts'
 import { createReplicaMetrics } from './replica-metrics.ts'
 
 const RATE = 0.5
+const BASE_MS = 75
 const SCRAPE_MS = 50
 
 interface Load {
@@ -24,7 +25,7 @@ function run({ tokens, cached = 0, idleMs, ms, aborts = 0, answers = 6, promptsC
   const page = createReplicaMetrics()
   const sampler = new PrefillSampler(0)
   const samples: PrefillSample[] = []
-  const duration = (tokens + PREFILL_BASE_TOKENS) * RATE
+  const duration = BASE_MS + tokens * RATE
   const queue = Math.max(0, -idleMs)
   let end = idleMs
   let begun = false
@@ -55,7 +56,7 @@ function run({ tokens, cached = 0, idleMs, ms, aborts = 0, answers = 6, promptsC
 }
 
 function median(samples: readonly PrefillSample[]): number {
-  return samples.map(({ rate }) => rate).sort((a, b) => a - b)[samples.length >> 1]!
+  return samples.map(({ tokens, ms }) => (ms - BASE_MS) / tokens).sort((a, b) => a - b)[samples.length >> 1]!
 }
 
 describe('samples', () => {

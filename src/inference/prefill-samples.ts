@@ -14,11 +14,9 @@
  */
 import type { ReplicaMetrics } from './replica-metrics.ts'
 
-/** A prefill costs as if it had so many tokens more: a step of the engine, and the first token out of it. */
+/** A prefill costs as if it had about so many tokens more: a step of the engine, and the first token out of it. */
 export const PREFILL_BASE_TOKENS = 150
 
-/** Prompts from which a sample counts in full, tokens. */
-const FULL_WEIGHT_TOKENS = 400
 /** More first tokens between two quiet moments: too much of their time was spent waiting for each other. */
 const MOST_TOGETHER = 3
 /** How long the least number of requests in their prefill is remembered, ms: under load there are seconds without a moment of none. */
@@ -28,9 +26,11 @@ const BUSY_FIRST_TOKENS = 4
 /** Scrapes further apart do not tell what was between them, ms. */
 const LONGEST_GAP_MS = 500
 
+/** Means of one or more prefills. */
 export interface PrefillSample {
-  /** ms per token */
-  readonly rate: number
+  /** That the cache did not have. */
+  readonly tokens: number
+  readonly ms: number
   /** 0 … 1 */
   readonly weight: number
 }
@@ -124,7 +124,7 @@ export class PrefillSampler {
     // No request was in its prefill for longer than it took to its first token.
     const time = Math.min(this.#busyMs, counters.firstTokenMs - before.firstTokenMs)
     this.#busyMs = 0
-    return tokens > 0 && time > 0 ? { rate: time / (tokens + count * PREFILL_BASE_TOKENS), weight: 1 } : undefined
+    return tokens > 0 && time > 0 ? { tokens: tokens / count, ms: time / count, weight: 1 } : undefined
   }
 }
 
@@ -135,8 +135,7 @@ function quietSample(before: Counters, now: Counters): PrefillSample | undefined
   const time = now.firstTokenMs - before.firstTokenMs
   if (!(tokens > 0 && time > 0)) return undefined
   // One after the other, or all of them in one step: nobody knows. The middle is wrong by √count at the most.
-  const rate = time / Math.sqrt(count) / (tokens + count * PREFILL_BASE_TOKENS)
-  return { rate, weight: Math.min(1, tokens / FULL_WEIGHT_TOKENS) / count ** 3 }
+  return { tokens: tokens / count, ms: time / Math.sqrt(count) / count, weight: 1 / count ** 3 }
 }
 
 /**

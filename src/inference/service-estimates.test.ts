@@ -33,7 +33,24 @@ describe('batch', () => {
     expect(estimates()).toMatchObject({ batch: 8, full: 8 })
     expect(pool.table.estimates.fullBatch[1]).toBe(0)
     see(0, 7)
-    expect(estimates()).toMatchObject({ batch: 8, full: 0 })
+    expect(estimates()).toMatchObject({ batch: 8, full: 8 })
+  })
+
+  it('is remembered of a replica for a minute, as others may be larger', () => {
+    for (let i = 0; i < 20; i++) see(3, 4)
+    expect(estimates().full).toBe(4)
+    for (let i = 0; i < 2; i++) scrape(pool, 1, { running: 9 }, now + 50 * i)
+    expect(estimates()).toMatchObject({ batch: 9, full: 4 })
+    for (let i = 0; i < 1100; i++) see(0, 2)
+    expect(estimates().full).toBe(4)
+    for (let i = 0; i < 200; i++) see(0, 2)
+    expect(estimates()).toMatchObject({ batch: 9, full: 0 })
+  })
+
+  it('is what runs, where a queue lasts behind less than the batch has taken', () => {
+    for (let i = 0; i < 20; i++) see(3, 8)
+    for (let i = 0; i < 20; i++) see(3, 5)
+    expect(estimates()).toMatchObject({ batch: 8, full: 5 })
   })
 
   it('is not what runs while requests wait for a long prefill of an engine that is slow', () => {
@@ -64,7 +81,7 @@ describe('batch', () => {
   it('is at least what any replica has run since', () => {
     for (let i = 0; i < 20; i++) see(3, 4)
     see(0, 7)
-    expect(estimates()).toMatchObject({ batch: 7, full: 0 })
+    expect(estimates()).toMatchObject({ batch: 7, full: 7 })
   })
 })
 

@@ -3,8 +3,9 @@
  * it. Both come from what every engine shows (requests waiting and running) and from our own count of decisions, by Little's law:
  * time in the batch = mean batch size ÷ completions per time. Threads that pick read it in `EndpointTable.estimates`.
  *
- * The size of a batch is taken to be the same for all replicas, as a queue may last for other reasons than a full batch, and who had one
- * would look smaller than its peers.
+ * A replica's batch has the size that it had while a queue lasted, for as long as that is not long ago: replicas may be unlike. A queue may
+ * last for other reasons, though, and who had one would look smaller than its peers for ever. So all others are taken to have the
+ * largest that any had.
  *
  * Requests of other pickers that send to the same replicas come and go at the same rate, so that they hide from the completions but not
  * from the batch: times are then too long, by the same factor for each replica.
@@ -24,6 +25,8 @@ const LONGEST_GAP_MS = 2000
  */
 const FULL_AFTER_TOKENS = 5000
 const FULL_AFTER_MS = 500
+/** How long the size of a replica's own full batch is remembered, ms: being wrong about it, for half a second, costs little once a minute. */
+const FULL_MEMORY_MS = 60_000
 
 interface Replica {
   scrapedAt: number
@@ -34,6 +37,9 @@ interface Replica {
   completions: number
   /** First of the scrapes without a break that showed a queue, 0 = the last one showed none. */
   waitingSince: number
+  /** The last scrape that showed a full batch, 0 = never, and the most requests in one since it was first full. */
+  fullAt: number
+  fullBatch: number
 }
 
 export class ServiceEstimates {
@@ -61,6 +67,8 @@ export class ServiceEstimates {
         occupied: 0,
         completions: 0,
         waitingSince: waiting === 0 ? 0 : at,
+        fullAt: 0,
+        fullBatch: 0,
       }
       return
     }
@@ -71,7 +79,11 @@ export class ServiceEstimates {
     else if (waiting <= table.waitingAdapters[slot]!) replica.waitingSince = at
     const lasts = Math.max(FULL_AFTER_MS, FULL_AFTER_TOKENS * estimates.prefillMs[0]!)
     const full = waiting > 0 && at - replica.waitingSince >= lasts
-    estimates.fullBatch[slot] = full ? running : 0
+    if (full) replica.fullAt = at
+    else if (at - replica.fullAt > FULL_MEMORY_MS) replica.fullBatch = 0
+    if (full || replica.fullBatch > 0) replica.fullBatch = Math.max(replica.fullBatch, running)
+    // While a queue lasts it is what runs now that counts: a batch may be full for want of cache.
+    estimates.fullBatch[slot] = full ? running : replica.fullBatch
     // Once any was full: whoever has more in its batch shows that batches are larger than was thought.
     if ((full || estimates.largestBatch[0]! > 0) && running > estimates.largestBatch[0]!)
       estimates.largestBatch[0] = running

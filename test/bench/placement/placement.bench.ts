@@ -1,24 +1,29 @@
 /**
  * Compares placements in simulation (docs/placement.md). Prints both tables and writes the figure to docs/placement.svg.
  *
- *     npm run bench:placement [-- [--hold-out] <seed> …]
+ *     npm run bench:placement [-- [--hold-out | --unseen] <seed> …]
  *
  * A minute of CPU for the three seeds that are the default; the same figures on every machine. `--hold-out` runs engines other than
- * those that constants were chosen on, with other seeds: two to three minutes, one table.
+ * those that constants were chosen on, with other seeds; `--unseen` those that were thought of last: two to three minutes, one table.
  */
 import { writeFileSync } from 'node:fs'
 import { CONTENDERS } from './contenders.ts'
 import { plotGoodput } from './plot.ts'
 import { detailTable, goodputTable, holdOutTable, type Row, rowsOf } from './report.ts'
-import { HOLD_OUT, type Setup, TUNED } from './setups.ts'
+import { HOLD_OUT, type Setup, TUNED, UNSEEN } from './setups.ts'
 import { simulate } from './simulation.ts'
 import { workloads } from './workloads.ts'
 
-const given = process.argv.slice(2).filter(each => each !== '--hold-out')
-const holdOut = process.argv.includes('--hold-out')
-const seeds = given.length > 0 ? given.map(Number) : holdOut ? [21, 22] : [1, 2, 3]
+const KINDS: Readonly<Record<string, { readonly setups: readonly Setup[]; readonly seeds: readonly number[] }>> = {
+  '--hold-out': { setups: HOLD_OUT, seeds: [21, 22] },
+  '--unseen': { setups: UNSEEN, seeds: [51, 52] },
+}
+
+const given = process.argv.slice(2).filter(each => !Object.hasOwn(KINDS, each))
+const kind = KINDS[process.argv.slice(2).find(each => Object.hasOwn(KINDS, each)) ?? '']
+const seeds = given.length > 0 ? given.map(Number) : (kind?.seeds ?? [1, 2, 3])
 if (!seeds.every(Number.isInteger)) {
-  console.error('usage: npm run bench:placement [-- [--hold-out] <seed> …]')
+  console.error('usage: npm run bench:placement [-- [--hold-out | --unseen] <seed> …]')
   process.exit(2)
 }
 
@@ -31,8 +36,8 @@ function run(setup: Setup): Row[] {
   return rowsOf(workloads(seeds[0]!, undefined, setup), CONTENDERS, outcomes)
 }
 
-if (holdOut) {
-  const setups = HOLD_OUT.map(setup => ({ setup, rows: run(setup) }))
+if (kind !== undefined) {
+  const setups = kind.setups.map(setup => ({ setup, rows: run(setup) }))
   console.log(holdOutTable(setups, CONTENDERS))
 } else {
   const rows = run(TUNED)

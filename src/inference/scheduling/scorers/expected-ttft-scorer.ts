@@ -118,8 +118,8 @@ function queue(
   // What was sent by way of a prefill elsewhere arrives long after the decision: then our own count knows more.
   const load = Math.max(waiting[i]! + running[i]! + unseen[i]!, inFlight[i]!)
   const share = load * SHARE_TOKENS * estimates.prefillMs[0]!
-  const full = estimates.fullBatch[slot]! > 0
-  const batch = full ? Math.max(1, running[i]!) : estimates.largestBatch[0]!
+  const own = estimates.fullBatch[slot]!
+  const batch = own > 0 ? Math.max(own, running[i]!) : estimates.largestBatch[0]!
   const ahead = load + 1 - batch
   // No replica was full yet: nobody knows where a batch ends.
   return ahead <= 0 || batch === 0 ? share : share + (ahead * estimates.residence[slot]!) / batch
