@@ -132,7 +132,7 @@ plugins:
 - { type: load-aware-scorer, parameters: { threshhold: 1 } }
 - { type: active-request-scorer, parameters: { maxBusyScore: 2, inFlightLoadProducerName: none } }
 - { type: prefix-cache-scorer, parameters: { prefixMatchInfoProducerName: aprox } }
-- { type: session-affinity-scorer, parameters: {} }
+- { type: session-affinity-scorer, parameters: { strategy: cookie } }
 - { name: one, type: single-profile-handler }
 - { name: two, type: single-profile-handler }
 - { type: max-score-picker }
@@ -166,7 +166,7 @@ schedulingProfiles:
     expect.stringMatching(/^9 .*unknown field "threshhold" \(did you mean "threshold"\?\) \(unknown-field\)/),
     expect.stringMatching(/^10 plugins\[5\].parameters.maxBusyScore: must be at most 1 \(out-of-range\)/),
     expect.stringMatching(/^11 .*there is no approx-prefix-cache-producer "aprox"/),
-    expect.stringMatching(/^12 plugins\[7\].parameters.strategy: .*only session_id is supported yet/),
+    expect.stringMatching(/^12 plugins\[7\].parameters.strategy: .*encoded_endpoint_header/),
     expect.stringMatching(/^14 plugins\[9\]: only one profile handler may be; there is "one"/),
     expect.stringMatching(
       /^17 featureGates\[0\]: there is no feature gate "flowcontrol" \(did you mean "flowControl"\?\)/,

@@ -6,6 +6,7 @@ import { readKvEvents } from './picker-kv-events.ts'
 import { readFlowControl } from './picker-flow-control.ts'
 import { PickerPlugins } from './picker-plugins.ts'
 import { withProducers } from './picker-producers.ts'
+import { readSessionHeaders } from './picker-sessions.ts'
 import { readProfiles } from './picker-profiles.ts'
 import { readUsageReports } from './picker-reports.ts'
 
@@ -27,9 +28,11 @@ class Reader {
 
   read(): Partial<SchedulingPlan> {
     this.#readGates()
+    const profiles = readProfiles(this.#config, this.#plugins)
     const scheduling = {
       ...this.#readParsers(),
-      ...withProducers(this.#plugins, readProfiles(this.#config, this.#plugins)),
+      ...withProducers(this.#plugins, profiles),
+      ...readSessionHeaders(this.#plugins, profiles),
       ...readFlowControl(this.#config, this.#plugins),
       ...readKvEvents(this.#plugins),
       ...readUsageReports(this.#plugins),

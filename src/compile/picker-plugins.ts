@@ -85,6 +85,13 @@ export class PickerPlugins {
     this.error('unresolved-reference', path, `there is no ${type} "${name}"${didYouMean(name, candidates)}`)
   }
 
+  /** Names of the profiles that refer to a plug-in. */
+  profilesOf(name: string): string[] {
+    return this.#config.schedulingProfiles
+      .filter(({ plugins }) => plugins.some(({ pluginRef }) => pluginRef === name))
+      .map(profile => profile.name)
+  }
+
   /** Call when all references have been resolved. */
   warnUnused(): void {
     for (const { name, index, type } of this.#plugins.values()) {

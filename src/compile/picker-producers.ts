@@ -56,7 +56,8 @@ export function withProducers(plugins: PickerPlugins, scheduling: Partial<Schedu
 /** Sources of sessions that are no headers come from producers. */
 function checkSessions({ type, index, parameters }: Plugin, plugins: PickerPlugins): void {
   if (!type.type.startsWith('session-affinity-')) return
-  const { sources, sessionIdConfig } = sessionParameters.parse(parameters)
+  const { strategy, sources, sessionIdConfig } = sessionParameters.parse(parameters)
+  if (strategy !== 'session_id') return
   const at = sessionIdConfig === undefined ? ['sources'] : ['sessionIdConfig', 'sources']
   if (sessionIdConfig?.evictionSweepSeconds !== undefined) {
     const path = ['plugins', index, 'parameters', 'sessionIdConfig', 'evictionSweepSeconds']

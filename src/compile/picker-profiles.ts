@@ -122,6 +122,12 @@ function handlerOf(plugins: PickerPlugins): Handler | undefined {
   return first
 }
 
+/** What the profile handler refers to; nothing where there is none. */
+export function referencesOf(plugins: PickerPlugins): HandlerReferences {
+  const handler = plugins.all().find((plugin): plugin is Handler => plugin.type.role === 'profile-handler')
+  return handler?.type.references(handler.parameters) ?? { stages: [] }
+}
+
 /** Number of the profile whose choice gets the request; 0 where something is wrong. */
 function primaryOf(
   profiles: readonly ReadProfile[],

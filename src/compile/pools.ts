@@ -64,11 +64,11 @@ function selectEndpoints(objects: ObjectIndex, pool: InferencePool, problems: Pr
   for (const pod of objects.all('Pod')) {
     const { name, namespace, labels } = pod.metadata
     if (namespace !== pool.metadata.namespace || !wanted.every(([key, value]) => labels[key] === value)) continue
-    for (const { number } of pool.spec.targetPorts) {
+    for (const [rank, { number }] of pool.spec.targetPorts.entries()) {
       if (pod.activePorts !== undefined && !pod.activePorts.includes(number)) continue
       const address = addressText(canonicalHost(pod.address), number)
       // Pods on their nodes' network may share an address.
-      if (!endpoints.has(address)) endpoints.set(address, { address, labels, pod: name })
+      if (!endpoints.has(address)) endpoints.set(address, { address, labels, pod: name, rank })
     }
   }
   for (const backend of objects.all('SignalboxBackend')) {

@@ -13,7 +13,7 @@ export function fleetWait({ scheduling }: PoolPlan, parameters: SignalboxParamet
   return Math.min(longestWait(scheduling.flowControl), limit(parameters))
 }
 
-/** Pools whose requests may wait longer than Envoys of our own fleet do. */
+/** Pools whose requests may wait longer than Envoys of our own fleet do, or whose clients would be told what those do not tell. */
 export function checkWaits(
   objects: ObjectIndex,
   pools: ReadonlyMap<string, PoolPlan>,
@@ -30,7 +30,12 @@ export function checkWaits(
   for (const [name, { scheduling }] of pools) {
     const wait = longestWait(scheduling.flowControl)
     const pool = objects.get('InferencePool', name)
-    if (wait <= most || pool === undefined || !fleet.has(name)) continue
+    if (pool === undefined || !fleet.has(name)) continue
+    if (scheduling.sessionHeaders !== undefined) {
+      const message = 'session-affinity by encoded_endpoint_header: responses of our own fleet pass us by and carry no token'
+      problems.push(problemAt(pool, 'warning', 'no-effect', [], `${message}; say strategy: session_id`))
+    }
+    if (wait <= most) continue
     const message =
       `requests wait ${most / 1000} s at most, whatever flowControl allows: ` +
       `SignalboxParameters timeouts.idle ends streams on which nothing moves, and with timeouts.upload Envoy waits an hour`

@@ -12,6 +12,7 @@
  * added to them: this is what spreads a burst inside one scrape interval.
  */
 import { EndpointCounters } from './endpoint-counters.ts'
+import type { SessionTokens } from './session-tokens.ts'
 import { EndpointEstimates } from './endpoint-estimates.ts'
 import {
   ADAPTERS_PER_ENDPOINT,
@@ -96,6 +97,8 @@ export class EndpointTable {
   attributes!: Float64Array
   /** What the pool's plan calls the attributes. */
   attributeNames: readonly string[] = []
+  /** Names of the endpoints for clients, where the pool's plan has a use for them. */
+  sessionTokens: SessionTokens | undefined
   /** One element, raised by any thread: endpoints' models should be read soon. */
   relist!: Int32Array
 

@@ -29,6 +29,8 @@ export interface EndpointPlan {
   readonly labels: Readonly<Record<string, string>>
   /** Name of its pod, for metrics. Absent: it is none. */
   readonly pod?: string
+  /** Place of its port among the pool's. */
+  readonly rank?: number
 }
 
 export interface RewritePlan {
@@ -57,6 +59,14 @@ export interface PrefixCachePlan {
   readonly blocksPerEndpoint: number
   /** Bytes of the prompt that it looks at. Default: as the pool's own. */
   readonly bytes?: number
+}
+
+/** A header by which clients keep a session. */
+export interface SessionHeaderPlan {
+  /** In lower case. */
+  readonly header: string
+  /** Whose endpoint it names. */
+  readonly of: 'primary' | 'prefill' | 'encode'
 }
 
 export interface ScorerPlan {
@@ -90,6 +100,8 @@ export interface HandlerPlan extends PluginPlan {
 export interface SchedulingPlan extends ProfilePlan {
   /** Responses tell which endpoint the gateway says has served them. Default: they don't. */
   readonly tellsServed?: boolean
+  /** Responses tell clients which endpoints their session has. Default: they don't. */
+  readonly sessionHeaders?: readonly SessionHeaderPlan[]
   /** Name of the primary profile. Default: `default`. */
   readonly profileName?: string
   /** Further profiles; the handler runs them. */

@@ -26,6 +26,7 @@ import type { Profile } from './scheduling/profile.ts'
 import type { ProfileRunner } from './scheduling/profile-handler.ts'
 import { Profiles } from './scheduling/profiles.ts'
 import { Random } from './scheduling/random.ts'
+import { SessionTokens } from './session-tokens.ts'
 import { ServedModels } from './served-models.ts'
 import { SubsetHint } from './subset-hint.ts'
 
@@ -106,6 +107,9 @@ export class Pool implements ProfileRunner {
     table.adopt(state === 'known' ? table.state : state, slots)
     const { capacity } = table
     table.attributeNames = plan.scrape.attributes ?? []
+    const { sessionHeaders } = plan.scheduling
+    table.sessionTokens =
+      sessionHeaders === undefined ? undefined : new SessionTokens(plan.name, plan.endpoints, table)
     this.#plan = plan
     this.#profiles = profiles
     profiles.reserve(capacity)
@@ -216,6 +220,13 @@ export class Pool implements ProfileRunner {
     if (tokens <= 0) return
     this.table.releaseTokens(result.slots[0]!, result.generations[0]!, tokens)
     result.tokens = result.answerTokens
+  }
+
+  /** What names the first endpoint of a placement to clients; undefined: there is none, or it has gone. */
+  sessionToken({ count, slots, generations }: Placement): string | undefined {
+    const slot = slots[0]!
+    if (count === 0 || this.table.generation[slot] !== generations[0]) return undefined
+    return this.table.sessionTokens?.of(slot)
   }
 
   /** The response to a picked request has ended. Counts only where `releaseBy` is `response`. */

@@ -25,6 +25,7 @@ import { noteLoadReport } from './load-reports.ts'
 import type { EntryPlan, ModelFact } from './plan.ts'
 import { RequestRouter } from './request-router.ts'
 import { renderApiOf } from './request-tokens.ts'
+import { tellSessions } from './session-headers.ts'
 import { SERVED_HEADER } from './served-header.ts'
 import { pathLength } from './rules.ts'
 
@@ -188,6 +189,7 @@ export class EntryDecider implements Decider {
     if (call.counted === undefined) return
     if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++
+    if (call.counted.plan.scheduling.sessionHeaders !== undefined) tellSessions(x, call, call.counted)
     if (call.counted.plan.scrape.orca === true)
       noteLoadReport(call.counted, call, message.headers, this.#context.nowMs())
   }

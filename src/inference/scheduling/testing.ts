@@ -1,6 +1,7 @@
 /** Candidates for the tests of scorers. */
 import { ATTRIBUTES_PER_ENDPOINT, type EndpointTable } from '../endpoint-table.ts'
 import { ALONE, EndpointSlots } from '../endpoint-slots.ts'
+import { SessionTokens } from '../session-tokens.ts'
 import { addresses, endpoints, metrics } from '../testing.ts'
 import { Candidates } from './candidates.ts'
 import type { Scorer } from './scorer.ts'
@@ -38,6 +39,7 @@ export function situation(facts: readonly CandidateFacts[], adapter = 0): Situat
   const plans = endpoints(addresses(facts.length)).map((plan, i) => ({ ...plan, labels: facts[i]!.labels ?? {} }))
   slots.update(plans, ALONE)
   const { table } = slots
+  table.sessionTokens = new SessionTokens('default/pool', plans, table)
   const candidates = new Candidates()
   candidates.reserve(table.capacity)
   candidates.adapter = adapter

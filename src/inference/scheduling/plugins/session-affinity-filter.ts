@@ -1,12 +1,12 @@
 import { filterType } from './plugin-type.ts'
-import { SessionAffinity, sessionParameters } from './session-affinity.ts'
+import { sessionAffinity, sessionParameters } from './session-affinity.ts'
 
 /** Keeps only the endpoint that the session's last request went to, if it is among the candidates; else all (epp.md §3.2). */
 export const sessionAffinityFilter = filterType('session-affinity-filter', sessionParameters, given => {
-  const affinity = new SessionAffinity(given)
+  const affinity = sessionAffinity(given)
   return {
     type: 'session-affinity-filter',
-    sharedWords: () => SessionAffinity.WORDS,
+    sharedWords: () => affinity.words,
     attach: memory => affinity.attach(memory),
     filter(candidates, table, kept) {
       const { count, slots } = candidates

@@ -1,12 +1,12 @@
 import { scorerType } from './plugin-type.ts'
-import { SessionAffinity, sessionParameters } from './session-affinity.ts'
+import { sessionAffinity, sessionParameters } from './session-affinity.ts'
 
 /** 1 for the endpoint that the session's last request went to, else 0 (epp.md §3.3). */
 export const sessionAffinityScorer = scorerType('session-affinity-scorer', sessionParameters, given => {
-  const affinity = new SessionAffinity(given)
+  const affinity = sessionAffinity(given)
   return {
     type: 'session-affinity-scorer',
-    sharedWords: () => SessionAffinity.WORDS,
+    sharedWords: () => affinity.words,
     attach: memory => affinity.attach(memory),
     score(candidates, table, out) {
       const slot = affinity.find(candidates, table)

@@ -16,32 +16,54 @@ const source = object({
   'needs either header or attribute',
 )
 
+const DEFAULT_SOURCES: z.output<typeof source>[] = [{ header: 'x-session-id' }]
+const DEFAULT_TTL_SECONDS = 300
+const TOKEN_HEADER = 'x-session-token'
+
 const sessionShape = {
-  /** The first that the request has names its session. */
+  /** The first that the request has names its session. None: as where they are not said. */
   sources: z
     .array(source)
-    .min(1)
-    .default([{ header: 'x-session-id' }]),
-  /** A session that was idle for so long has no endpoint any more. */
-  evictionTtlSeconds: z.number().positive().default(300),
+    .transform(sources => (sources.length === 0 ? DEFAULT_SOURCES : sources))
+    .default(DEFAULT_SOURCES),
+  /** A session that was idle for so long has no endpoint any more. 0: as where it is not said. */
+  evictionTtlSeconds: z
+    .number()
+    .min(0)
+    .transform(seconds => (seconds === 0 ? DEFAULT_TTL_SECONDS : seconds))
+    .default(DEFAULT_TTL_SECONDS),
 }
 const sessionHints = { evictionSweepSeconds: 'not needed: sessions age without being swept' }
 
 /** Of the scorer and of the filter: what `sessionIdConfig` says may stand beside `strategy` too. */
 export const sessionParameters = object(
   {
-    strategy: z.literal(
-      'session_id',
-      'only session_id is supported yet (encoded_endpoint_header, the default of llm-d, needs a header on the response)',
-    ),
+    /**
+     * Who remembers the endpoint: the client, which gets its name with a response and sends it with the next request, or we, by
+     * what names the session.
+     */
+    strategy: z.enum(['encoded_endpoint_header', 'session_id']).default('encoded_endpoint_header'),
+    encodedEndpointHeaderConfig: object({ header: headerNameSchema.optional() }).optional(),
+    /** Former name of the header above. */
+    headerName: headerNameSchema.optional(),
     sessionIdConfig: object({
       ...sessionShape,
-      evictionSweepSeconds: z.number().positive().optional(),
+      evictionSweepSeconds: z.number().min(0).optional(),
     }).optional(),
     ...sessionShape,
+    /** Profile whose endpoint the session has. Default: the primary one. */
+    profileName: z.string().min(1).optional(),
   },
-  { profileName: 'there is one profile only', ...sessionHints },
+  { ...sessionHints },
 )
+
+export type SessionParameters = z.output<typeof sessionParameters>
+
+/** The header that carries tokens both ways; undefined: the strategy has none. */
+export function tokenHeader(given: SessionParameters): string | undefined {
+  if (given.strategy !== 'encoded_endpoint_header') return undefined
+  return (given.encodedEndpointHeaderConfig?.header ?? given.headerName ?? TOKEN_HEADER).toLowerCase()
+}
 
 interface SessionSource {
   readonly header: HeaderName | undefined
@@ -50,13 +72,51 @@ interface SessionSource {
 }
 
 /** What scorer and filter have in common: the endpoint that the last request of a session went to. */
-export class SessionAffinity {
-  static readonly WORDS = SessionTable.WORDS
+export interface SessionAffinity {
+  /** 32-bit words that all threads share. */
+  readonly words: number
+  attach(memory: Int32Array): void
+  /** The slot of the request's session; −1: it has none. */
+  find(candidates: Candidates, table: EndpointTable): number
+  /** The request of the last `find` goes to this candidate. */
+  chosen(candidates: Candidates, table: EndpointTable, choice: number): void
+}
+
+export function sessionAffinity(given: SessionParameters): SessionAffinity {
+  const header = tokenHeader(given)
+  return header === undefined ? new RememberedSessions(given) : new TokenSessions(headerKey(header))
+}
+
+/** The client says where it was; it is told with the response (src/pipeline/session-headers.ts). */
+class TokenSessions implements SessionAffinity {
+  readonly words = 0
+  readonly #header: HeaderName
+
+  constructor(header: HeaderName) {
+    this.#header = header
+  }
+
+  attach(): void {
+    // Nothing is remembered.
+  }
+
+  find({ headers }: Candidates, { sessionTokens }: EndpointTable): number {
+    const token = headers?.get(this.#header)
+    return token === undefined || sessionTokens === undefined ? -1 : sessionTokens.slotOf(token)
+  }
+
+  chosen(): void {
+    // Nothing is remembered.
+  }
+}
+
+class RememberedSessions implements SessionAffinity {
+  readonly words = SessionTable.WORDS
   readonly #sources: readonly SessionSource[]
   readonly #sessions: SessionTable
   #session: string | undefined
 
-  constructor(given: z.output<typeof sessionParameters>) {
+  constructor(given: SessionParameters) {
     const { sources, evictionTtlSeconds } = given.sessionIdConfig ?? given
     this.#sources = sources.map(({ header, attribute, producer }) => ({
       header: header === undefined ? undefined : headerKey(header),
@@ -69,7 +129,6 @@ export class SessionAffinity {
     this.#sessions.attach(memory)
   }
 
-  /** The slot of the request's session; −1: it has none. */
   find({ headers, sessions, nowMs }: Candidates, table: EndpointTable): number {
     this.#session = undefined
     for (let s = 0; s < this.#sources.length; s++) {
@@ -82,7 +141,6 @@ export class SessionAffinity {
     return -1
   }
 
-  /** The request of the last `find` goes to this candidate. */
   chosen({ slots, nowMs }: Candidates, table: EndpointTable, choice: number): void {
     if (this.#session !== undefined) this.#sessions.set(this.#session, nowMs, slots[choice]!, table)
   }
