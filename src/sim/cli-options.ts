@@ -54,6 +54,11 @@ export const SIM_OPTIONS: readonly SimCliOption[] = [
   option('num-gpu-blocks', 'numGpuBlocks', 'blocks of KV cache'),
   option('prefill-base-ms', 'prefillBaseMs', 'time that a step with any prompt takes besides its tokens'),
   option('prefill-ms-per-token', 'prefillMsPerToken', 'time for a prompt token that is not cached'),
+  option(
+    'kv-transfer-ms-per-token',
+    'kvTransferMsPerToken',
+    "time for a prompt token's keys and values from a prefill replica",
+  ),
   option('decode-ms', 'decodeMs', 'time for a generated token'),
   option('decode-growth', 'decodeGrowth', 'share of decode-ms that each further running request adds'),
   option('min-output-tokens', 'minOutputTokens', 'shortest text that ends by itself'),

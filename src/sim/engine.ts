@@ -188,6 +188,11 @@ export class Engine {
       sequence.cachedTokens = sequence.computed
       this.#observer.prefixLookup(length, sequence.computed)
     }
+    if (sequence.request.prefilled === true && sequence.preemptions === 0) {
+      sequence.computed = length - 1
+      sequence.prefillTarget = 0
+      this.#publish(sequence, cached.length, Math.floor(sequence.computed / blockSize))
+    }
     if (sequence.request.lora !== undefined) this.loras.use(sequence.request.lora)
     this.#running.push(sequence)
     return true

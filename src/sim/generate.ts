@@ -8,12 +8,13 @@ import type { FinishReason, Sequence, SequenceRequest } from './sequence.ts'
 import { StopStrings } from './stop-strings.ts'
 import { TextGenerator } from './text-generator.ts'
 
-/** Answers a chat or completion request. Throws an `ApiError` before anything is sent. */
+/** Answers a chat or completion request; `prefilled`: its prompt was computed elsewhere. Throws an `ApiError` before anything is sent. */
 export function generate(
   context: SimContext,
   exchange: Exchange,
   format: ReplyFormat,
   request: GenerationRequest,
+  prefilled = false,
 ): void {
   const { engine, options, models, unixSeconds } = context
   const { record } = exchange
@@ -32,6 +33,7 @@ export function generate(
     prompt: request.prompt,
     ...(model.lora === undefined ? {} : { lora: model.lora }),
     ...(request.cacheSalt === undefined ? {} : { cacheSalt: request.cacheSalt }),
+    prefilled,
     maxTokens,
     naturalLength: naturalLength(seed, request, options.minOutputTokens, options.maxOutputTokens),
     generate: index => generator.token(index),

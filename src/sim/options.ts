@@ -47,6 +47,8 @@ const schema = z
     numGpuBlocks: positiveInt.max(1 << 26).default(4096),
     prefillBaseMs: duration.default(15),
     prefillMsPerToken: duration.default(0.1),
+    /** Of keys and values from a prefill replica. */
+    kvTransferMsPerToken: duration.default(0.005),
     decodeMs: duration.default(5),
     decodeGrowth: duration.default(0.02),
     /** How long a text is that ends by itself, tokens. */

@@ -5,10 +5,17 @@ import { embeddings } from './embeddings.ts'
 import { enginePage } from './engine-pages.ts'
 import type { Exchange } from './exchange.ts'
 import { generate } from './generate.ts'
-import { chatFormat, completionFormat } from './generation-reply.ts'
-import { chatRequest, chatSchema, completionRequest, completionSchema } from './generation-request.ts'
+import { chatFormat, completionFormat, type ReplyFormat } from './generation-reply.ts'
+import {
+  type GenerationRequest,
+  chatRequest,
+  chatSchema,
+  completionRequest,
+  completionSchema,
+} from './generation-request.ts'
 import { parseJsonBody } from './json-body.ts'
 import { loadAdapter, renderChat, renderCompletion, tokenize, unloadAdapter } from './model-endpoints.ts'
+import { prefilledElsewhere } from './remote-prefill.ts'
 import { echo, fault, requests, respond } from './test-endpoints.ts'
 
 type Handler = (context: SimContext, exchange: Exchange) => void | Promise<void>
@@ -30,13 +37,13 @@ const routes: Readonly<Record<string, Route>> = {
     methods: ['POST'],
     kind: 'inference',
     handler: (context, exchange) =>
-      generate(context, exchange, chatFormat, chatRequest(parseJsonBody(exchange.body, chatSchema))),
+      decode(context, exchange, chatFormat, chatRequest(parseJsonBody(exchange.body, chatSchema))),
   },
   '/v1/completions': {
     methods: ['POST'],
     kind: 'inference',
     handler: (context, exchange) =>
-      generate(context, exchange, completionFormat, completionRequest(parseJsonBody(exchange.body, completionSchema))),
+      decode(context, exchange, completionFormat, completionRequest(parseJsonBody(exchange.body, completionSchema))),
   },
   '/v1/embeddings': { methods: ['POST'], kind: 'inference', handler: embeddings },
   '/v1/models': {
@@ -87,6 +94,17 @@ export async function serve(context: SimContext, exchange: Exchange): Promise<vo
   } catch (error) {
     exchange.fail(error)
   }
+}
+
+async function decode(
+  context: SimContext,
+  exchange: Exchange,
+  format: ReplyFormat,
+  request: GenerationRequest,
+): Promise<void> {
+  const prefilled = await prefilledElsewhere(context, exchange, request.prompt.length)
+  if (prefilled !== 'refused' && !exchange.isClosed)
+    generate(context, exchange, format, request, prefilled === 'elsewhere')
 }
 
 async function health({ faults }: SimContext, exchange: Exchange): Promise<void> {

@@ -10,6 +10,8 @@ export interface SequenceRequest {
   readonly lora?: string
   /** Part of every block key: sequences with different salts share no cache. */
   readonly cacheSalt?: string
+  /** Keys and values of the prompt have come from another replica. */
+  readonly prefilled?: boolean
   /** Tokens after which generation is cut. 0: only the prompt is computed. */
   readonly maxTokens: number
   /** Tokens after which the text ends by itself; infinite when the end of text is ignored, 0 for embeddings. */
