@@ -32,7 +32,8 @@ export function checkWaits(
     const pool = objects.get('InferencePool', name)
     if (pool === undefined || !fleet.has(name)) continue
     if (scheduling.sessionHeaders !== undefined) {
-      const message = 'session-affinity by encoded_endpoint_header: responses of our own fleet pass us by and carry no token'
+      const message =
+        'session-affinity by encoded_endpoint_header: responses of our own fleet pass us by and carry no token'
       problems.push(problemAt(pool, 'warning', 'no-effect', [], `${message}; say strategy: session_id`))
     }
     if (wait <= most) continue

@@ -108,8 +108,7 @@ export class Pool implements ProfileRunner {
     const { capacity } = table
     table.attributeNames = plan.scrape.attributes ?? []
     const { sessionHeaders } = plan.scheduling
-    table.sessionTokens =
-      sessionHeaders === undefined ? undefined : new SessionTokens(plan.name, plan.endpoints, table)
+    table.sessionTokens = sessionHeaders === undefined ? undefined : new SessionTokens(plan.name, plan.endpoints, table)
     this.#plan = plan
     this.#profiles = profiles
     profiles.reserve(capacity)
