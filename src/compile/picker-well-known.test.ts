@@ -210,6 +210,11 @@ const CONFIGURATIONS: Readonly<Record<string, WellKnown>> = {
       '"predicted-latency-producer" is a producer',
     ],
   },
+  'payload-agnostic': {
+    plugins: ['passthrough-parser', 'active-request-scorer', 'session-affinity-scorer'],
+    profiles: { default: ['active-request-scorer', 1, 'session-affinity-scorer', 1] },
+    rest: { requestHandler: { parsers: [{ pluginRef: 'passthrough-parser' }] } },
+  },
 }
 
 function documentOf({ plugins, profiles, rest = {} }: WellKnown): object {
