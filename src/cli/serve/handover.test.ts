@@ -45,7 +45,17 @@ describe('Handover', () => {
     jest.useFakeTimers({ doNotFake: [] })
     settled = true
     slow = false
-    handover = new Handover({
+    handover = make()
+    handover.take(configured({ a: [1, 2] }))
+  })
+  afterEach(() => {
+    handover.close()
+    jest.useRealTimers()
+  })
+
+  const make = (options: { readonly alone?: boolean } = {}) =>
+    new Handover({
+      ...options,
       run: ({ pools }, done) => {
         inForce = done
         if (!slow) done()
@@ -66,12 +76,6 @@ describe('Handover', () => {
       },
       settled: () => settled,
     })
-    handover.take(configured({ a: [1, 2] }))
-  })
-  afterEach(() => {
-    handover.close()
-    jest.useRealTimers()
-  })
 
   it('takes the first configuration at once', () => {
     expect(picked).toEqual({ a: '1 2' })
@@ -156,5 +160,39 @@ describe('Handover', () => {
     jest.advanceTimersByTime(1100)
     expect(known).toEqual({ 'cluster-a': '1 2', 'cluster-c': '8' })
     expect(picked).toEqual({ a: '1 2', c: '8' })
+  })
+
+  it('picks what was sent a second ago, and forgets what is gone, however fast changes follow', () => {
+    settled = false
+    for (let port = 3; port < 103; port++) {
+      handover.take(configured({ a: [port, port + 1] }))
+      jest.advanceTimersByTime(100)
+    }
+    const newest = Math.max(...picked['a']!.split(' ').map(Number))
+    expect(newest).toBeGreaterThan(103 - 22)
+    expect(newest).toBeLessThan(103)
+    const hosts = known['cluster-a']!.split(' ')
+    expect(hosts.slice(0, 2)).toEqual(['102', '103'])
+    expect(hosts.length).toBeGreaterThan(18)
+    expect(hosts.length).toBeLessThan(26)
+    jest.advanceTimersByTime(3000)
+    expect(picked).toEqual({ a: '102 103' })
+    expect(known).toEqual({ 'cluster-a': '102 103' })
+    expect(jest.getTimerCount()).toBe(0)
+  })
+
+  it('waits for nobody where we configure no data plane', () => {
+    settled = false
+    handover = make({ alone: true })
+    handover.take(configured({ a: [1, 2] }))
+    handover.take(configured({ a: [2, 3] }))
+    expect(picked).toEqual({ a: '2 3' })
+    expect(known).toEqual({ 'cluster-a': '2 3' })
+    slow = true
+    handover.take(configured({ a: [4] }))
+    expect(known).toEqual({ 'cluster-a': '2 3' })
+    inForce()
+    expect(known).toEqual({ 'cluster-a': '4' })
+    expect(jest.getTimerCount()).toBe(0)
   })
 })

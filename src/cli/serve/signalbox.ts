@@ -105,6 +105,7 @@ export class Signalbox {
       },
     })
     this.#handover = new Handover({
+      alone: options.xds === undefined && !options.embedded,
       run: (plan, inForce) => {
         this.#threads.run(plan, inForce)
         this.#scrapers.follow(this.#threads.keeper.pools.values())
