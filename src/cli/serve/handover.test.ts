@@ -170,7 +170,6 @@ describe('Handover', () => {
     }
     const newest = Math.max(...picked['a']!.split(' ').map(Number))
     expect(newest).toBeGreaterThan(103 - 22)
-    expect(newest).toBeLessThan(103)
     const hosts = known['cluster-a']!.split(' ')
     expect(hosts.slice(0, 2)).toEqual(['102', '103'])
     expect(hosts.length).toBeGreaterThan(18)
