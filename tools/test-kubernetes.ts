@@ -1,13 +1,16 @@
 /**
  * `npm run test:kubernetes [-- jest paths and options]`: the suites against a real kube-apiserver and etcd. They are taken from
- * `$KUBEBUILDER_ASSETS` or from the cache; where neither has them, they are built with Go (ten minutes, once).
+ * `$KUBEBUILDER_ASSETS` or from the cache; where neither has them, they are built with Go (ten minutes, once). Then, unless there are
+ * arguments, the test bed (./test-bed.ts): GIE's conformance suite and real gateways, where there can be one.
  */
-import { spawn } from 'node:child_process'
-import { dirname } from 'node:path'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildControlPlane, findControlPlane } from '../test/kubernetes/control-plane-binaries.ts'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
+const SKIPPED = 77
 
 const assets = process.env['KUBEBUILDER_ASSETS']
 let binaries = await findControlPlane(process.env, ROOT)
@@ -22,15 +25,27 @@ try {
   ${(error as Error).message}
   Set KUBEBUILDER_ASSETS to a folder that has both, or install Go (1.26 or newer) and let it reach its module proxy.`)
   // Nothing was shown to be right or wrong.
-  process.exit(77)
+  process.exit(SKIPPED)
 }
 const args = process.argv.slice(2)
 const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js']
 const paths = args.some(arg => !arg.startsWith('-')) ? [] : ['test/kubernetes']
-const child = spawn(process.execPath, [...jest, ...paths, ...args], {
-  cwd: ROOT,
-  env: { ...process.env, KUBEBUILDER_ASSETS: dirname(binaries.etcd) },
-  stdio: 'inherit',
-})
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
-child.once('close', code => (process.exitCode = code ?? 1))
+let running: ChildProcess | undefined
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => running?.kill(signal))
+
+const suites = await run([...jest, ...paths, ...args])
+if (suites !== 0 || args.length > 0) process.exit(suites)
+const bed = await run([join(ROOT, 'tools', 'test-bed.ts')])
+// What was skipped has said so; the suites have passed.
+process.exit(bed === SKIPPED ? 0 : bed)
+
+/** Resolves with the exit status. */
+async function run(argv: readonly string[]): Promise<number> {
+  running = spawn(process.execPath, argv, {
+    cwd: ROOT,
+    env: { ...process.env, KUBEBUILDER_ASSETS: dirname(binaries!.etcd) },
+    stdio: 'inherit',
+  })
+  const [code] = (await once(running, 'close')) as [number | null]
+  return code ?? 1
+}

@@ -22,6 +22,9 @@ export class IncomingMessage {
   /** Position of `metadata_context`; −1 = absent. */
   metadataStart = -1
   metadataEnd = -1
+  /** Position of an entry of `attributes` (Envoy sends one: what its filter's `request_attributes` ask for); −1 = absent. */
+  attributesStart = -1
+  attributesEnd = -1
   observability = false
   hasProtocolConfig = false
   requestBodyMode: BodyMode = BodyMode.NONE
@@ -37,6 +40,8 @@ export class IncomingMessage {
     this.bodyEnd = 0
     this.metadataStart = -1
     this.metadataEnd = -1
+    this.attributesStart = -1
+    this.attributesEnd = -1
     this.observability = false
     this.hasProtocolConfig = false
     this.requestBodyMode = BodyMode.NONE
@@ -103,6 +108,10 @@ export function decodeOuter(bytes: Buffer, at: number, end: number, out: Incomin
       case 8:
         out.metadataStart = at
         out.metadataEnd = next
+        break
+      case 9:
+        out.attributesStart = at
+        out.attributesEnd = next
         break
       case 11:
         if (!decodeProtocolConfig(bytes, at, next, out)) return false

@@ -28,6 +28,16 @@ export function metadataStrings(
   return valueStrings(bytes, contentStart, contentEnd)
 }
 
+/**
+ * Reads an attribute from an entry of `attributes` (`map<string, google.protobuf.Struct>`): a string, or undefined when there is none of
+ * that name, or it is something else.
+ */
+export function attributeString(bytes: Buffer, start: number, end: number, name: string): string | undefined {
+  if (start < 0 || field(bytes, start, end, 2) < 0) return undefined
+  if (!findEntry(bytes, contentStart, contentEnd, name)) return undefined
+  return field(bytes, contentStart, contentEnd, 3) < 0 ? undefined : bytes.toString('utf8', contentStart, contentEnd)
+}
+
 /** Finds the value of `key` in a `map<string, message>` that is field 1; leaves its bounds in `contentStart`/`contentEnd`. */
 function findEntry(bytes: Buffer, at: number, end: number, key: string): boolean {
   while (at >= 0 && at < end) {

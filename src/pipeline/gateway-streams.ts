@@ -1,6 +1,7 @@
 import type { Decider } from '../extproc/decider.ts'
 import type { StreamHeaders } from '../grpc/transport.ts'
 import type { EntryDecider } from './entry-decider.ts'
+import { NamedPools } from './named-pools.ts'
 import { PoolChooser } from './pool-chooser.ts'
 import type { GatewayPoolPlan } from './plan.ts'
 
@@ -15,8 +16,8 @@ export interface GatewayPool {
 
 /**
  * Which pool a stream of a gateway that we don't configure is for, where we serve several. In this order: the pool that its gRPC metadata
- * names; the only pool that there is; the pool whose Service it was opened to, by its `:authority`; among those that share a Service,
- * the pool that the first message's metadata name.
+ * names; the only pool that there is; the pool that the first message's attributes name (./named-pools.ts); the pool whose Service it was
+ * opened to, by its `:authority`; among those that share a Service, the pool that the first message's metadata name.
  */
 export class GatewayStreams {
   readonly #byName = new Map<string, Decider>()
@@ -33,8 +34,13 @@ export class GatewayStreams {
       if (service === undefined) continue
       for (const key of [service, `${service}:${port}`]) services.set(key, [...(services.get(key) ?? []), pool])
     }
-    for (const [key, sharing] of services) this.#byService.set(key, deciderOf(sharing)!)
-    this.#other = deciderOf(pools)
+    if (pools.length > 1) {
+      const named = new NamedPools(pools)
+      for (const [key, sharing] of services) this.#byService.set(key, new PoolChooser(pools, named, sharing))
+      this.#other = new PoolChooser(pools, named, pools)
+    } else {
+      this.#other = pools[0]?.decider
+    }
   }
 
   decider(headers: StreamHeaders): Decider | undefined {
@@ -53,8 +59,4 @@ export class GatewayStreams {
     const service = `${name}.${namespace}`
     return this.#byService.get(`${service}:${clusterPort ?? hostPort}`) ?? this.#byService.get(service)
   }
-}
-
-function deciderOf(pools: readonly GatewayPool[]): Decider | undefined {
-  return pools.length > 1 ? new PoolChooser(pools) : pools[0]?.decider
 }

@@ -20,6 +20,8 @@ export interface PickOptions {
   readonly headers?: Readonly<Record<string, string>>
   /** `metadata_context.filter_metadata`: strings by namespace and key. */
   readonly metadata?: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** `attributes`, as Envoy's filter sends them. */
+  readonly attributes?: Readonly<Record<string, string>>
   /** gRPC initial metadata. */
   readonly call?: Readonly<Record<string, string>>
   /** Makes it a POST with this JSON. */
@@ -73,7 +75,14 @@ export class PickerClient {
   }
 
   /** Asks where a request goes: a GET without a body, unless there is one. */
-  async pick({ path = '/v1/models', headers = {}, metadata = {}, call = {}, body }: PickOptions = {}): Promise<Picked> {
+  async pick({
+    path = '/v1/models',
+    headers = {},
+    metadata = {},
+    attributes,
+    call = {},
+    body,
+  }: PickOptions = {}): Promise<Picked> {
     const grpc = new Metadata()
     for (const [name, value] of Object.entries(call)) grpc.set(name, value)
     const stream = this.#client.makeBidiStreamRequest(
@@ -97,6 +106,7 @@ export class PickerClient {
         },
       },
       metadataContext: { filterMetadata: metadata },
+      ...(attributes === undefined ? {} : { attributes: { 'envoy.filters.http.ext_proc': attributes } }),
     }
     return await new Promise(resolve => {
       stream.on('data', (answer: ProcessingResponse) => {

@@ -218,6 +218,21 @@ describe('many pools in one process', () => {
     })
     // Not of this Service.
     expect(await shared.pick({ metadata: { 'signalbox.dev': { pool: 'default/a' } } })).toMatchObject({ status: 503 })
+
+    // What the gateway tells of a request's route or cluster goes before the Service: Istio asks one picker for all of a route.
+    const clusterOf = (service: string) => ({
+      'xds.cluster_name': `outbound|54321||${service}.default.svc.cluster.local`,
+    })
+    const picker = to('outbound|9002||picker-a.default.svc.cluster.local')
+    for (const attributes of [
+      clusterOf('d-ip-18ac3e73'),
+      { 'xds.route_metadata.filter_metadata["signalbox.dev"].pool': 'default/d' },
+      { 'xds.route_metadata.filter_metadata["signalbox.dev"]["pool"]': 'default/d', ...clusterOf('c-ip-2e7d2c03') },
+    ])
+      for (const at0 of [picker, shared, plain])
+        expect(await at0.pick({ attributes })).toEqual({ endpoints: at('127.0.0.5') })
+    for (const attributes of [clusterOf('x-ip-2d711642'), { 'xds.cluster_name': 'd' }, { other: 'default/d' }])
+      expect(await picker.pick({ attributes })).toEqual({ endpoints: at('127.0.0.2') })
   }, 60_000)
 
   it('can be those that name a Service; pools come and go', async () => {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { istioService } from '../../pipeline/named-pools.ts'
 import { EXT_PROC_PORT, type Manifest } from './manifest.ts'
 import type { ManifestValues, PoolValues } from './values.ts'
 
@@ -57,15 +57,54 @@ export function pickerRules(values: ManifestValues): Manifest[] {
   }))
 }
 
+/**
+ * Istio asks one picker for all pools of a route, that of the last one. This has the gateway tell which pool's cluster was chosen: the
+ * picker goes by that, where it serves the pool.
+ */
+export function clusterNames(namespace: string, gateway: string): Manifest {
+  return {
+    apiVersion: 'networking.istio.io/v1alpha3',
+    kind: 'EnvoyFilter',
+    metadata: { name: `${gateway}-cluster-names`, namespace },
+    spec: {
+      targetRefs: [{ group: 'gateway.networking.k8s.io', kind: 'Gateway', name: gateway }],
+      configPatches: [
+        {
+          applyTo: 'HTTP_FILTER',
+          match: {
+            context: 'GATEWAY',
+            listener: {
+              filterChain: {
+                filter: {
+                  name: 'envoy.filters.network.http_connection_manager',
+                  subFilter: { name: 'envoy.filters.http.ext_proc' },
+                },
+              },
+            },
+          },
+          patch: {
+            operation: 'MERGE',
+            value: {
+              typed_config: {
+                '@type': 'type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor',
+                request_attributes: ['xds.cluster_name'],
+              },
+            },
+          },
+        },
+      ],
+    },
+  }
+}
+
 /** Istio 1.29 makes no HTTP/2 cluster of a pool with appProtocol kubernetes.io/h2c; its Service has a name that it derives from the pool's. */
 function h2cRule({ namespace }: ManifestValues, { name }: PoolValues): Manifest {
-  const hash = createHash('sha256').update(name).digest('hex').slice(0, 8)
   return {
     apiVersion: 'networking.istio.io/v1',
     kind: 'DestinationRule',
     metadata: { name: `${name}-h2c`, namespace },
     spec: {
-      host: `${name}-ip-${hash}.${namespace}.svc.cluster.local`,
+      host: `${istioService(name)}.${namespace}.svc.cluster.local`,
       trafficPolicy: { connectionPool: { http: { h2UpgradePolicy: 'UPGRADE' } } },
     },
   }

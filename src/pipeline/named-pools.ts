@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto'
+import type { IncomingMessage } from '../extproc/decode-request.ts'
+import { attributeString } from '../extproc/metadata.ts'
+import type { GatewayPool } from './gateway-streams.ts'
+
+/** Attributes that a gateway's filter may ask Envoy for (`request_attributes`), each a CEL expression that is its own name. */
+const CLUSTER = 'xds.cluster_name'
+const ROUTE_METADATA = [
+  'xds.route_metadata.filter_metadata["signalbox.dev"].pool',
+  'xds.route_metadata.filter_metadata["signalbox.dev"]["pool"]',
+]
+const LONGEST_SERVICE_NAME = 63
+
+/** Pools by what Envoy tells of the request: metadata of its route, or the cluster that was chosen, also one of a route's weighted ones. */
+export class NamedPools {
+  readonly #byName = new Map<string, GatewayPool>()
+  /** `name.namespace` of the Service that Istio makes of the pool. */
+  readonly #byService = new Map<string, GatewayPool>()
+
+  constructor(pools: readonly GatewayPool[]) {
+    for (const pool of pools) {
+      const [namespace = '', name = ''] = pool.plan.pool.split('/')
+      this.#byName.set(pool.plan.pool, pool)
+      this.#byService.set(`${istioService(name)}.${namespace}`, pool)
+    }
+  }
+
+  /** Undefined: there are no such attributes, or they name none of the pools. */
+  find({ bytes, attributesStart, attributesEnd }: IncomingMessage): GatewayPool | undefined {
+    if (bytes === undefined || attributesStart < 0) return undefined
+    for (const attribute of ROUTE_METADATA) {
+      const name = attributeString(bytes, attributesStart, attributesEnd, attribute)
+      if (name !== undefined) return this.#byName.get(name)
+    }
+    const cluster = attributeString(bytes, attributesStart, attributesEnd, CLUSTER)
+    // Istio's `outbound|port|subset|host`.
+    const [name, namespace] = cluster?.split('|')[3]?.split('.') ?? []
+    return this.#byService.get(`${name}.${namespace}`)
+  }
+}
+
+/** Istio's name for what it makes of a pool: `pool-ip-` and 8 digits of a hash, the pool's name cut where that were too long. */
+export function istioService(pool: string): string {
+  const end = `-ip-${createHash('sha256').update(pool).digest('hex').slice(0, 8)}`
+  return `${pool.slice(0, LONGEST_SERVICE_NAME - end.length)}${end}`
+}
