@@ -42,6 +42,4 @@ export const UNSUPPORTED_TYPES: ReadonlyMap<string, string> = new Map([
   ['p2p-source-producer', 'other holders of a prompt are not told to replicas'],
   ['priority-then-time-eviction-order-policy', 'requests in flight are not revoked'],
   ['sheddable-eviction-filter', 'requests in flight are not revoked'],
-  ['vertexai-parser', 'gRPC messages are not read'],
-  ['vllmgrpc-parser', 'gRPC messages are not read'],
 ])

@@ -70,6 +70,11 @@ export function invalidMultipart(): OpenAiProblem {
   return invalid(400, 'invalid_multipart', 'The request body is not valid multipart/form-data.')
 }
 
+/** `why`: as part of a sentence. */
+export function invalidGrpc(why: string): OpenAiProblem {
+  return invalid(400, 'invalid_grpc_message', `The request body is not a gRPC message that can be read: ${why}.`)
+}
+
 export function unsupportedMediaType(): OpenAiProblem {
   return invalid(415, 'unsupported_media_type', 'The request body must be application/json or multipart/form-data.')
 }

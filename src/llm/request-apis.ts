@@ -12,6 +12,9 @@ export interface RequiredField {
 
 export type RequestField = 'messages' | 'prompt' | 'input'
 
+/** Messages that gRPC methods take (src/pipeline/grpc-body.ts). */
+export type GrpcApi = 'vertex' | 'vllm'
+
 export interface RequestApi {
   /** For people. */
   readonly name: string
@@ -19,6 +22,8 @@ export interface RequestApi {
   readonly required?: RequiredField
   /** Nothing of the response is read. */
   readonly plainResponse?: boolean
+  /** The body is a gRPC message. Its model, where it has one, cannot be rewritten. */
+  readonly grpc?: GrpcApi
 }
 
 interface ParserPaths {
@@ -35,6 +40,10 @@ const CHAT: RequestApi = {
 const COMPLETIONS: RequestApi = { name: 'completions', needsModel: true, required: { name: 'prompt', form: 'text' } }
 const MESSAGES: RequestApi = { name: 'messages', needsModel: true, required: { name: 'messages', form: 'list' } }
 
+const RESPONSES: RequestApi = { name: 'responses', needsModel: true, required: { name: 'input', form: 'any' } }
+const IN_VERTEX = { needsModel: false, grpc: 'vertex' } as const
+const VLLM_GRPC = { needsModel: false, grpc: 'vllm', required: { name: 'input', form: 'any' } } as const
+
 const PARSERS: Readonly<Record<string, readonly ParserPaths[]>> = {
   'openai-parser': [
     { suffix: 'chat/completions', api: CHAT },
@@ -45,7 +54,7 @@ const PARSERS: Readonly<Record<string, readonly ParserPaths[]>> = {
       suffix: 'embeddings',
       api: { name: 'embeddings', needsModel: true, required: { name: 'input', form: 'text' } },
     },
-    { suffix: 'responses', api: { name: 'responses', needsModel: true, required: { name: 'input', form: 'any' } } },
+    { suffix: 'responses', api: RESPONSES },
     { suffix: 'conversations', api: { name: 'conversations', needsModel: false } },
     {
       suffix: 'images/generations',
@@ -59,6 +68,16 @@ const PARSERS: Readonly<Record<string, readonly ParserPaths[]>> = {
   'vllmhttp-parser': [{ suffix: 'inference/v1/generate', api: { name: 'vLLM generate', needsModel: true } }],
   // SGLang's own API has no model.
   'sglanghttp-parser': [{ suffix: 'generate', api: { name: 'SGLang generate', needsModel: false } }],
+  'vllmgrpc-parser': [
+    { suffix: 'vllm.grpc.engine.VllmEngine/Generate', api: { ...VLLM_GRPC, name: 'vLLM Generate' } },
+    { suffix: 'vllm.grpc.engine.VllmEngine/Embed', api: { ...VLLM_GRPC, name: 'vLLM Embed' } },
+  ],
+  // JSON of OpenAI's APIs, in envelopes.
+  'vertexai-parser': [
+    { suffix: 'PredictionService/ChatCompletions', api: { ...CHAT, ...IN_VERTEX } },
+    { suffix: 'PredictionService/StreamRawPredict', api: { ...RESPONSES, ...IN_VERTEX } },
+    { suffix: 'PredictionService/RawPredict', api: { ...RESPONSES, ...IN_VERTEX } },
+  ],
   'passthrough-parser': [],
 }
 
@@ -87,7 +106,8 @@ export class RequestApis {
     const claimed = parsers.flatMap(type => PARSERS[type] ?? [])
     // The longest first; sorting is stable, so that of equal ones the first parser's comes first.
     this.#suffixes = claimed
-      .map(({ suffix, api }) => ({ text: `/${suffix}`, api }))
+      // A gRPC service may stand in any package.
+      .map(({ suffix, api }) => ({ text: api.grpc === 'vertex' ? suffix : `/${suffix}`, api }))
       .sort((a, b) => b.text.length - a.text.length)
     this.#fallback = parsers.includes('passthrough-parser') ? PASSED_THROUGH : undefined
   }

@@ -41,6 +41,19 @@ export class Usage {
     this.#total = -1
   }
 
+  /** All that there is to know. */
+  set(input: number, output: number, cached: number): void {
+    this.clear()
+    this.input = input
+    this.output = output
+    this.cached = cached
+  }
+
+  copy(other: Usage): void {
+    this.set(other.input, other.output, other.cached)
+    this.#total = other.#total
+  }
+
   get known(): boolean {
     return this.input >= 0 || this.output >= 0 || this.#total >= 0
   }

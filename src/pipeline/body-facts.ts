@@ -2,18 +2,20 @@ import { FieldType } from '../body/json-fields.ts'
 import { compileScan } from '../body/json-program.ts'
 import { JsonScanner, ScanState } from '../body/json-scan.ts'
 import { MultipartField } from '../body/multipart.ts'
-import type { RequestField, RequiredField } from '../llm/request-apis.ts'
+import type { GrpcApi, RequestField, RequiredField } from '../llm/request-apis.ts'
 import { MediaScanner } from '../llm/media-scanner.ts'
 import { TokenIds } from '../inference/kv-events/token-ids.ts'
 import type { PrefixHasher } from '../inference/prefix-hasher.ts'
 import {
   duplicateKey,
   incompleteJson,
+  invalidGrpc,
   invalidJson,
   invalidMultipart,
   invalidModel,
   type OpenAiProblem,
 } from '../llm/openai-error.ts'
+import { GrpcBody } from './grpc-body.ts'
 import type { ModelFact } from './plan.ts'
 import { TokenIdScanner } from './token-id-scanner.ts'
 
@@ -23,7 +25,7 @@ import { TokenIdScanner } from './token-id-scanner.ts'
  */
 
 /** Which reader a body gets. */
-export const BodyKind = { NONE: 0, JSON: 1, MULTIPART: 2 } as const
+export const BodyKind = { NONE: 0, JSON: 1, MULTIPART: 2, GRPC: 3 } as const
 export type BodyKind = (typeof BodyKind)[keyof typeof BodyKind]
 
 const MODEL = 0
@@ -81,6 +83,8 @@ export class BodyFacts {
   readonly #media = new MediaScanner()
   readonly #tokens = new TokenIds()
   readonly #tokenIds = new TokenIdScanner(this.#tokens, MAX_TOKENS)
+  #grpc: GrpcBody | undefined
+  #grpcApi: GrpcApi | undefined
   #wantsMedia = false
   #kind: BodyKind = BodyKind.NONE
   #fact: ModelFact = 'none'
@@ -99,7 +103,7 @@ export class BodyFacts {
 
   /**
    * Starts a body. `prefixBytes` 0 = no prompt wanted. `contentType` only matters for multipart (its boundary). `media`: whether the prompt
-   * has images, video or audio is wanted; then it is read to its end, or to the first.
+   * has images, video or audio is wanted; then it is read to its end, or to the first. `grpcApi`: of kind GRPC.
    */
   begin(
     kind: BodyKind,
@@ -108,8 +112,10 @@ export class BodyFacts {
     prefixBlockBytes: number,
     contentType: string,
     media = false,
+    grpcApi?: GrpcApi,
   ): void {
     this.#forget()
+    this.#grpcApi = grpcApi
     this.#kind = kind
     this.#fact = fact
     this.#prefixBytes = prefixBytes
@@ -119,6 +125,7 @@ export class BodyFacts {
     this.#final = false
     this.hasher.reset(prefixBlockBytes, prefixBytes)
     if (kind === BodyKind.JSON) this.#json.reset()
+    else if (kind === BodyKind.GRPC) this.#beginGrpc(grpcApi!)
     else if (kind === BodyKind.MULTIPART && !this.#multipart.begin(contentType, 'model')) this.#fail(invalidMultipart())
   }
 
@@ -134,12 +141,14 @@ export class BodyFacts {
 
   /** The prompt has images, video or audio, as far as it was read for them. */
   get hasMedia(): boolean {
-    return this.#kind === BodyKind.JSON && this.#media.found
+    return this.#readsJson && this.#media.found
   }
 
   /** The prompt's tokens, where it is token ids and all of it was read; undefined: it is not. */
   get tokenIds(): TokenIds | undefined {
-    return this.wantsTokens && this.isJson && this.#tokenIds.complete ? this.#tokens : undefined
+    if (!this.wantsTokens) return undefined
+    if (this.#grpcApi === 'vllm') return this.#whole && this.#tokens.count > 0 ? this.#tokens : undefined
+    return this.#readsJson && this.#tokenIds.complete ? this.#tokens : undefined
   }
 
   /** Bytes of the whole prompt: where only its beginning was read, by the length of the body (−1 = unknown). */
@@ -150,14 +159,19 @@ export class BodyFacts {
 
   /** What is wrong with a field that the body must have, as far as the body was read; undefined: nothing. */
   lacks({ name, form }: RequiredField): string | undefined {
+    if (this.#grpcApi === 'vllm') return this.#whole && this.#promptField < 0 ? 'there' : undefined
     const json = this.#json
     const field = FIELDS[name]
-    const type = this.isJson ? json.type(field) : FieldType.ABSENT
+    const type = this.#readsJson ? json.type(field) : FieldType.ABSENT
     if (type === FieldType.ABSENT) return this.#whole || json.offset === 0 ? 'there' : undefined
     if (form === 'any') return type === FieldType.NULL ? 'there' : undefined
     const list = form === 'list' ? 'a list with elements' : 'a text or a list that is not empty'
     if (type !== FieldType.ARRAY && (form === 'list' || type !== FieldType.STRING)) return list
     return this.#promptField === field && this.#isEmptyPrompt() ? list : undefined
+  }
+
+  get #readsJson(): boolean {
+    return this.#kind === BodyKind.JSON || this.#grpcApi === 'vertex'
   }
 
   #isEmptyPrompt(): boolean {
@@ -168,6 +182,7 @@ export class BodyFacts {
   /** Forgets the body of an earlier request. */
   clear(): void {
     this.#kind = BodyKind.NONE
+    this.#grpcApi = undefined
     this.#final = false
     this.#wantsMedia = false
     if (this.wantsTokens) this.#tokenIds.reset()
@@ -191,14 +206,16 @@ export class BodyFacts {
   /** Takes a piece; true when the facts are final. */
   feed(bytes: Uint8Array, start: number, end: number): boolean {
     if (this.#final) return true
-    return this.#kind === BodyKind.JSON ? this.#feedJson(bytes, start, end) : this.#feedMultipart(bytes, start, end)
+    if (this.#kind === BodyKind.JSON) return this.#feedJson(bytes, start, end)
+    return this.#kind === BodyKind.GRPC ? this.#feedGrpc(bytes, start, end) : this.#feedMultipart(bytes, start, end)
   }
 
   /** The body is over: what is known now is final. */
   end(): void {
     if (this.#final) return
     this.#final = true
-    if (this.#kind === BodyKind.JSON) {
+    if (this.#kind === BodyKind.GRPC) this.#fail(invalidGrpc('it is incomplete'))
+    else if (this.#kind === BodyKind.JSON) {
       if (this.#json.offset === 0) return
       if (this.#json.finish() === ScanState.DONE) this.#takeWhole()
       else this.#fail(incompleteJson())
@@ -230,6 +247,41 @@ export class BodyFacts {
     this.#takeJson()
   }
 
+  #beginGrpc(api: GrpcApi): void {
+    this.#json.reset()
+    if (this.wantsTokens) this.#tokens.clear()
+    this.#grpc ??= new GrpcBody({
+      json: (bytes, start, end) => void (this.#final || this.#feedJson(bytes, start, end)),
+      prompt: (bytes, start, end) => {
+        this.#promptField = FIELDS.input
+        this.#takePrompt(bytes, start, end)
+      },
+      token: id => {
+        if (this.wantsTokens && this.#tokens.count < MAX_TOKENS) this.#tokens.push(id)
+      },
+      over: () => this.#grpcOver(),
+    })
+    this.#grpc.begin(api)
+  }
+
+  #feedGrpc(bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.#grpc!.feed(bytes, start, end) === ScanState.INVALID && !this.#final)
+      this.#fail(invalidGrpc(this.#grpc!.compressed ? 'it is compressed' : 'it is none'))
+    return this.#final
+  }
+
+  /** There is one message; what comes after it is for the engine to complain of. */
+  #grpcOver(): void {
+    if (this.#final) return
+    this.#final = true
+    if (this.#grpcApi === 'vllm') {
+      this.#whole = true
+      if (this.wantsTokens) this.#tokens.endPrompt()
+    } else if (this.#json.offset === 0) this.#fail(invalidGrpc('it has no body'))
+    else if (this.#json.finish() === ScanState.DONE) this.#takeWhole()
+    else this.#fail(incompleteJson())
+  }
+
   #feedMultipart(bytes: Uint8Array, start: number, end: number): boolean {
     const state = this.#multipart.feed(bytes, start, end)
     if (state === ScanState.INVALID) return this.#fail(invalidMultipart())
@@ -259,6 +311,10 @@ export class BodyFacts {
       this.#promptField = field
     }
     if (field !== this.#promptField) return
+    this.#takePrompt(chunk, start, end)
+  }
+
+  #takePrompt(chunk: Uint8Array, start: number, end: number): void {
     if (this.promptBytes < EMPTY_BYTES)
       this.#promptHead.set(
         chunk.subarray(start, Math.min(end, start + EMPTY_BYTES - this.promptBytes)),
@@ -266,8 +322,8 @@ export class BodyFacts {
       )
     const wanted = Math.min(end - start, this.#prefixBytes - this.promptBytes)
     if (wanted > 0) this.hasher.update(chunk, start, start + wanted)
-    if (this.#wantsMedia) this.#media.feed(chunk, start, end)
-    if (this.wantsTokens) this.#tokenIds.feed(chunk, start, end)
+    if (this.#wantsMedia && this.#grpcApi !== 'vllm') this.#media.feed(chunk, start, end)
+    if (this.wantsTokens && this.#grpcApi !== 'vllm') this.#tokenIds.feed(chunk, start, end)
     this.promptBytes += end - start
   }
 
@@ -278,7 +334,9 @@ export class BodyFacts {
     const json = this.#json
     if (this.#fact === 'whole' && json.repeated(MODEL)) return void this.#fail(duplicateKey('model'))
     const type = json.type(MODEL)
-    if (type === FieldType.ABSENT && json.type(ROOT) === FieldType.OBJECT) {
+    if (this.#kind === BodyKind.GRPC) {
+      // Nothing in it can be replaced.
+    } else if (type === FieldType.ABSENT && json.type(ROOT) === FieldType.OBJECT) {
       this.objectStart = json.start(ROOT)
       this.objectIsEmpty = json.emptyRoot
     } else if (type === FieldType.NULL && json.complete(MODEL)) {
@@ -289,6 +347,7 @@ export class BodyFacts {
       return
     if (json.tooLong(MODEL)) return void this.#fail(invalidModel())
     this.#setModel(json.text(MODEL), json.start(MODEL), json.end(MODEL))
+    if (this.#kind === BodyKind.GRPC) this.modelStart = -1
   }
 
   #takeMultipart(): void {

@@ -7,6 +7,7 @@ import { BodyCopy } from './body-copy.ts'
 import { BodyFacts } from './body-facts.ts'
 import type { ModelEditor } from '../llm/model-editor.ts'
 import type { RequestApi } from '../llm/request-apis.ts'
+import type { GrpcUsageReader } from '../llm/grpc-usage-reader.ts'
 import type { UsageReader } from '../llm/usage-reader.ts'
 import type { ResponseUsage, UsageOwner } from './response-usage.ts'
 import type { Measured } from './measured.ts'
@@ -65,9 +66,10 @@ export class Call implements RuleFacts {
   /** Puts the model that the client asked for into the response; kept for the next request that needs one. */
   editor: ModelEditor | undefined
 
-  /** Reads the usage of the response (./response-usage.ts), kept for the next request; whether it does; and for whom. */
+  /** Read the usage of responses (./response-usage.ts), kept for the next request; the one that does so of this; and for whom. */
   usage: UsageReader | undefined
-  readsUsage = false
+  grpcUsage: GrpcUsageReader | undefined
+  readsUsage: UsageReader | GrpcUsageReader | undefined
   follower: ResponseUsage | undefined
   owner: UsageOwner | undefined
   /** The first event of the response gives back the tokens of the prompt. */
@@ -115,7 +117,7 @@ export class Call implements RuleFacts {
     if (this.told.length > 0) this.told.length = 0
     this.staged = undefined
     this.bodyBytes = -1
-    this.readsUsage = false
+    this.readsUsage = undefined
     this.follower = undefined
     this.owner = undefined
     this.releasesPrompt = false

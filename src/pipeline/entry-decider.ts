@@ -113,7 +113,8 @@ export class EntryDecider implements Decider {
       if (call.api === undefined) return this.#router.refuse(x, noParser(call.path))
     }
     if (!bodyComes || !this.#readsBody) return this.#router.route(x, call)
-    const kind = bodyKindOf(headers)
+    const grpc = call.api?.grpc
+    const kind = grpc === undefined ? bodyKindOf(headers) : BodyKind.GRPC
     if (kind === BodyKind.NONE) {
       call.unreadable = true
       return this.#router.route(x, call)
@@ -125,7 +126,7 @@ export class EntryDecider implements Decider {
     const fact = this.#modelFact(x, call)
     call.facts.wantsTokens = this.#tokens
     if (this.#renders && !multipart && renderApiOf(call) !== undefined) call.body.begin(x.context.budget)
-    call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media)
+    call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media, grpc)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)
   }
 

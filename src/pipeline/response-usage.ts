@@ -6,9 +6,12 @@ import type { PoolPlan } from '../inference/pool-plan.ts'
 import type { Pool } from '../inference/pool.ts'
 import { createUsageReport, type UsageReport } from '../inference/usage-report.ts'
 import type { Usage } from '../llm/usage.ts'
+import { GrpcUsageReader } from '../llm/grpc-usage-reader.ts'
 import { UsageReader } from '../llm/usage-reader.ts'
 import { responseKindOf, ResponseKind } from './body-kind.ts'
 import type { Call } from './call.ts'
+
+const EMBED = '/Embed'
 
 /** Told of each response whose usage is known, once, when it is over and before the exchange ends. */
 export interface UsageSink {
@@ -45,16 +48,26 @@ export class ResponseUsage {
     const wantsUsage = this.#reports.length > 0 || this.#sink !== undefined || call.owner !== undefined
     const countsTokens = call.picked.tokens > call.picked.answerTokens
     if (!wantsUsage && !countsTokens) return
+    const { api } = call
     const kind = responseKindOf(headers)
-    if (kind === ResponseKind.OTHER || call.api?.plainResponse === true) return
-    const streams = kind === ResponseKind.EVENTS
+    if (api?.plainResponse === true || (kind === ResponseKind.OTHER && api?.grpc === undefined)) return
+    // Messages of a gRPC response come one by one too.
+    const streams = kind === ResponseKind.EVENTS || api?.grpc !== undefined
     call.releasesPrompt = streams && countsTokens
-    if (wantsUsage) {
-      call.usage ??= new UsageReader()
-      call.usage.begin(streams)
-      call.readsUsage = true
-    }
+    if (wantsUsage) call.readsUsage = this.#reader(call, streams)
     if (wantsUsage || streams) x.readsResponse = true
+  }
+
+  #reader(call: Call, streams: boolean): UsageReader | GrpcUsageReader {
+    const grpc = call.api?.grpc
+    if (grpc !== undefined) {
+      call.grpcUsage ??= new GrpcUsageReader()
+      call.grpcUsage.begin(grpc, call.path.slice(0, call.pathEnd).endsWith(EMBED))
+      return call.grpcUsage
+    }
+    call.usage ??= new UsageReader()
+    call.usage.begin(streams)
+    return call.usage
   }
 
   /** A piece of the body, which may be the last; only for calls that `begin` has prepared. */
@@ -63,22 +76,23 @@ export class ResponseUsage {
       call.releasesPrompt = false
       if (call.counted === this.#pool) this.#pool.releasePrompt(call.picked)
     }
-    if (!call.readsUsage) {
+    const reader = call.readsUsage
+    if (reader === undefined) {
       // That was all there is to know.
       x.readsResponse = x.editsResponse
       return
     }
-    call.usage!.feed(bytes, start, end)
+    reader.feed(bytes, start, end)
     if (!x.responseEnds) return
     this.over(call)
-    if (this.#reports.length > 0) this.#report(x, call)
+    if (this.#reports.length > 0) this.#report(x, reader.usage)
   }
 
   /** The response is over, or the stream is. */
   over(call: Call): void {
-    if (!call.readsUsage) return
-    call.readsUsage = false
-    const reader = call.usage!
+    const reader = call.readsUsage
+    if (reader === undefined) return
+    call.readsUsage = undefined
     reader.end()
     const { usage } = reader
     if (!usage.known) return
@@ -88,8 +102,7 @@ export class ResponseUsage {
     flow.used(priority, fairnessId, serviceOf(usage.input, usage.output, countedBytes))
   }
 
-  #report(x: Exchange, { usage }: Call): void {
-    const counts = usage!.usage
+  #report(x: Exchange, counts: Usage): void {
     if (!counts.known) return
     const numbers = new Map<string, Map<string, number>>()
     for (const { namespace, name, of } of this.#reports) {

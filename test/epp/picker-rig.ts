@@ -54,7 +54,7 @@ export interface Call {
   readonly path?: string | undefined
   readonly headers?: Readonly<Record<string, string>>
   /** Absent: the headers are the end. */
-  readonly body?: string | readonly string[]
+  readonly body?: string | readonly (string | Buffer)[]
   /** Of the headers message. */
   readonly metadata?: Readonly<Record<string, JsonObject>>
   /** Of the body messages. */
@@ -216,7 +216,7 @@ export class Session {
   /** The response, as far as the gateway still asks; what the client gets. */
   respond(
     headers: Readonly<Record<string, string>>,
-    chunks: readonly string[],
+    chunks: readonly (string | Buffer)[],
     options: { readonly metadata?: Readonly<Record<string, JsonObject>>; readonly trailers?: boolean } = {},
   ): {
     /** Response headers that were set. */
@@ -259,7 +259,7 @@ export class Session {
           piece += Buffer.from(mutation.value.body).toString()
           ended = mutation.value.endOfStream
         } else if (mutation?.case === 'body') piece += Buffer.from(mutation.value).toString()
-        else piece += chunk
+        else piece += chunk.toString()
       }
       pieces.push(piece)
     }

@@ -7,5 +7,7 @@ export const PARSERS: readonly ParserType[] = [
   'anthropic-parser',
   'vllmhttp-parser',
   'sglanghttp-parser',
+  'vllmgrpc-parser',
+  'vertexai-parser',
   'passthrough-parser',
 ].map(type => ({ type, role: 'parser', parameters: object({}) }))
