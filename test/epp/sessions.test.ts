@@ -17,7 +17,7 @@ describe('H23: sessions by a token of the response (epp.md §8.1)', () => {
     ['session-affinity-filter', `${HERMETIC}- type: session-affinity-filter\n`],
     [
       'session-affinity-scorer',
-      `${HERMETIC.replace('- type: prefix', '- type: session-affinity-scorer\n- type: prefix')}`,
+      HERMETIC.replace('- type: prefix', '- type: session-affinity-scorer\n- type: prefix'),
     ],
   ])('%s', (_, config) => {
     const rig = new PickerRig([pod(0, 0), pod(0, 0), pod(0, 0)], config)
