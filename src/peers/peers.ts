@@ -139,7 +139,8 @@ export class Peers {
   #refresh(): void {
     for (const link of this.#links.values()) link.refresh()
     const now = performance.now()
-    for (const { call, heardAt } of this.#tellers.values()) if (now - heardAt > SILENT_MS) hangUp(call, status.DEADLINE_EXCEEDED, 'nothing was told for long')
+    for (const { call, heardAt } of this.#tellers.values())
+      if (now - heardAt > SILENT_MS) hangUp(call, status.DEADLINE_EXCEEDED, 'nothing was told for long')
   }
 
   #hear(call: Call): void {

@@ -86,12 +86,14 @@ describeOnPlanes('an EndpointPickerConfig', plane => {
   })
 
   it('a bad one changes nothing', async () => {
-    await rig.configure(documents(pool, picker('- type: latency-scorer')))
+    await rig.configure(documents(pool, picker('- type: latency-score')))
     const refused = await waitFor('the refusal', async () => {
       const status = await rig.admin<{ readonly refused: readonly string[] }>('/configuration')
       return status.refused.length > 0 && status.refused
     })
-    expect(refused).toEqual([expect.stringContaining('plug-in type "latency-scorer" is not supported yet')])
+    expect(refused).toEqual([
+      expect.stringContaining('there is no plug-in type "latency-score" (did you mean "latency-scorer"?)'),
+    ])
     expect((await replicasFor(5, { 'x-session-id': 'session 0' })).size).toBe(1)
   })
 })

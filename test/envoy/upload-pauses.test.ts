@@ -29,7 +29,7 @@ describeOnPlanes('uploads that pause', plane => {
         annotated('whole', 'signalbox.dev/model-fact', 'whole'),
         annotated('duplex', 'signalbox.dev/body', 'full-duplex'),
         // The time for a decision is shorter than the pause, the time for an upload far longer.
-        parametersYaml('{ timeouts: { message: 600ms, upload: 60s, uploadIdle: 1s } }'),
+        parametersYaml('{ timeouts: { message: 1500ms, upload: 60s, uploadIdle: 3s } }'),
       ),
     })
     await rig.decides('/look')
@@ -64,7 +64,7 @@ describeOnPlanes('uploads that pause', plane => {
           headers: { 'content-type': 'application/json' },
           body: BODY,
           framing: 'chunked',
-          writeBytes: 500,
+          writeBytes: 350,
           gapMs: 250,
         })
         expect(response.status).toBe(200)

@@ -124,7 +124,8 @@ export interface Http2Connection {
 }
 
 export function openHttp2(port: number, host = '127.0.0.1'): Http2Connection {
-  const session = http2.connect(`http://${host}:${port}`)
+  // Bodies wait whole in the session's memory: with node's 10 MB it would reset streams whose answer comes meanwhile.
+  const session = http2.connect(`http://${host}:${port}`, { maxSessionMemory: 1000 })
   // Requests report it.
   session.on('error', () => {})
   return {
