@@ -47,7 +47,11 @@ export class Profile {
   readonly #scorers: readonly Scorer[]
   /** Filters and scorers. */
   readonly #plugins: readonly (Filter | Scorer)[]
+  /** Those of them that want to know what is chosen. */
+  readonly #told: readonly (Filter | Scorer)[]
   readonly #weights: Float64Array
+  /** Sums of the scores of the last `rank`. */
+  readonly #sums: Float64Array
   #scores: Float64Array[]
   #kept = new Uint8Array(0)
   #count = 0
@@ -63,6 +67,8 @@ export class Profile {
       parameters === undefined ? createScorer(type) : createPluginScorer({ type, parameters }),
     )
     this.#plugins = [...this.#filters, ...this.#scorers]
+    this.#told = this.#plugins.filter(plugin => plugin.chosen !== undefined)
+    this.#sums = new Float64Array(scorers.length)
     this.#weights = Float64Array.from(scorers, ({ type, weight }) => {
       if (!Number.isFinite(weight)) throw new RangeError(`weight of ${type} must be a finite number`)
       return weight
@@ -111,25 +117,19 @@ export class Profile {
   rank(candidates: Candidates, table: EndpointTable, total: Float64Array, times?: PickTimes): void {
     const { count } = candidates
     this.#count = count
-    total.fill(0, 0, count)
+    if (this.#scorers.length === 0) total.fill(0, 0, count)
     for (let s = 0; s < this.#scorers.length; s++) {
       const scores = this.#scores[s]!
       const weight = this.#weights[s]!
       this.#scorers[s]!.score(candidates, table, scores)
-      for (let i = 0; i < count; i++) {
-        const score = scores[i]!
-        // NaN becomes 0 too.
-        if (!(score >= 0)) scores[i] = 0
-        else if (score > 1) scores[i] = 1
-        total[i]! += weight * scores[i]!
-      }
-      times?.lap(Step.SCORER, this.#scorers[s]!.type)
+      this.#sums[s] = s === 0 ? setTerm(total, weight, scores, count) : addTerm(total, weight, scores, count)
+      if (times !== undefined) times.lap(Step.SCORER, this.#scorers[s]!.type)
     }
   }
 
   /** The request goes to this candidate of the last `rank`. */
   chosen(candidates: Candidates, table: EndpointTable, choice: number): void {
-    for (let p = 0; p < this.#plugins.length; p++) this.#plugins[p]!.chosen?.(candidates, table, choice)
+    for (let p = 0; p < this.#told.length; p++) this.#told[p]!.chosen!(candidates, table, choice)
   }
 
   get scorerCount(): number {
@@ -150,10 +150,7 @@ export class Profile {
     let reason = TIE
     let furthest = 1e-9
     for (let s = 0; s < this.#scorers.length; s++) {
-      const scores = this.#scores[s]!
-      let sum = 0
-      for (let i = 0; i < this.#count; i++) sum += scores[i]!
-      const gain = this.#weights[s]! * (scores[candidate]! - sum / this.#count)
+      const gain = this.#weights[s]! * (this.#scores[s]![candidate]! - this.#sums[s]! / this.#count)
       if (gain > furthest) {
         furthest = gain
         reason = this.#scorers[s]!.type
@@ -161,4 +158,33 @@ export class Profile {
     }
     return reason
   }
+}
+
+/** Sets `total[i]` to the first scorer's term, clamps its scores to 0 … 1, and returns their sum. */
+function setTerm(total: Float64Array, weight: number, scores: Float64Array, count: number): number {
+  let sum = 0
+  for (let i = 0; i < count; i++) {
+    const score = clamp(scores[i]!)
+    scores[i] = score
+    total[i] = weight * score
+    sum += score
+  }
+  return sum
+}
+
+/** The same of a further scorer, whose term is added. */
+function addTerm(total: Float64Array, weight: number, scores: Float64Array, count: number): number {
+  let sum = 0
+  for (let i = 0; i < count; i++) {
+    const score = clamp(scores[i]!)
+    scores[i] = score
+    total[i]! += weight * score
+    sum += score
+  }
+  return sum
+}
+
+/** NaN becomes 0 too. */
+function clamp(score: number): number {
+  return score >= 0 ? (score > 1 ? 1 : score) : 0
 }
