@@ -25,6 +25,7 @@ export function defaultEntry(
     model: plan.rewrites.length > 0 ? 'whole' : 'first',
     prefixBytes: prefixBytesOf(plan, parameters),
     ...(promptNeeds(plan.scheduling).media ? { media: true as const } : {}),
+    ...(promptNeeds(plan.scheduling).mediaHashes === true ? { mediaHashes: true as const } : {}),
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
     // Whether its routes retry is unknown.
     retryBufferBytes: Number.MAX_SAFE_INTEGER,

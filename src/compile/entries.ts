@@ -195,10 +195,11 @@ const NO_FACTS = { body: 'none', model: 'none', prefixBytes: 0 } as const
 function factsOf(
   candidates: readonly Candidate[],
   parameters: SignalboxParametersSpec,
-): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes' | 'media'> {
+): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes' | 'media' | 'mediaHashes'> {
   let model = false
   let prefixBytes = 0
   let media = false
+  let mediaHashes = false
   let rewrites = false
   for (const { unit } of candidates) {
     // These have no body to look at.
@@ -209,10 +210,12 @@ function factsOf(
       model ||= poolNeedsModel(backend.plan)
       rewrites ||= backend.plan.rewrites.length > 0
       prefixBytes = Math.max(prefixBytes, prefixBytesOf(backend.plan, parameters))
-      media ||= promptNeeds(backend.plan.scheduling).media
+      const needs = promptNeeds(backend.plan.scheduling)
+      media ||= needs.media
+      mediaHashes ||= needs.mediaHashes === true
     }
   }
-  if (!model && prefixBytes === 0 && !media) return NO_FACTS
+  if (!model && prefixBytes === 0 && !media && !mediaHashes) return NO_FACTS
   const annotated = (name: string, value: string): boolean =>
     candidates.some(({ unit }) => unit.rule.route.metadata.annotations[name] === value)
   return {
@@ -221,6 +224,7 @@ function factsOf(
     model: model ? (rewrites || annotated(MODEL_FACT, 'whole') ? 'whole' : 'first') : 'none',
     prefixBytes,
     ...(media ? { media } : {}),
+    ...(mediaHashes ? { mediaHashes } : {}),
   }
 }
 

@@ -25,6 +25,7 @@ const TOPOLOGY_EXTRACTOR = 'topology-extractor'
 const PROVIDERS: Readonly<Partial<Record<Need, string>>> = {
   'in-flight-tokens': 'inflight-load-producer',
   latency: 'predicted-latency-producer',
+  media: 'mm-embeddings-cache-producer',
 }
 
 const OUTSIDE_OF_PROFILES: ReadonlySet<string> = new Set(['concurrency-detector', 'latency-slo-admitter'])

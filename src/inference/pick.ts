@@ -1,6 +1,7 @@
 /** What a pick is asked and what it says: `Pool.pick` (./pool.ts). */
 import type { HeaderView } from '../extproc/header-view.ts'
 import type { TokenIds } from './kv-events/token-ids.ts'
+import type { MediaHashes } from './media-hashes.ts'
 import type { PickRecord } from './pick-record.ts'
 import type { PickTimes } from './pick-times.ts'
 import type { PrefixHasher } from './prefix-hasher.ts'
@@ -42,6 +43,8 @@ export interface PickRequest {
   headers?: HeaderView | undefined
   /** The prompt has images, video or audio; known where a plug-in asks for it (`PromptNeeds`). */
   hasMedia?: boolean
+  /** Hashes of these, where a plug-in asks for them. */
+  media?: MediaHashes | undefined
   /** The prompt's tokens as the engine has them, where they are known. */
   tokens?: TokenIds | undefined
   /** Prompts with different salts share no cache. Default: empty. */

@@ -278,6 +278,7 @@ export class Pool implements ProfileRunner {
     candidates.promptBytes = request.promptBytes
     candidates.promptTokens = Math.ceil((request.promptSize ?? request.promptBytes) / BYTES_PER_TOKEN)
     candidates.nowMs = request.nowMs
+    candidates.mediaHashes = request.media
     this.#caches.share(candidates)
     producers.produce(candidates, this.table)
     if ((request.priority ?? 0) < 0 && !this.#admits()) return PickStatus.NOT_ADMITTED

@@ -3,7 +3,9 @@ import { compileScan } from '../body/json-program.ts'
 import { JsonScanner, ScanState } from '../body/json-scan.ts'
 import { MultipartField } from '../body/multipart.ts'
 import type { GrpcApi, RequestField, RequiredField } from '../llm/request-apis.ts'
+import { MediaHasher } from '../llm/media-hasher.ts'
 import { MediaScanner } from '../llm/media-scanner.ts'
+import { MediaHashes } from '../inference/media-hashes.ts'
 import { TokenIds } from '../inference/kv-events/token-ids.ts'
 import type { PrefixHasher } from '../inference/prefix-hasher.ts'
 import {
@@ -76,11 +78,15 @@ export class BodyFacts {
   promptBytes = 0
   /** Prompts that are token ids are wanted; to be said before `begin`. */
   wantsTokens = false
+  /** Hashes of images, videos and audios are wanted; to be said before `begin`. */
+  wantsMediaHashes = false
 
   readonly hasher: PrefixHasher
   readonly #json = new JsonScanner(PROGRAM)
   readonly #multipart = new MultipartField()
   readonly #media = new MediaScanner()
+  readonly #mediaHashes = new MediaHashes()
+  readonly #mediaHasher = new MediaHasher(this.#mediaHashes)
   readonly #tokens = new TokenIds()
   readonly #tokenIds = new TokenIdScanner(this.#tokens, MAX_TOKENS)
   #grpc: GrpcBody | undefined
@@ -121,6 +127,7 @@ export class BodyFacts {
     this.#prefixBytes = prefixBytes
     this.#wantsMedia = media
     this.#media.reset()
+    if (this.wantsMediaHashes) this.#mediaHasher.reset()
     if (this.wantsTokens) this.#tokenIds.reset()
     this.#final = false
     this.hasher.reset(prefixBlockBytes, prefixBytes)
@@ -142,6 +149,11 @@ export class BodyFacts {
   /** The prompt has images, video or audio, as far as it was read for them. */
   get hasMedia(): boolean {
     return this.#readsJson && this.#media.found
+  }
+
+  /** Of those that were read. */
+  get mediaHashes(): MediaHashes | undefined {
+    return this.wantsMediaHashes && this.#mediaHashes.count > 0 ? this.#mediaHashes : undefined
   }
 
   /** The prompt's tokens, where it is token ids and all of it was read; undefined: it is not. */
@@ -187,6 +199,8 @@ export class BodyFacts {
     this.#wantsMedia = false
     if (this.wantsTokens) this.#tokenIds.reset()
     this.wantsTokens = false
+    if (this.wantsMediaHashes) this.#mediaHasher.reset()
+    this.wantsMediaHashes = false
     this.#forget()
   }
 
@@ -298,7 +312,7 @@ export class BodyFacts {
   /** The prompt's beginning is known: enough bytes of it, or all of its field. */
   #promptIsFinal(): boolean {
     const enough = this.#prefixBytes === 0 || this.promptBytes >= this.#prefixBytes
-    if (enough && (!this.#wantsMedia || this.#media.found)) return true
+    if (enough && (!this.#wantsMedia || this.#media.found) && !this.wantsMediaHashes) return true
     return this.#promptField >= 0 && this.#json.complete(this.#promptField)
   }
 
@@ -324,6 +338,7 @@ export class BodyFacts {
     if (wanted > 0) this.hasher.update(chunk, start, start + wanted)
     if (this.#wantsMedia && this.#grpcApi !== 'vllm') this.#media.feed(chunk, start, end)
     if (this.wantsTokens && this.#grpcApi !== 'vllm') this.#tokenIds.feed(chunk, start, end)
+    if (this.wantsMediaHashes) this.#mediaHasher.feed(chunk, start, end)
     this.promptBytes += end - start
   }
 

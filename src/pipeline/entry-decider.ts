@@ -91,7 +91,7 @@ export class EntryDecider implements Decider {
     const kvEvents = this.#router.pools.flatMap(({ plan }) => plan.scheduling.kvEvents ?? [])
     this.#tokens = kvEvents.length > 0
     this.#renders = kvEvents.some(({ render }) => render !== undefined)
-    this.#readsBody = plan.body !== 'none' && (plan.model !== 'none' || plan.prefixBytes > 0 || this.#media)
+    this.#readsBody = plan.body !== 'none' && (plan.model !== 'none' || plan.prefixBytes > 0 || this.#media || plan.mediaHashes === true)
     this.#fleet = plan.attach === 'fleet'
     this.#tellsServed = this.#router.pools.some(pool => pool.plan.scheduling.tellsServed === true)
   }
@@ -125,6 +125,7 @@ export class EntryDecider implements Decider {
     const type = multipart ? contentType(headers) : ''
     const fact = this.#modelFact(x, call)
     call.facts.wantsTokens = this.#tokens
+    call.facts.wantsMediaHashes = this.plan.mediaHashes === true
     if (this.#renders && !multipart && renderApiOf(call) !== undefined) call.body.begin(x.context.budget)
     call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media, grpc)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)

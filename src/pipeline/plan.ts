@@ -83,6 +83,8 @@ export interface EntryPlan {
   readonly prefixBytes: number
   /** Whether the prompt has images, video or audio is needed. */
   readonly media?: true
+  /** Which ones is needed: bodies are read to the end of their prompts. */
+  readonly mediaHashes?: true
   /** Cap of the request body; beyond it 413. */
   readonly maxBodyBytes: number
   /**

@@ -235,6 +235,7 @@ export class RequestRouter {
     pick.promptBytes = facts.promptBytes
     pick.promptSize = facts.hasBody ? facts.promptSize(call.bodyBytes) : 0
     pick.hasMedia = facts.hasMedia
+    pick.media = facts.mediaHashes
     pick.subset = call.subset
     pick.headers = call.headers
     pick.salt = facts.salt

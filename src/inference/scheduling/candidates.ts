@@ -7,6 +7,7 @@
  * without any metrics is balanced by our own counts. Where only some of its numbers are missing (`EndpointTable.missing`), the same is so for these.
  */
 import { tpotTarget, ttftTarget } from '../control-headers.ts'
+import type { MediaHashes } from '../media-hashes.ts'
 import type { HeaderView } from '../../extproc/header-view.ts'
 import { type EndpointTable, MissingSignal } from '../endpoint-table.ts'
 
@@ -56,6 +57,8 @@ export class Candidates {
   tpotTargetFactor = 1
   /** Share of the request's images, videos and audios that the endpoint presumably has encoded, 0 … 1. */
   media = new Float64Array(0)
+  /** Of the request's images, videos and audios, where a plug-in goes by them. */
+  mediaHashes: MediaHashes | undefined
   /** The request's session by the name of the producer that found it. */
   readonly sessions = new Map<string, string>()
   /** Slot that an earlier profile chose for this request (decode before prefill); −1 = none. */

@@ -31,6 +31,8 @@ export interface PromptNeeds {
   readonly bytes: number
   /** Whether it has images, video or audio. */
   readonly media: boolean
+  /** Which ones: their hashes, for which it is read to its end. Default: no. */
+  readonly mediaHashes?: boolean
 }
 
 export const NO_NEEDS: PromptNeeds = { prefix: false, bytes: 0, media: false }

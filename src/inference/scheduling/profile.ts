@@ -33,7 +33,11 @@ export function profileLooksAtPrefixes({ scorers, filters = [] }: Pick<ProfilePl
 }
 
 export function looksAtPrompts(plan: PluginPlan): boolean {
-  return needsOf(plan).length > 0
+  return needsOf(plan).some(need => need !== 'media')
+}
+
+export function looksAtMedia(plan: PluginPlan): boolean {
+  return needsOf(plan).includes('media')
 }
 
 export class Profile {

@@ -4,7 +4,7 @@ import type { Admitter } from './admitter.ts'
 import type { PluginPlan, SchedulingPlan } from '../pool-plan.ts'
 import { createAdmitter, createDecider, createProfileHandler, UnknownPluginError } from './plugins/registry.ts'
 import { Producers } from './producers.ts'
-import { looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
+import { looksAtMedia, looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
 import { NO_NEEDS, type ProfileHandler, type PromptNeeds } from './profile-handler.ts'
 
 /** Name of a primary profile that nobody named. */
@@ -58,7 +58,7 @@ export function promptNeeds(plan: SchedulingPlan): PromptNeeds {
     profileLooksAtPrefixes(plan) ||
     (plan.profiles ?? []).some(profileLooksAtPrefixes) ||
     (plan.producers ?? []).some(looksAtPrompts)
-  return { prefix: prefix || scores, bytes, media }
+  return { prefix: prefix || scores, bytes, media, mediaHashes: (plan.producers ?? []).some(looksAtMedia) }
 }
 
 function handlerOf({ handler, profileName = DEFAULT_NAME, profiles = [] }: SchedulingPlan): ProfileHandler | undefined {

@@ -31,6 +31,7 @@ import { latencyScorer } from './latency-scorer.ts'
 import { latencySloAdmitter } from './latency-slo-admitter.ts'
 import { loadAwareScorer } from './load-aware-scorer.ts'
 import { loraAffinityScorer } from './lora-affinity-scorer.ts'
+import { mmEmbeddingsCacheProducer, mmEmbeddingsCacheScorer } from './mm-embeddings-cache.ts'
 import { noHitLruScorer } from './no-hit-lru-scorer.ts'
 import { DATA_LAYER } from './data-layer.ts'
 import { PARSERS } from './parsers.ts'
@@ -82,6 +83,7 @@ const PLUGINS = new Map<string, PluginType>(
     latencyScorer,
     loadAwareScorer,
     loraAffinityScorer,
+    mmEmbeddingsCacheScorer,
     noHitLruScorer,
     precisePrefixCacheScorer,
     prefixCacheScorer,
@@ -108,6 +110,7 @@ const PLUGINS = new Map<string, PluginType>(
     requestAttributeReporter,
     inflightLoadProducer,
     latencySloAdmitter,
+    mmEmbeddingsCacheProducer,
     predictedLatencyProducer,
     precisePrefixCacheProducer,
     tokenProducer,
