@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import type { PlanShare } from '../pipeline/plan-share.ts'
 import type { FromWorker, ListenAddress, Listening, ToWorker, WorkerStart } from './messages.ts'
+import { PlanSender } from './plan-wire.ts'
+import type { ToWorkerWire, WireStart } from './worker-wire.ts'
 
 const MODULE = fileURLToPath(new URL('./worker.ts', import.meta.url))
 /** The first pause before a successor; doubled with each failure … */
@@ -43,8 +44,7 @@ export class Thread {
   readonly #host: ThreadHost
   #listen: { readonly shared: ListenAddress | undefined; readonly own: ListenAddress | undefined }
   #worker: Worker | undefined
-  /** Shared memory that the worker has. */
-  #known = new WeakSet<object>()
+  #sender = new PlanSender()
   #bornAt = 0
   #failures = 0
   #timer: NodeJS.Timeout | undefined
@@ -84,8 +84,10 @@ export class Thread {
   }
 
   post(message: ToWorker): void {
-    if (message.type === 'run') this.#worker?.postMessage({ ...message, share: this.#withoutKnown(message.share) })
-    else this.#worker?.postMessage(message)
+    if (this.#worker === undefined) return
+    const wire: ToWorkerWire =
+      message.type === 'run' ? { ...message, share: this.#sender.pack(message.share) } : message
+    this.#worker.postMessage(wire)
   }
 
   /** The event loop of its worker does not turn, or turns again. */
@@ -120,12 +122,12 @@ export class Thread {
 
   #spawn(): Worker {
     this.state = 'starting'
-    this.#known = new WeakSet()
+    this.#sender = new PlanSender()
     this.#bornAt = performance.now()
     const begin = this.#host.begin(this)
     this.adopted = begin.version
-    const workerData: WorkerStart = { ...begin, thread: this.column, ...this.#listen }
-    for (const share of begin.plans) this.#withoutKnown(share)
+    const plans = begin.plans.map(share => this.#sender.pack(share))
+    const workerData: WireStart = { ...begin, plans, thread: this.column, ...this.#listen }
     const worker = new Worker(MODULE, { workerData, name: `signalbox-data-path-${this.column}` })
     this.#worker = worker
     let failure: Error | undefined
@@ -168,26 +170,6 @@ export class Thread {
     this.restarts++
     this.#host.died(this, failure, pause)
     this.#timer = setTimeout(() => this.#spawn(), pause)
-  }
-
-  /** Memory that the worker has need not travel again: V8 would take it for a new one of its size. */
-  #withoutKnown(share: PlanShare): PlanShare {
-    const once = <T extends object>(state: T): T | 'known' => {
-      if (this.#known.has(state)) return 'known'
-      this.#known.add(state)
-      return state
-    }
-    return {
-      ...share,
-      pools: share.pools.map(pool => ({
-        ...pool,
-        table: pool.table === 'known' ? pool.table : once(pool.table),
-        index: pool.index === undefined || pool.index === 'known' ? pool.index : once(pool.index),
-        ...(pool.furtherIndexes === undefined
-          ? {}
-          : { furtherIndexes: pool.furtherIndexes.map(index => (index === 'known' ? index : once(index))) }),
-      })),
-    }
   }
 }
 

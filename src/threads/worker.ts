@@ -2,12 +2,17 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadUserPlugins } from '../inference/scheduling/plugins/user-plugins.ts'
 import { DataPath } from './data-path.ts'
-import type { ToWorker, WorkerStart } from './messages.ts'
+import { PlanReceiver } from './plan-wire.ts'
+import type { ToWorkerWire, WireStart } from './worker-wire.ts'
 
 const port = parentPort
 if (port === null) throw new Error('this module is for worker threads')
-const start = workerData as WorkerStart
+const receiver = new PlanReceiver()
+const wire = workerData as WireStart
+const start = { ...wire, plans: wire.plans.map(plan => receiver.unpack(plan)) }
 await loadUserPlugins(start.options.plugins)
 const dataPath = new DataPath(start, message => port.postMessage(message))
-port.on('message', (message: ToWorker) => dataPath.take(message))
+port.on('message', (message: ToWorkerWire) =>
+  dataPath.take(message.type === 'run' ? { ...message, share: receiver.unpack(message.share) } : message),
+)
 await dataPath.listen()
