@@ -107,6 +107,15 @@ describe('the options of epp', () => {
     [['--log-level=silent'], 'silent'],
   ])('%j is the log level %s', (argv, level) => expect(parse([...POOL, ...argv]).serve.logLevel).toBe(level))
 
+  it('listen for peers everywhere also where there is no IPv6', () => {
+    const peers = (listen: string, anyAddress: string) =>
+      parseEppOptions([...POOL, '--peers=dns:x:9005', `--peer-listen=${listen}`], {}, anyAddress).serve.peers?.listen
+    expect(peers('[::]:9005', '::')).toEqual({ host: '::', port: 9005 })
+    expect(peers('[::]:9005', '0.0.0.0')).toEqual({ host: '0.0.0.0', port: 9005 })
+    expect(peers('[fd00::1]:9005', '0.0.0.0')).toEqual({ host: 'fd00::1', port: 9005 })
+    expect(() => peers('[::]:x', '::')).toThrow("'[::]:x' is not host:port")
+  })
+
   it('tell what has no effect', () => {
     expect(
       parse([...POOL, '--ha-enable-leader-election', '--zap-encoder=console', '--enable-pprof=false']).notes,

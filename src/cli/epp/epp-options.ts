@@ -89,9 +89,13 @@ class EppFlags {
       `--drain=${STREAMS_DRAIN_S}`,
       `--log-level=${this.#logLevel()}`,
       ...(this.#bool('emit-endpoint-scores', false) ? ['--emit-endpoint-scores'] : []),
+      ...(this.#bool('enable-grpc-stream-metrics', false) ? ['--stream-metrics'] : []),
+      ...(this.#bool('compat-metrics', false) ? ['--compat-metrics'] : []),
+      // It is true by default there: here traces go where the environment says, or nowhere.
+      ...(this.#bool('tracing', true) ? [] : ['--tracing=off']),
       ...Object.keys(SERVE_FLAGS).flatMap(name => this.#pass(name)),
     ]
-    return { serve: parseServeOptions(args, picker), notes: this.#notes() }
+    return { serve: parseServeOptions(args, picker, this.#env), notes: this.#notes() }
   }
 
   /** What is served, and the namespace whose objects are followed (undefined: all). */
@@ -201,7 +205,10 @@ class EppFlags {
 
   #pass(name: string): string[] {
     const value = this.#given.get(name)?.at(-1)
-    return value === undefined ? [] : [`--${name}=${value}`]
+    if (value === undefined) return []
+    // As for the other ports: `::` is everywhere, also where there is no IPv6.
+    const everywhere = name === 'peer-listen' && /^\[::\]:\d+$/.test(value)
+    return [`--${name}=${everywhere ? joinHostPort(this.#anyAddress, Number(value.slice(5))) : value}`]
   }
 
   #last(name: FlagName): string | undefined {

@@ -1,5 +1,6 @@
 import { pickerServices } from './pool.ts'
 import { EXT_PROC_PORT, HEALTH_PORT, type Manifest, METRICS_PORT } from './manifest.ts'
+import { peerArgs, peerManifests, peerMounts, peerPorts } from './peers.ts'
 import type { ManifestValues } from './values.ts'
 
 /** `--drain-timeout` and the time of open streams, with something to spare. */
@@ -10,6 +11,7 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
   const { name, namespace, image, replicas } = values
   const labels = { 'app.kubernetes.io/name': 'signalbox', 'app.kubernetes.io/instance': name }
   const metadata = { name, namespace, labels }
+  const mounts = peerMounts(values)
   const probe = (service: string, periodSeconds: number) => ({ grpc: { port: HEALTH_PORT, service }, periodSeconds })
   return [
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata },
@@ -41,12 +43,13 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
               {
                 name: 'epp',
                 image,
-                args: ['epp', ...args],
+                args: ['epp', ...args, ...peerArgs(values)],
                 env: [{ name: 'NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } }],
                 ports: [
                   { name: 'grpc-ext-proc', containerPort: EXT_PROC_PORT },
                   { name: 'grpc-health', containerPort: HEALTH_PORT },
                   { name: 'metrics', containerPort: METRICS_PORT },
+                  ...peerPorts(values),
                 ],
                 readinessProbe: probe('readiness', 2),
                 livenessProbe: probe('liveness', 10),
@@ -56,8 +59,10 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
                   readOnlyRootFilesystem: true,
                   capabilities: { drop: ['ALL'] },
                 },
+                ...mounts.ofContainer,
               },
             ],
+            ...mounts.ofPod,
           },
         },
       },
@@ -74,6 +79,7 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
         ],
       },
     })),
+    ...peerManifests(values, labels),
     {
       apiVersion: 'policy/v1',
       kind: 'PodDisruptionBudget',

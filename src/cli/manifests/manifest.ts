@@ -9,3 +9,5 @@ export interface Manifest {
 export const EXT_PROC_PORT = 9002
 export const HEALTH_PORT = 9003
 export const METRICS_PORT = 9090
+/** Where replicas tell each other what they do. */
+export const PEER_PORT = 9005

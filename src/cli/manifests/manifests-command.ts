@@ -3,14 +3,14 @@ import { type Command, UsageError } from '../command.ts'
 import { deployment } from './deployment.ts'
 import type { Manifest } from './manifest.ts'
 import { plugFilter, podService } from './plug.ts'
-import { inferencePool, pickerRules, poolPolicies, poolRef } from './pool.ts'
+import { clusterNames, inferencePool, pickerRules, poolPolicies, poolRef } from './pool.ts'
 import { modelRoutes, poolRoute } from './routes.ts'
 import { type ManifestValues, parseManifestValues } from './values.ts'
 
 const HELP = `Usage: signalbox manifests epp|plug|one-hop [options] > manifests.yaml
 
 Writes the Kubernetes objects that attach Signalbox to a gateway, to be looked at, changed and applied. Always: Deployment, Services, rights,
-PodDisruptionBudget, InferencePools.
+PodDisruptionBudget, NetworkPolicy, InferencePools.
 
   epp       Signalbox as the endpoint picker of the pools, and an HTTPRoute to the first one
   plug      and, before that, as the first filter of an Istio gateway: it reads the model, and an HTTPRoute matches its header
@@ -19,7 +19,8 @@ PodDisruptionBudget, InferencePools.
   --name NAME             of the Deployment and what belongs to it [signalbox]
   --namespace NAME        of everything [default]
   --image IMAGE           [signalbox:latest]
-  --replicas N            [2]
+  --replicas N            [2]; two and more tell each other what they do (docs/replicas.md)
+  --peer-tls SECRET       with certificates that they show each other: tls.crt, tls.key, ca.crt [plaintext; a NetworkPolicy keeps others out]
   --pool NAME:LABELS      an InferencePool and the labels of its pods, NAME:a=b,c=d; may be given several times [llm:app=llm]
   --model MODEL=POOL      which pool serves a model (plug, one-hop); what no pool is named for goes to the first; several times
   --target-port N         of the pods [8000]
@@ -51,6 +52,11 @@ function eppArgs({ pools, models, flavour }: ManifestValues, kind: string): stri
   return [...names, ...mapped, '--model-pool', `*=${pools[0]!.name}`]
 }
 
+/** Where one picker may be asked about pools of others. */
+function severalPools({ pools, flavour, namespace, gateway }: ManifestValues): Manifest[] {
+  return flavour === 'istio' && pools.length > 1 ? [clusterNames(namespace, gateway)] : []
+}
+
 /** All objects of one way to attach. @throws UsageError */
 export function manifestsOf(kind: string, values: ManifestValues): Manifest[] {
   const { pools, flavour, models } = values
@@ -58,14 +64,20 @@ export function manifestsOf(kind: string, values: ManifestValues): Manifest[] {
   if (kind === 'epp') {
     if (models.length > 0)
       throw new UsageError('--model: is for plug and one-hop; an endpoint picker is asked after the route')
-    return [...common, ...poolPolicies(values), poolRoute(values)]
+    return [...common, ...poolPolicies(values), ...severalPools(values), poolRoute(values)]
   }
   if (kind !== 'plug' && kind !== 'one-hop')
     throw new UsageError(`manifests: '${kind}' is none of epp, plug and one-hop; see 'signalbox manifests --help'`)
   if (flavour !== 'istio') throw new UsageError(`manifests ${kind}: is for --flavour istio`)
   if (models.length === 0) throw new UsageError(`manifests ${kind}: --model is missing`)
   if (kind === 'plug')
-    return [...common, ...poolPolicies(values), plugFilter(values, 'route'), modelRoutes(values, poolRef)]
+    return [
+      ...common,
+      ...poolPolicies(values),
+      ...severalPools(values),
+      plugFilter(values, 'route'),
+      modelRoutes(values, poolRef),
+    ]
   const service = (pool: { readonly name: string }) => ({ name: pool.name, port: values.targetPort })
   return [
     ...common,

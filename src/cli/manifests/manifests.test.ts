@@ -16,8 +16,8 @@ const TWO_POOLS = [...VALUES, '--pool', 'small:app=vllm-small', '--model', 'qwen
 const GOLDEN: Readonly<Record<string, readonly string[]>> = {
   'epp-istio.yaml': ['epp', ...VALUES],
   'epp-istio-h2c.yaml': ['epp', ...VALUES, '--app-protocol', 'kubernetes.io/h2c', '--failure-mode', 'FailClose'],
-  'epp-gke.yaml': ['epp', ...VALUES, '--flavour', 'gke', '--replicas', '3'],
-  'epp-agentgateway.yaml': ['epp', ...VALUES, '--flavour', 'agentgateway'],
+  'epp-gke.yaml': ['epp', ...VALUES, '--flavour', 'gke', '--replicas', '3', '--peer-tls', 'picker-peers'],
+  'epp-agentgateway.yaml': ['epp', ...VALUES, '--flavour', 'agentgateway', '--replicas', '1'],
   'plug-istio.yaml': ['plug', ...TWO_POOLS],
   'one-hop-istio.yaml': ['one-hop', ...TWO_POOLS],
 }
@@ -64,6 +64,26 @@ describe('signalbox manifests', () => {
     expect(command).toBe('epp')
     const { serve } = parseEppOptions(flags, { NAMESPACE: 'models' }, '::')
     expect(terminationGracePeriodSeconds * 1000).toBeGreaterThan(serve.picker!.lameDuckMs + serve.drainMs)
+    // Replicas find each other at a headless Service, and let nobody else in.
+    const { replicas } = (picker as unknown as { spec: { replicas: number } }).spec
+    const [headless] = of('Service').filter(({ spec }) => (spec as { clusterIP?: string }).clusterIP === 'None')
+    const [policy] = of('NetworkPolicy') as unknown as {
+      spec: { ingress: { from?: unknown; ports: { port: number }[] }[] }
+    }[]
+    if (replicas === 1) expect([serve.peers, headless, policy]).toEqual([undefined, undefined, undefined])
+    else {
+      const place = { kind: 'dns', name: `${headless!.metadata.name}.models.svc`, port: 9005 }
+      expect(serve.peers).toMatchObject({ places: place, listen: { host: '::', port: 9005 } })
+      expect((headless as unknown as { spec: { ports: object[] } }).spec.ports).toMatchObject([{ targetPort: 9005 }])
+      const open = policy!.spec.ingress.filter(({ from }) => from === undefined).flatMap(({ ports }) => ports)
+      expect(open.map(({ port }) => port)).toEqual([9002, 9003, 9090])
+      const own = policy!.spec.ingress.filter(({ from }) => from !== undefined)
+      const { labels } = (picker as unknown as { spec: { template: { metadata: { labels: object } } } }).spec.template
+        .metadata
+      expect(own).toEqual([
+        { from: [{ podSelector: { matchLabels: labels } }], ports: [{ protocol: 'TCP', port: 9005 }] },
+      ])
+    }
     const pools = of('InferencePool')
     expect(serve.picker!.pools).toEqual({ names: pools.map(({ metadata }) => `models/${metadata.name}`) })
     for (const { model, pool } of serve.picker!.compile.modelPools ?? [])
@@ -92,6 +112,8 @@ describe('signalbox manifests', () => {
     [['epp', '--pool', 'a:a=b', '--pool', 'a:a=c'], 'a pool is there twice'],
     [['epp', '--flavour', 'nginx'], 'none of istio, gke, agentgateway'],
     [['epp', '--replicas', '0'], '--replicas'],
+    [['epp', '--peer-tls', 's', '--replicas', '1'], 'no other to talk to'],
+    [['epp', '--peer-tls', 'No Secret'], 'is no name in Kubernetes'],
     [['epp', '--target-port', '99999'], 'is no port'],
     [['epp', '--failure-mode', 'FailClosed'], 'neither FailOpen nor FailClose'],
     [['epp', '--model', 'a=llm'], 'is for plug and one-hop'],

@@ -22,6 +22,8 @@ export interface ManifestValues {
   readonly namespace: string
   readonly image: string
   readonly replicas: number
+  /** A Secret with `tls.crt`, `tls.key` and `ca.crt`: replicas show each other certificates. */
+  readonly peerTls: string | undefined
   /** The first is where requests go whose model no other has. */
   readonly pools: readonly PoolValues[]
   readonly models: readonly ModelRoute[]
@@ -42,6 +44,7 @@ export function parseManifestValues(argv: readonly string[]): ManifestValues {
     namespace: { type: 'string', default: 'default' },
     image: { type: 'string', default: 'signalbox:latest' },
     replicas: { type: 'string', default: '2' },
+    'peer-tls': { type: 'string' },
     pool: { type: 'string', multiple: true },
     model: { type: 'string', multiple: true, default: [] },
     'target-port': { type: 'string', default: '8000' },
@@ -58,6 +61,10 @@ export function parseManifestValues(argv: readonly string[]): ManifestValues {
   const protocol = values['app-protocol']
   if (protocol !== 'http' && protocol !== 'kubernetes.io/h2c')
     throw new UsageError(`--app-protocol: '${protocol}' is neither http nor kubernetes.io/h2c`)
+  const replicas = parseCount(values.replicas, '--replicas', 1)
+  const peerTls = values['peer-tls'] === undefined ? undefined : label(values['peer-tls'], '--peer-tls')
+  if (peerTls !== undefined && replicas < 2)
+    throw new UsageError('--peer-tls: there is one replica, and no other to talk to')
   const failureMode = values['failure-mode']
   if (failureMode !== 'FailOpen' && failureMode !== 'FailClose')
     throw new UsageError(`--failure-mode: '${failureMode}' is neither FailOpen nor FailClose`)
@@ -66,7 +73,8 @@ export function parseManifestValues(argv: readonly string[]): ManifestValues {
     name: label(values.name, '--name'),
     namespace: label(values.namespace, '--namespace'),
     image: values.image,
-    replicas: parseCount(values.replicas, '--replicas', 1),
+    replicas,
+    peerTls,
     pools,
     models: values.model.map(text => readModel(text, pools)),
     targetPort,

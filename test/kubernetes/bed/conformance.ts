@@ -52,7 +52,7 @@ export const CONFORMANCE_FLAGS: readonly string[] = [
 const SUITE_FLAGS = [
   '-test.v -test.timeout 40m -test.run ^TestConformance$ -gateway-class istio -cleanup-base-resources=false',
   '-organization signalbox -project signalbox -url http://localhost -version dev -contact none',
-  '-timeout-config-overrides MaxTimeToConsistency:60',
+  '-timeout-config-overrides MaxTimeToConsistency:600',
 ].flatMap(line => line.split(' '))
 
 /** GIE's conformance suite, as it is, against the bed's gateways. */
@@ -76,7 +76,9 @@ export async function conformance(bed: RunningBed, results: Results): Promise<vo
   )
   for (const test of new Set([...Object.keys(EXPECTED), ...found.keys()]))
     results.outcome(`GIE conformance: ${test}`, found.get(test) ?? 'not run', EXPECTED[test] ?? 'unknown')
-  if (results.surprises > 0) await results.keep('conformance.log', output)
+  if (results.surprises === 0) return
+  await results.keep('conformance.log', output)
+  await results.keep('pods.log', await bed.podLogs())
 }
 
 /** What `signalbox manifests epp --app-protocol kubernetes.io/h2c` writes for this pool. */

@@ -53,7 +53,7 @@ export async function plugChecks(bed: RunningBed, results: Results): Promise<voi
       await results.check(what, () => check(bed, { ...probe, model }))
     }
     await results.check(`${kind}: many small requests reach every pod of their pool`, () => spread(bed))
-    if (results.surprises > 0) await results.keep(`${kind}.log`, await logs(bed))
+    if (results.surprises > 0) await results.keep(`${kind}.log`, await bed.podLogs())
     // Routes and the filter: the pickers and pools stay.
     for (const { kind: type, metadata } of manifests)
       if (type === 'EnvoyFilter' || type === 'HTTPRoute')
@@ -127,16 +127,6 @@ async function* pieces(body: Buffer): AsyncGenerator<Buffer> {
 function bodyOf({ model, promptBytes, modelLast }: Probe): Buffer {
   const messages = [{ role: 'user', content: 'tell me more '.repeat(promptBytes / 13 + 1) }]
   return Buffer.from(JSON.stringify(modelLast ? { messages, model } : { model, messages }))
-}
-
-async function logs(bed: RunningBed): Promise<string> {
-  const parts = []
-  for (const label of ['app.kubernetes.io/name=signalbox', `gateway.networking.k8s.io/gateway-name=${GATEWAY}`])
-    for (const [ip, pod] of await bed.pods(NAMESPACE, label)) {
-      const { output } = await bed.run('sh', ['-c', `tail -n 200 "$0"/run/pods/${NAMESPACE}_${pod}_*.log`, bed.folder])
-      parts.push(`--- ${pod} ${ip}\n${output}`)
-    }
-  return parts.join('\n')
 }
 
 function base(): Manifest[] {

@@ -98,6 +98,11 @@ export class RunningBed {
     return new Map(lines.map(line => line.split(' ') as [string, string]))
   }
 
+  /** The ends of all of them. */
+  async podLogs(): Promise<string> {
+    return (await this.run('sh', ['-c', 'tail -n 300 "$0"/run/pods/*.log', this.folder])).output
+  }
+
   /** Everything that it runs ends with the process namespace. */
   async remove(): Promise<void> {
     await this.run(join(this.bed.scripts, 'stop-control-plane.sh'), [join(this.folder, 'run')])
