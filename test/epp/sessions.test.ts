@@ -9,7 +9,7 @@ const tokenOf = (endpoint: string) => Buffer.from(`default/${endpoint}`).toStrin
 function exchange(rig: PickerRig, headers: Readonly<Record<string, string>> = {}) {
   const session = rig.open({ headers, body: REQUEST })
   const { set } = session.respond(OK, ['{}'])
-  return { endpoint: destination(session.answer), set }
+  return { endpoint: String(destination(session.answer)), set }
 }
 
 describe('H23: sessions by a token of the response (epp.md §8.1)', () => {
