@@ -188,6 +188,33 @@ it('a field that is no field is an error', () => {
   ])
 })
 
+it('the former place of the parser works, with a warning; the new one counts', () => {
+  const plugins =
+    'plugins: [{ type: openai-parser }, { type: passthrough-parser }]\nparser: { pluginRef: openai-parser }\n'
+  const parsersOf = (text: string) => compiled(`${CONFIG}${text}`).plan.pools[0]!.scheduling.parsers
+  expect(parsersOf(plugins)).toEqual(['openai-parser'])
+  expect(compiled(`${CONFIG}${plugins}`).warnings.map(formatProblem)).toContainEqual(
+    expect.stringContaining('say requestHandler.parsers (deprecated)'),
+  )
+  const both = `${plugins}requestHandler: { parsers: [{ pluginRef: passthrough-parser }] }\n`
+  expect(parsersOf(both)).toEqual(['passthrough-parser'])
+  expect(errorsOf(`${CONFIG}plugins: [{ type: queue-scorer }]\nparser: { pluginRef: queue-scorer }\n`)).toEqual([
+    expect.stringMatching(/"queue-scorer" is a scorer, and no parser/),
+  ])
+})
+
+it('what is wrong with an expression on usage is told at its place', () => {
+  const errors = (attribute: string) =>
+    errorsOf(`${CONFIG}plugins:\n- type: request-attribute-reporter\n  parameters: { attributes: [${attribute}] }\n`)
+  expect(errors('{ key: { name: cost }, expression: usage.total_tokens }')).toEqual([])
+  expect(errors('')).toEqual([expect.stringContaining('must have exactly one entry')])
+  expect(errors('{ key: { name: "" }, expression: "1 +", condition: usage.total_tokens }')).toEqual([
+    expect.stringContaining('parameters.attributes[0].key.name'),
+    expect.stringMatching(/expression: is no CEL/),
+    expect.stringMatching(/condition: must be a boolean/),
+  ])
+})
+
 it('former names work, with a warning; so does what has no effect', () => {
   const { errors, warnings } = compiled(`${CONFIG}plugins:
 - { type: by-label-selector, name: gpus, parameters: { matchLabels: { gpu: a } } }

@@ -59,12 +59,15 @@ class Reader {
 
   /** Without a list llm-d's default ones read requests. */
   #readParsers(): Pick<SchedulingPlan, 'parsers'> {
-    const references = this.#config.requestHandler?.parsers
+    const { requestHandler, parser } = this.#config
+    if (parser !== undefined) this.#plugins.warn('deprecated', ['parser'], 'say requestHandler.parsers')
+    const old = parser !== undefined && requestHandler?.parsers === undefined
+    const references = old ? [parser] : requestHandler?.parsers
     if (references === undefined) return {}
     const parsers: string[] = []
     const seen = new Set<string>()
     for (const [index, { pluginRef }] of references.entries()) {
-      const path = ['requestHandler', 'parsers', index, 'pluginRef']
+      const path = old ? ['parser', 'pluginRef'] : ['requestHandler', 'parsers', index, 'pluginRef']
       const plugin = this.#plugins.resolve(pluginRef, path, seen)
       if (plugin?.type.role === 'parser') parsers.push(plugin.type.type)
       else if (plugin !== undefined)

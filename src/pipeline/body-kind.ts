@@ -21,6 +21,11 @@ export function bodyKindOf(headers: HeaderView): BodyKind {
   return /^multipart\/form-data\s*(?:;|$)/.test(type) ? BodyKind.MULTIPART : BodyKind.NONE
 }
 
+/** The body is called JSON, and nothing else may be it. */
+export function saysJson(headers: HeaderView): boolean {
+  return JSON_TYPE.test(headers.common(CONTENT_TYPE)?.trim().toLowerCase() ?? '')
+}
+
 /** The content type as it was sent: a boundary is case-sensitive. */
 export function contentType(headers: HeaderView): string {
   return headers.get(CONTENT_TYPE) ?? ''

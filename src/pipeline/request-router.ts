@@ -23,6 +23,7 @@ import {
 import { notAdmitted } from '../llm/queue-errors.ts'
 import { DEFAULT_PARSERS, PASSED_THROUGH, RequestApis, type RequestApi } from '../llm/request-apis.ts'
 import { answerModels, answerProblem } from './answers.ts'
+import { saysJson } from './body-kind.ts'
 import type { Call } from './call.ts'
 import { EXPLAINED } from './decision-records.ts'
 import type { DeciderContext } from './decider-context.ts'
@@ -84,7 +85,7 @@ export class RequestRouter {
     const { facts } = call
     call.bodyBytes = x.contentLength
     if (facts.problem !== undefined) {
-      if (call.api !== PASSED_THROUGH) return this.refuse(x, facts.problem)
+      if (call.api !== PASSED_THROUGH || this.#mustBeJson(call)) return this.refuse(x, facts.problem)
       // Whatever it is, it is nothing that we would have to understand.
       facts.clear()
     }
@@ -107,6 +108,11 @@ export class RequestRouter {
     if (call.unreadable) return this.refuse(x, unsupportedMediaType())
     // A POST of nothing lacks a model, however it is framed; what has no body by its nature is just nowhere at home.
     return this.refuse(x, facts.hasBody || call.method === 'POST' ? missingModel() : routeNotFound())
+  }
+
+  /** Who only tells models has no parsers: of all that a gateway carries, JSON that is none is what a model cannot be read of. */
+  #mustBeJson({ headers }: Call): boolean {
+    return !this.#fleet && this.pools.length === 0 && saysJson(headers)
   }
 
   listModels(x: Exchange): Verdict {

@@ -6,58 +6,53 @@ import { flowControlSchema, saturationDetectorSchema } from './flow-control.ts'
 const PEERS = 'not supported: replicas of Signalbox exchange what they know by themselves'
 const name = z.string().min(1)
 
-const kind = kindSchema(
-  {
-    featureGates: z.array(z.string().min(1)).default([]),
-    plugins: z
-      .array(
-        object({
-          /** Default: the type. */
-          name: name.optional(),
-          type: name,
-          parameters: z.record(z.string(), z.unknown()).default({}),
-        }),
-      )
-      .default([]),
-    schedulingProfiles: z
-      .array(
-        object({
-          name,
-          plugins: z
-            .array(object({ pluginRef: name, weight: z.number().min(0).max(1_000_000).optional() }))
-            .default([]),
-        }),
-      )
-      .default([]),
-    flowControl: flowControlSchema.optional(),
-    /** Deprecated: `flowControl` has it. */
-    saturationDetector: saturationDetectorSchema.optional(),
-    requestHandler: object({
-      parsers: z
-        .array(object({ pluginRef: name }))
-        .min(1)
-        .optional(),
-    }).optional(),
-    dataLayer: object(
-      {
-        /** Without: nothing is read of endpoints but what `sources` says. */
-        injectDefaults: z.boolean().default(true),
-        sources: z
-          .array(object({ pluginRef: name, extractors: z.array(object({ pluginRef: name })).default([]) }))
-          .default([]),
-      },
-      {
-        discovery: 'not supported: endpoints come from Kubernetes, or from SignalboxBackends in files that are watched',
-        peerDiscovery: PEERS,
-        crossReplicaSyncerPluginRef: PEERS,
-        crossReplicaSyncInterval: PEERS,
-      },
-    ).optional(),
-  },
-  {
-    parser: 'is deprecated: use requestHandler.parsers',
-  },
-)
+const kind = kindSchema({
+  featureGates: z.array(z.string().min(1)).default([]),
+  plugins: z
+    .array(
+      object({
+        /** Default: the type. */
+        name: name.optional(),
+        type: name,
+        parameters: z.record(z.string(), z.unknown()).default({}),
+      }),
+    )
+    .default([]),
+  schedulingProfiles: z
+    .array(
+      object({
+        name,
+        plugins: z.array(object({ pluginRef: name, weight: z.number().min(0).max(1_000_000).optional() })).default([]),
+      }),
+    )
+    .default([]),
+  flowControl: flowControlSchema.optional(),
+  /** Deprecated: `flowControl` has it. */
+  saturationDetector: saturationDetectorSchema.optional(),
+  requestHandler: object({
+    parsers: z
+      .array(object({ pluginRef: name }))
+      .min(1)
+      .optional(),
+  }).optional(),
+  dataLayer: object(
+    {
+      /** Without: nothing is read of endpoints but what `sources` says. */
+      injectDefaults: z.boolean().default(true),
+      sources: z
+        .array(object({ pluginRef: name, extractors: z.array(object({ pluginRef: name })).default([]) }))
+        .default([]),
+    },
+    {
+      discovery: 'not supported: endpoints come from Kubernetes, or from SignalboxBackends in files that are watched',
+      peerDiscovery: PEERS,
+      crossReplicaSyncerPluginRef: PEERS,
+      crossReplicaSyncInterval: PEERS,
+    },
+  ).optional(),
+  /** Deprecated: `requestHandler` has them. */
+  parser: object({ pluginRef: name }).optional(),
+})
 
 /**
  * EndpointPickerConfig (llm-d.ai/v1alpha1): the configuration file of llm-d's endpoint picker (epp.md §2.1). It has no `metadata` there; ours
