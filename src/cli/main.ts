@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import { didYouMean } from '../config/suggest.ts'
 import { type Command, UsageError } from './command.ts'
+import { readVersion } from './version.ts'
 
 /** Commands by name; each is loaded when it is called. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -31,11 +31,6 @@ ${lines.join('\n')}
 `
 }
 
-async function version(): Promise<string> {
-  const text = await readFile(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
-}
-
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv
   if (name === undefined) {
@@ -48,7 +43,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0
   }
   if (name === '--version' || name === '-V' || name === 'version') {
-    process.stdout.write(`signalbox ${await version()} (Node.js ${process.version})\n`)
+    process.stdout.write(`signalbox ${await readVersion()} (Node.js ${process.version})\n`)
     return 0
   }
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined

@@ -13,12 +13,12 @@ import { PickTimes } from '../inference/pick-times.ts'
 import type { Usage } from '../llm/usage.ts'
 import type { OpenAiProblem } from '../llm/openai-error.ts'
 import { LabelLimit } from '../telemetry/label-limit.ts'
-import { SeriesWriter } from '../telemetry/shared-series.ts'
+import type { SeriesWriter } from '../telemetry/shared-series.ts'
 import type { Call } from './call.ts'
 import { Measured } from './measured.ts'
 import { PodNames } from './pod-names.ts'
 import type { LinkedPool } from './linked-pool.ts'
-import { Family, REQUEST_FAMILIES } from './request-families.ts'
+import { Family } from './request-families.ts'
 import type { UsageSink } from './response-usage.ts'
 import { rewriteOf } from './rewrite.ts'
 import { responseKindOf, ResponseKind } from './body-kind.ts'
@@ -52,13 +52,13 @@ export class RequestMetrics implements UsageSink {
   readonly #responseProcessing: number
 
   constructor(
-    memory: SharedArrayBuffer,
+    writer: SeriesWriter,
     options: RequestMetricsOptions,
     random: () => number = Math.random,
     now: () => number = () => performance.now(),
   ) {
     this.#options = options
-    this.#writer = new SeriesWriter(REQUEST_FAMILIES, memory)
+    this.#writer = writer
     this.#random = random
     this.#now = now
     this.#scheduler = this.#writer.series(Family.SCHEDULER, [])

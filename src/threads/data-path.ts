@@ -9,12 +9,14 @@ import { ExtProcService } from '../extproc/service.ts'
 import { listenH2 } from '../grpc/h2/h2-transport.ts'
 import { HealthService } from '../grpc/health-service.ts'
 import { listenHttp2 } from '../grpc/http2-transport.ts'
-import type { TransportServer } from '../grpc/transport.ts'
+import type { StreamService, TransportServer } from '../grpc/transport.ts'
 import { DecisionRecords } from '../pipeline/decision-records.ts'
 import { LinkedPlan } from '../pipeline/linked-plan.ts'
 import { Outcomes } from '../pipeline/outcomes.ts'
 import { ENTRY_METADATA } from '../pipeline/plan.ts'
 import { ErrorValve } from './error-valve.ts'
+import { MeasuredStreams } from './measured-streams.ts'
+import { startMeasuring } from './measuring.ts'
 import type { FromWorker, ListenAddress, ToWorker, WorkerStart } from './messages.ts'
 import { Figure, ThreadFigures } from './thread-figures.ts'
 
@@ -36,6 +38,8 @@ export class DataPath {
   readonly #figures: ThreadFigures
   readonly #plan: LinkedPlan
   readonly #service: ExtProcService
+  /** The same, maybe with its streams timed. */
+  readonly #streams: StreamService
   readonly #health = new HealthService()
   readonly #streamsBefore: number
   #shared: TransportServer | undefined
@@ -54,11 +58,14 @@ export class DataPath {
     this.#figures = new ThreadFigures(memory.figures)
     this.#streamsBefore = this.#figures.get(thread, Figure.STREAMS_TOTAL)
     const outcomes = new Outcomes(memory.outcomes)
-    const { records } = options
+    const { records, measuring = {} } = options
+    const { observers, streamOver } = startMeasuring(measuring, memory.series, spans => tell({ type: 'spans', spans }))
     this.#plan = new LinkedPlan({
       ...(records === undefined
         ? {}
         : { records: new DecisionRecords(records, Math.random, line => tell({ type: 'trace', line })) }),
+      ...(measuring.requests?.tokens === true ? { usage: observers?.metrics } : {}),
+      observers,
       outcomes,
       nowMs: Date.now,
       random: Math.random,
@@ -78,6 +85,7 @@ export class DataPath {
       retainsParts: TRANSPORTS[options.transport].retainsParts,
       onError: (error, requestId) => this.#report(error, 'ext_proc: internal error', { requestId }),
     })
+    this.#streams = streamOver === undefined ? this.#service : new MeasuredStreams(this.#service, streamOver)
     for (const share of start.plans) this.#plan.update(share)
     this.#health.setReady(start.ready)
   }
@@ -127,7 +135,7 @@ export class DataPath {
   #listen(listen: ListenAddress): Promise<TransportServer> {
     const { tls, maxHeldBytes, maxConnectionAgeMs, transport, trust } = this.#start.options
     return TRANSPORTS[transport].listen({
-      services: [this.#service, ...this.#health.services],
+      services: [this.#streams, ...this.#health.services],
       listen,
       trust,
       // A held body of the largest cap is echoed at once; the budget of held bytes bounds them all.

@@ -5,6 +5,8 @@ import type { ReleaseBy } from '../inference/endpoint-table.ts'
 import type { PoolModels } from '../inference/pool-share.ts'
 import type { RecordOptions } from '../pipeline/decision-records.ts'
 import type { PlanShare } from '../pipeline/plan-share.ts'
+import type { FinishedSpan } from '../telemetry/span.ts'
+import type { MeasuringOptions } from './measuring.ts'
 
 export type ListenAddress =
   | { readonly host: string; readonly port: number; readonly reusePort?: boolean }
@@ -24,6 +26,8 @@ export interface WorkerOptions {
   readonly releaseBy: ReleaseBy
   /** Default: no decision records. */
   readonly records?: RecordOptions | undefined
+  /** Default: nothing is measured by model and tenant, and nothing is traced. */
+  readonly measuring?: MeasuringOptions | undefined
   /** Modules with plug-ins of the user's own. */
   readonly plugins: readonly string[]
 }
@@ -34,6 +38,8 @@ interface SharedMemory {
   readonly outcomes: SharedArrayBuffer
   readonly held: SharedArrayBuffer
   readonly figures: SharedArrayBuffer
+  /** This thread's own; absent: nothing is measured by model and tenant. */
+  readonly series?: SharedArrayBuffer | undefined
 }
 
 export interface WorkerStart {
@@ -72,6 +78,8 @@ export type FromWorker =
   | { readonly type: 'drained' }
   /** A line of the trace of decisions. */
   | { readonly type: 'trace'; readonly line: string }
+  /** The trace of a request that is over. */
+  | { readonly type: 'spans'; readonly spans: readonly FinishedSpan[] }
   /** An error that ended a stream or a connection, for the log. */
   | { readonly type: 'error'; readonly message: string; readonly fields: Readonly<Record<string, unknown>> }
 

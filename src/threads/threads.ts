@@ -4,8 +4,12 @@ import { createHeldMemory, HeldBudget } from '../extproc/held-budget.ts'
 import type { PoolKeeper } from '../inference/pool-keeper.ts'
 import { PlanKeeper } from '../pipeline/plan-keeper.ts'
 import type { Plan } from '../pipeline/plan.ts'
+import { RequestTotals } from '../pipeline/request-totals.ts'
 import type { Log } from '../telemetry/log.ts'
+import { createSeriesMemory } from '../telemetry/shared-series.ts'
+import type { FinishedSpan } from '../telemetry/span.ts'
 import { claimPort, type ListenAt, listenAddresses } from './listen-addresses.ts'
+import { counts } from './measuring.ts'
 import type { FromWorker, WorkerOptions, WorkerStart } from './messages.ts'
 import { Shedding } from './shedding.ts'
 import { Thread } from './thread.ts'
@@ -26,6 +30,8 @@ export interface ThreadsOptions {
   readonly onLive: () => void
   /** Takes lines of the trace of decisions. */
   readonly onTrace?: ((line: string) => void) | undefined
+  /** Takes the traces of requests that are over. */
+  readonly onSpans?: ((spans: readonly FinishedSpan[]) => void) | undefined
 }
 
 /** How long an answer of workers to a question for their figures may take; they are read as they are then. */
@@ -45,11 +51,15 @@ export class Threads {
   /** The main thread's own; `totals` has everybody's. */
   readonly outcomes = new Outcomes()
   readonly totals: OutcomeTotals
+  /** What is measured by model and tenant; undefined: nothing is. */
+  readonly series: RequestTotals | undefined
   readonly budget: HeldBudget
   readonly figures: ThreadFigures
   readonly threads: readonly Thread[]
   readonly #options: ThreadsOptions
   readonly #outcomes: readonly SharedArrayBuffer[]
+  /** By thread, from the first that decides on. */
+  readonly #series: readonly SharedArrayBuffer[]
   readonly #held: SharedArrayBuffer
   readonly #figuresMemory: SharedArrayBuffer
   readonly #watch: Watch
@@ -73,6 +83,9 @@ export class Threads {
       i === 0 ? this.outcomes.memory : createOutcomesMemory(),
     )
     this.totals = new OutcomeTotals(this.#outcomes)
+    const measures = counts(options.worker.measuring ?? {})
+    this.#series = measures ? Array.from({ length: options.count }, createSeriesMemory) : []
+    this.series = measures ? new RequestTotals(this.#series) : undefined
     this.#held = createHeldMemory(columns)
     this.budget = new HeldBudget(options.worker.maxHeldBytes, this.#held)
     this.#figuresMemory = createFiguresMemory(columns)
@@ -127,6 +140,7 @@ export class Threads {
   run(plan: Plan, inForce: () => void): void {
     const version = this.#version + 1
     this.keeper.update(plan, { version, adopted: this.#adopted })
+    this.series?.setConfigured(plan.pools)
     this.#version = version
     this.#waiting.push({ version, inForce })
     const share = this.keeper.share()!
@@ -213,7 +227,12 @@ export class Threads {
     const share = this.keeper.share()
     return {
       options: this.#options.worker,
-      memory: { outcomes: this.#outcomes[column]!, held: this.#held, figures: this.#figuresMemory },
+      memory: {
+        outcomes: this.#outcomes[column]!,
+        held: this.#held,
+        figures: this.#figuresMemory,
+        series: this.#series[column - 1],
+      },
       plans: share === undefined ? [] : [...this.keeper.earlierShares(), share],
       version: this.#version,
       ready: this.#ready,
@@ -226,6 +245,7 @@ export class Threads {
       // One that came up while a plan was given out serves from now on.
       this.#options.onLive()
     } else if (message.type === 'trace') this.#options.onTrace?.(message.line)
+    else if (message.type === 'spans') this.#options.onSpans?.(message.spans)
     else if (message.type === 'error') this.#options.log.error(message.fields, message.message)
     else if (message.type === 'drained') {
       thread.state = 'down'
@@ -253,6 +273,7 @@ export class Threads {
     this.keeper.threadDied(thread.column)
     this.budget.forget(thread.column)
     this.figures.clearGauges(thread.column)
+    this.series?.threadDied(thread.column - 1)
     this.#options.onLive()
     this.#checkInForce()
     this.#checkDrained()

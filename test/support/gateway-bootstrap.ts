@@ -17,6 +17,8 @@ export interface GatewayListener {
   readonly filter: JsonObject
   /** Value of the subset hint that a filter in front sets. */
   readonly subset?: JsonObject[string]
+  /** `tracing` of its HTTP connection manager. */
+  readonly tracing?: JsonObject
 }
 
 export interface GatewayOptions {
@@ -28,6 +30,8 @@ export interface GatewayOptions {
   readonly special: string
   /** Access log, one JSON object a line. */
   readonly accessLog: string
+  /** Further clusters that speak HTTP/2, by name. */
+  readonly http2Clusters?: Readonly<Record<string, string>>
 }
 
 const type = (name: string) => `type.googleapis.com/envoy.extensions.${name}`
@@ -71,12 +75,18 @@ export function gatewayBootstrap(options: GatewayOptions): JsonObject {
           },
         },
         upstreamCluster('special', [options.special]),
+        ...Object.entries(options.http2Clusters ?? {}).map(([name, address]) =>
+          clusterJson(name, [address], { http2ProtocolOptions: {} }),
+        ),
       ],
     },
   }
 }
 
-function listenerJson({ name, peer, filter, subset }: GatewayListener, { accessLog }: GatewayOptions): JsonObject {
+function listenerJson(
+  { name, peer, filter, subset, tracing }: GatewayListener,
+  { accessLog }: GatewayOptions,
+): JsonObject {
   const extProc = {
     '@type': type('filters.http.ext_proc.v3.ExternalProcessor'),
     grpcService: { envoyGrpc: { clusterName: peer } },
@@ -94,6 +104,7 @@ function listenerJson({ name, peer, filter, subset }: GatewayListener, { accessL
   const manager = {
     '@type': type('filters.network.http_connection_manager.v3.HttpConnectionManager'),
     statPrefix: name,
+    ...(tracing === undefined ? {} : { tracing }),
     httpProtocolOptions: { enableTrailers: true },
     accessLog: [
       {

@@ -31,6 +31,8 @@ export const FLAGS = {
   'metrics-endpoint-auth': 'bool',
   'health-checking': 'bool',
   tracing: 'bool',
+  'enable-grpc-stream-metrics': 'bool',
+  'compat-metrics': 'bool',
   kubeconfig: 'string',
   v: 'string',
   'zap-log-level': 'string',
@@ -57,6 +59,11 @@ export const SERVE_FLAGS = {
   'trace-file': 'string',
   'trace-share': 'string',
   'trace-max-bytes': 'string',
+  'request-metrics': 'string',
+  'plugin-metrics': 'string',
+  'otlp-endpoint': 'string',
+  'otlp-protocol': 'string',
+  'span-share': 'string',
 } as const satisfies Readonly<Record<string, FlagType>>
 
 /** Accepted, so that a Deployment need not change; a line of the log tells why they change nothing. `silent`: the value that asks for nothing. */
@@ -70,7 +77,6 @@ export const IDLE_FLAGS: Readonly<
   },
   'refresh-prometheus-metrics-interval': { type: 'string', why: "the pools' gauges are read when they are scraped" },
   'grpc-max-send-msg-size': { type: 'string', why: 'no message that we send has more than 64 KiB of a body' },
-  'enable-grpc-stream-metrics': { type: 'bool', silent: 'false', why: 'streams are always counted' },
   'enable-pprof': { type: 'bool', silent: 'false', why: 'there is no Go to profile: node --cpu-prof' },
   'zap-encoder': { type: 'string', silent: 'json', why: 'the log is JSON' },
   'zap-stacktrace-level': { type: 'string', why: 'errors always have their stack' },

@@ -44,11 +44,16 @@ Log
   -v N                             0-2 info, 3-4 debug, 5 trace [2]
   --zap-log-level L                debug, info, error, or a number as for -v
   --zap-devel                      debug
-  --tracing                        traces, where OTEL_EXPORTER_OTLP_ENDPOINT says where to [true]
+
+Metrics and traces
+  --compat-metrics                 llm-d's names of metrics (llm_d_epp_*, bbr_*) beside ours; docs/metrics.md [false]
+  --enable-grpc-stream-metrics     ext_proc streams by status and duration [false]
+  --tracing                        traces, where OTEL_EXPORTER_OTLP_ENDPOINT or --otlp-endpoint says where to; docs/tracing.md [true]
 
 Of signalbox serve: --threads, --transport, --trust, --client-ca, --mode-override, --max-held-bytes, --max-connection-age, --log-level,
---peers, --peer-listen, --peer-tls, --plugins, --explain-key-file, --trace-file, --trace-share, --trace-max-bytes.
+--peers, --peer-listen, --peer-tls, --plugins, --explain-key-file, --trace-file, --trace-share, --trace-max-bytes, --request-metrics,
+--plugin-metrics, --otlp-endpoint, --otlp-protocol, --span-share.
 Accepted without an effect, with a line of the log: --ha-enable-leader-election (all replicas serve), --refresh-prometheus-metrics-interval,
---grpc-max-send-msg-size, --enable-grpc-stream-metrics, --enable-pprof, --zap-encoder, --zap-stacktrace-level, --zap-time-encoding.
+--grpc-max-send-msg-size, --enable-pprof, --zap-encoder, --zap-stacktrace-level, --zap-time-encoding.
 Refused: --metrics-cert-dir, --metrics-client-ca-file, --*-metric.
 `

@@ -4,6 +4,7 @@ import type { TlsOptions } from '../../grpc/tls.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
 import { UsageError } from '../command.ts'
 import { parseRecords, RECORD_OPTIONS, type RecordSettings } from './record-options.ts'
+import { MEASURING_HELP, MEASURING_OPTIONS, type MeasuringSettings, parseMeasuring } from './measuring-options.ts'
 import { parsePeers, PEER_HELP, PEER_OPTIONS, type PeerServing } from './peer-options.ts'
 import type { PickerServing } from './picker-serving.ts'
 import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair, parsePlugins } from '../options.ts'
@@ -41,6 +42,7 @@ export interface ServeOptions {
   /** Modules with plug-ins of the user's own. */
   readonly plugins: readonly string[]
   readonly records: RecordSettings
+  readonly measuring: MeasuringSettings
   readonly peers: PeerServing | undefined
   /** FileDescriptorSet with further Envoy types, for raw resources. */
   readonly descriptors: string | undefined
@@ -100,12 +102,17 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --trace-file FILE        a sample of the decisions as JSON lines, for 'signalbox replay'; holds hashes of prompts only
   --trace-share N          share of the decisions in it, 0 to 1 (with --trace-file) [0.01]
   --trace-max-bytes N      of one file; three are kept: FILE, FILE.1, FILE.2 (with --trace-file) [67108864]
+${MEASURING_HELP}
 ${PEER_HELP}
   --log-level LEVEL        trace, debug, info, warn, error, fatal, silent [info]
 `
 
 /** @param picker makes the options those of an endpoint picker */
-export function parseServeOptions(argv: readonly string[], picker?: PickerServing): ServeOptions {
+export function parseServeOptions(
+  argv: readonly string[],
+  picker?: PickerServing,
+  env: NodeJS.ProcessEnv = process.env,
+): ServeOptions {
   const { values } = parseOptions(argv, {
     config: { type: 'string', multiple: true },
     kubernetes: { type: 'boolean', default: false },
@@ -130,6 +137,7 @@ export function parseServeOptions(argv: readonly string[], picker?: PickerServin
     descriptors: { type: 'string' },
     plugins: { type: 'string', multiple: true },
     ...RECORD_OPTIONS,
+    ...MEASURING_OPTIONS,
     ...PEER_OPTIONS,
     embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
@@ -171,6 +179,7 @@ export function parseServeOptions(argv: readonly string[], picker?: PickerServin
     descriptors: values.descriptors,
     plugins: parsePlugins(values.plugins),
     records: parseRecords(values),
+    measuring: parseMeasuring(values, env),
     peers: parsePeers(values),
     embedded: values.embedded,
     logLevel,

@@ -21,7 +21,7 @@ import { joinHostPort } from '../options.ts'
 import { Configuration } from './configuration.ts'
 import { describeKubernetes } from './describe-kubernetes.ts'
 import { describeKvEvents } from './describe-kv-events.ts'
-import { describeMetrics } from './describe-metrics.ts'
+import { describeAll } from './describe-all.ts'
 import { describePeers } from './describe-peers.ts'
 import { Handover } from './handover.ts'
 import { HealthListener } from './health-listener.ts'
@@ -33,6 +33,8 @@ import { recordOptions } from './record-options.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
 import { StartError, startsWith } from './start-error.ts'
+import type { TraceExporter } from './trace-exporter.ts'
+import { readVersion } from '../version.ts'
 
 /** A running Signalbox: every part of it, wired. */
 export class Signalbox {
@@ -50,6 +52,7 @@ export class Signalbox {
   #configuration: Configuration | undefined
   #health: HealthListener | undefined
   readonly #trace: LineFile | undefined
+  #traces: TraceExporter | undefined
   #embedded: EmbeddedDataPlane | undefined
   /** Updates of the embedded data plane, one after the other. */
   #embeddedUpdates: Promise<void> = Promise.resolve()
@@ -95,11 +98,13 @@ export class Signalbox {
         releaseBy: releaseMode(options),
         plugins: options.plugins,
         records: recordOptions(options),
+        measuring: options.measuring.threads,
         maxMessageBytes: options.picker?.maxMessageBytes,
       },
       peers: options.peers !== undefined,
       log,
       onTrace: line => this.#trace?.write(line),
+      onSpans: spans => this.#traces?.take(spans),
       onLive: () => {
         if (this.#sent !== undefined && !this.#draining) this.#send(this.#sent)
       },
@@ -153,6 +158,7 @@ export class Signalbox {
     await startsWith('--plugins', () => loadUserPlugins(options.plugins))
     if (descriptors !== undefined)
       await startsWith('--descriptors', async () => this.#registry.loadDescriptors(await readFile(descriptors)))
+    await this.#startTraces()
     const tls = await this.#upstreamTls(options.tls !== 'off', typeof options.tls === 'object')
     const logsTls = await this.#upstreamTls(options.xdsTls !== undefined)
     await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#threads.start())
@@ -229,6 +235,7 @@ export class Signalbox {
     await this.#admin?.close()
     await this.#health?.close()
     await this.#trace?.close()
+    await this.#traces?.stop()
   }
 
   /** What health checks of every kind say: why we are not ready; undefined: we are. */
@@ -341,13 +348,26 @@ export class Signalbox {
         ? {
             onAccessLog: ({ endpoint, pool, upstream }) => {
               if (endpoint === undefined || pool === undefined) return
-              this.#threads.keeper.pools.get(pool)?.releaseAddress(endpoint)
-              if (upstream !== undefined && upstream !== endpoint) this.#threads.outcomes.fellBack++
+              const keeper = this.#threads.keeper.pools.get(pool)
+              keeper?.releaseAddress(endpoint)
+              if (upstream === undefined) return
+              keeper?.noteServed(endpoint, upstream, Date.now())
+              if (upstream !== endpoint) this.#threads.outcomes.fellBack++
             },
           }
         : {}),
     })
     this.#xdsPort = await this.#ads.listen()
+  }
+
+  async #startTraces(): Promise<void> {
+    const { tracing } = this.#options.measuring
+    if (tracing === undefined) return
+    // OpenTelemetry's libraries are not for those who don't trace.
+    const { TraceExporter: Exporter } = await import('./trace-exporter.ts')
+    const version = await readVersion()
+    this.#traces = await startsWith('--tracing', () => Exporter.start(tracing, version))
+    this.#log.info({ exporter: tracing.exporter, ...tracing.sampler }, 'requests are traced')
   }
 
   async #startPeers(): Promise<void> {
@@ -360,7 +380,7 @@ export class Signalbox {
   }
 
   async #startAdmin({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    describeMetrics(this.#metrics, { threads: this.#threads, scrapers: this.#scrapers })
+    await describeAll(this.#metrics, { threads: this.#threads, scrapers: this.#scrapers }, this.#options.measuring)
     describeKvEvents(this.#metrics, this.#kvFeeds)
     if (this.#peers !== undefined) describePeers(this.#metrics, this.#peers)
     const followed = this.#sources?.figures() !== undefined

@@ -1,0 +1,99 @@
+/**
+ * Sends finished spans to whoever collects them, by OpenTelemetry's own exporters, which are loaded only when there is a trace to send. Lives on
+ * the main thread; a batch that nobody takes is dropped and told.
+ */
+import type { HrTime, SpanContext } from '@opentelemetry/api'
+import type { Resource } from '@opentelemetry/resources'
+import type { BatchSpanProcessor, ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace'
+import type { FinishedSpan } from '../../telemetry/span.ts'
+import type { TracingSettings } from './tracing-options.ts'
+
+/** Flags of a span context: sampled. */
+const SAMPLED = 1
+const KINDS = { internal: 0, server: 1 } as const
+const UNSET = 0
+const ERROR = 2
+const SCOPE = { name: 'signalbox' }
+
+export class TraceExporter {
+  readonly #processor: BatchSpanProcessor
+  readonly #resource: Resource
+
+  /** Rejects for settings of the environment that its exporter does not take. */
+  static async start(settings: TracingSettings, version: string): Promise<TraceExporter> {
+    const [{ BatchSpanProcessor: Processor }, resources, exporter] = await Promise.all([
+      import('@opentelemetry/sdk-trace'),
+      import('@opentelemetry/resources'),
+      createExporter(settings),
+    ])
+    const detected = resources.detectResources({ detectors: [resources.envDetector] })
+    await detected.waitForAsyncAttributes?.()
+    const resource = detected.merge(
+      resources.resourceFromAttributes({ 'service.name': settings.serviceName, 'service.version': version }),
+    )
+    return new TraceExporter(new Processor({ exporter }), resource)
+  }
+
+  private constructor(processor: BatchSpanProcessor, resource: Resource) {
+    this.#processor = processor
+    this.#resource = resource
+  }
+
+  take(spans: readonly FinishedSpan[]): void {
+    for (const span of spans) this.#processor.onEnd(readable(span, this.#resource))
+  }
+
+  /** Sends what is left. */
+  async stop(): Promise<void> {
+    await this.#processor.shutdown()
+  }
+}
+
+async function createExporter({ exporter, endpoint }: TracingSettings): Promise<SpanExporter> {
+  if (exporter === 'console') return new (await import('@opentelemetry/sdk-trace')).ConsoleSpanExporter()
+  const { OTLPTraceExporter } =
+    exporter === 'grpc'
+      ? await import('@opentelemetry/exporter-trace-otlp-grpc')
+      : await import('@opentelemetry/exporter-trace-otlp-proto')
+  if (endpoint === undefined) return new OTLPTraceExporter()
+  const path = exporter === 'grpc' || new URL(endpoint).pathname !== '/' ? '' : '/v1/traces'
+  return new OTLPTraceExporter({ url: `${endpoint.replace(/\/$/, '')}${path}` })
+}
+
+function readable(span: FinishedSpan, resource: Resource): ReadableSpan {
+  const { traceId, spanId, parentSpanId, startedAt, endedAt, error } = span
+  const context: SpanContext = { traceId, spanId, traceFlags: SAMPLED }
+  return {
+    name: span.name,
+    kind: KINDS[span.kind],
+    spanContext: () => context,
+    ...(parentSpanId === undefined
+      ? {}
+      : {
+          parentSpanContext: {
+            traceId,
+            spanId: parentSpanId,
+            traceFlags: SAMPLED,
+            isRemote: span.remoteParent === true,
+          },
+        }),
+    startTime: hrTime(startedAt),
+    endTime: hrTime(endedAt),
+    duration: hrTime(Math.max(0, endedAt - startedAt)),
+    status: error === undefined ? { code: UNSET } : { code: ERROR, message: error },
+    attributes: span.attributes as ReadableSpan['attributes'],
+    links: [],
+    events: [],
+    ended: true,
+    resource,
+    instrumentationScope: SCOPE,
+    droppedAttributesCount: 0,
+    droppedEventsCount: 0,
+    droppedLinksCount: 0,
+  }
+}
+
+function hrTime(ms: number): HrTime {
+  const seconds = Math.floor(ms / 1000)
+  return [seconds, Math.round((ms - seconds * 1000) * 1e6)]
+}

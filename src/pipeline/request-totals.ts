@@ -1,0 +1,42 @@
+import type { PoolPlan } from '../inference/pool-plan.ts'
+import { LabelLimit } from '../telemetry/label-limit.ts'
+import { SeriesTotals } from '../telemetry/series-totals.ts'
+import { REQUEST_FAMILIES } from './request-families.ts'
+import { modelsOf } from './rewrite.ts'
+
+/** What `RequestMetrics` has counted on all threads. Each thread tells so many values of a label apart; here they become as many for the process. */
+export class RequestTotals extends SeriesTotals {
+  readonly #models: LabelLimit
+  #fresh = false
+
+  constructor(memories: readonly SharedArrayBuffer[]) {
+    const models = new LabelLimit()
+    const fairness = new LabelLimit()
+    super(REQUEST_FAMILIES, memories, (label, value) => {
+      if (label === 'fairness_id') return fairness.admit(value)
+      return MODEL_LABELS.has(label) ? models.admit(value) : value
+    })
+    this.#models = models
+  }
+
+  /** Models that these pools' configuration names never become `other`. */
+  setConfigured(pools: readonly PoolPlan[]): void {
+    this.#models.setConfigured(pools.flatMap(({ rewrites }) => rewrites.flatMap(modelsOf)))
+  }
+
+  threadDied(index: number): void {
+    this.clearGauges(index)
+  }
+
+  /** Once for all families of a page: those are asked for in one turn of the event loop. */
+  override refresh(): void {
+    if (this.#fresh) return
+    this.#fresh = true
+    setImmediate(() => {
+      this.#fresh = false
+    })
+    super.refresh()
+  }
+}
+
+const MODEL_LABELS: ReadonlySet<string> = new Set(['model_name', 'target_model_name', 'target_model'])
