@@ -26,6 +26,19 @@ describe('endpoints that did not answer', () => {
     expect(seen).toContain(list[0])
   })
 
+  it('are avoided too when our own fleet tells of it in its access log', () => {
+    const { pool, pick } = poolOf()
+    const { keeper } = pool
+    const nowMs = 1000
+    keeper.noteServed(A, B, nowMs)
+    keeper.noteServed(C, 'not-ours:1', nowMs)
+    const avoided = NAMES.filter(name => pool.table.counters.isAvoided(pool.table.slotOf(name)!, nowMs))
+    expect(avoided).toEqual([A])
+    for (let i = 0; i < 20; i++) expect(pick(undefined, 2000).list).not.toContain(A)
+    keeper.noteServed(A, A, 2000)
+    expect(pool.table.counters.isAvoided(pool.table.slotOf(A)!, 2000)).toBe(false)
+  })
+
   it('are taken all the same when there is no other', () => {
     const { pool, pick } = poolOf()
     const { out, list } = pick([A, B], 1000)

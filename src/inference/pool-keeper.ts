@@ -162,6 +162,18 @@ export class PoolKeeper {
     this.#flow?.signal()
   }
 
+  /** An access log entry says where a request was served that had been picked for `picked`: that one did not answer, if it is another. */
+  noteServed(picked: string, upstream: string, nowMs: number): void {
+    // Ranks are behind one address.
+    if (this.#plan.scheduling.handler?.parameters['primaryPort'] !== undefined) return
+    const { table } = this
+    const server = table.slotOf(upstream)
+    if (server === undefined) return
+    table.counters.answered(server)
+    const slot = picked === upstream ? undefined : table.slotOf(picked)
+    if (slot !== undefined) table.counters.missed(slot, nowMs)
+  }
+
   /** Whether some thread has asked for the endpoints' models to be read soon, since this was asked last. */
   takeRelist(): boolean {
     return Atomics.exchange(this.table.relist, 0, 0) !== 0
