@@ -43,6 +43,7 @@ export function withProducers(plugins: PickerPlugins, scheduling: Partial<Schedu
     plugins.checkProducer(plugin, 'inFlightLoadProducerName', ['inflight-load-producer'])
     plugins.checkProducer(plugin, 'topologyProducerName', [TOPOLOGY_EXTRACTOR])
     plugins.checkProducer(plugin, 'latencyPredictionInfoProducerName', [LATENCY_PRODUCER])
+    checkAttribute(plugin, plugins)
     checkSessions(plugin, plugins)
     warnWithoutEffect(plugin, plugins)
   }
@@ -52,6 +53,12 @@ export function withProducers(plugins: PickerPlugins, scheduling: Partial<Schedu
     ...(producers.length === 0 ? {} : { producers }),
     ...readPrefixCaches(plugins),
   }
+}
+
+/** Attributes come from extractors of the data layer; one that has another name than its type must be declared. */
+function checkAttribute(plugin: Plugin, plugins: PickerPlugins): void {
+  if (plugin.type.type.startsWith('endpoint-attribute-'))
+    plugins.checkProducer(plugin, 'producer', ['core-metrics-extractor', 'dcgm-extractor'])
 }
 
 /** Sources of sessions that are no headers come from producers. */

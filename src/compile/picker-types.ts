@@ -37,7 +37,6 @@ export const UNSUPPORTED_TYPES: ReadonlyMap<string, string> = new Map([
   ],
   ['disaggregatedset-rollout-screener', 'revisions of DisaggregatedSets are not followed'],
   ['file-discovery', 'SignalboxBackends in files say where endpoints are'],
-  ['p2p-source-producer', 'other holders of a prompt are not told to replicas'],
   ['priority-then-time-eviction-order-policy', 'requests in flight are not revoked'],
   ['sheddable-eviction-filter', 'requests in flight are not revoked'],
 ])

@@ -23,6 +23,7 @@ export const DROPPED_REASON = 'x-llm-d-request-dropped-reason'
 
 export const PREFILL_HEADER = 'x-prefiller-host-port'
 export const ENCODE_HEADER = 'x-encoder-hosts-ports'
+export const KV_SOURCE_HEADER = 'x-kv-cache-source-host-port'
 export const DATA_PARALLEL_HEADER = 'x-data-parallel-host-port'
 
 /** What an endpoint picker tells its sidecars: a client that says it in our place would choose whom they connect to. */
@@ -30,7 +31,7 @@ export const SYSTEM_OWNED_HEADERS: readonly string[] = [
   PREFILL_HEADER,
   ENCODE_HEADER,
   DATA_PARALLEL_HEADER,
-  'x-kv-cache-source-host-port',
+  KV_SOURCE_HEADER,
 ]
 const SYSTEM_OWNED = SYSTEM_OWNED_HEADERS.map(headerName)
 

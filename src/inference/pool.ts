@@ -186,6 +186,12 @@ export class Pool implements ProfileRunner {
     result.tokens = result.answerTokens
   }
 
+  /** Another endpoint that the replica which computes the prompt may fetch it from; '' = none. Right after the pick. */
+  kvSource({ slots, prefill }: PickResult): string {
+    const source = this.#profiles.producers.sourceFor(prefill.count > 0 ? prefill.slots[0]! : slots[0]!)
+    return source < 0 ? '' : this.addressOf(source)
+  }
+
   /** What names the first endpoint of a placement to clients; undefined: there is none, or it has gone. */
   sessionToken({ count, slots, generations }: Placement): string | undefined {
     const slot = slots[0]!

@@ -1,11 +1,11 @@
 import type { Decision } from '../extproc/decision.ts'
-import { DATA_PARALLEL_HEADER, ENCODE_HEADER, PREFILL_HEADER } from '../inference/control-headers.ts'
+import { DATA_PARALLEL_HEADER, ENCODE_HEADER, KV_SOURCE_HEADER, PREFILL_HEADER } from '../inference/control-headers.ts'
 import type { Pool } from '../inference/pool.ts'
 import type { Call } from './call.ts'
 
 /**
  * What the sidecar of a picked replica must know (epp.md §3.14): which replica computes the prompt, which ones encode images, video and
- * audio, and which of its data-parallel ranks was picked. Notes it in `call`, with the pool in which others are counted.
+ * audio, who else holds the prompt, and which of its data-parallel ranks was picked. Notes it in `call`, with the pool in which others are counted.
  */
 export function tellReplicas(call: Call, pool: Pool): void {
   const { picked, told } = call
@@ -14,6 +14,8 @@ export function tellReplicas(call: Call, pool: Pool): void {
     if (picked.prefill.count > 0) told.push(PREFILL_HEADER, pool.addressOf(picked.prefill.slots[0]!))
     if (picked.encode.count > 0) told.push(ENCODE_HEADER, pool.listOf(picked.encode))
   }
+  const source = pool.kvSource(picked)
+  if (source !== '') told.push(KV_SOURCE_HEADER, source)
   if (pool.primaryPort === undefined) return
   call.rank = pool.addressOf(picked.slots[0]!)
   told.push(DATA_PARALLEL_HEADER, call.rank)

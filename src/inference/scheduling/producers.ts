@@ -3,16 +3,19 @@ import type { EndpointTable } from '../endpoint-table.ts'
 import type { NamedPluginPlan } from '../pool-plan.ts'
 import type { Candidates } from './candidates.ts'
 import { InflightLoad } from './plugins/inflight-load-producer.ts'
+import { KvSource } from './plugins/p2p-source-producer.ts'
 import { createProducer } from './plugins/registry.ts'
 import type { Producer } from './producer.ts'
 
 export class Producers {
   readonly #all: readonly Producer[]
   readonly #load: InflightLoad | undefined
+  readonly #source: KvSource | undefined
 
   /** Those of the plan that only configure something need not be here. @throws UnknownPluginError, ZodError */
   constructor(plans: readonly NamedPluginPlan[]) {
     this.#all = plans.map(createProducer).filter(producer => producer !== undefined)
+    this.#source = this.#all.find(producer => producer instanceof KvSource)
     this.#load = this.#all.find(producer => producer instanceof InflightLoad)
   }
 
@@ -46,6 +49,11 @@ export class Producers {
   /** The request goes to this candidate. */
   chosen(candidates: Candidates, table: EndpointTable, choice: number): void {
     for (let p = 0; p < this.#all.length; p++) this.#all[p]!.chosen?.(candidates, table, choice)
+  }
+
+  /** The slot that the one which computes the prompt may fetch it from; −1 = none. */
+  sourceFor(slot: number): number {
+    return this.#source === undefined ? -1 : this.#source.sourceFor(slot)
   }
 
   /** Tokens that the request adds to those in flight at this candidate; 0 where nobody counts them. */

@@ -40,6 +40,7 @@ import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts
 import type { Need, PluginType } from './plugin-type.ts'
 import { precisePrefixCacheProducer, precisePrefixCacheScorer } from './precise-prefix-cache.ts'
 import { predictedLatencyProducer } from './predicted-latency-producer.ts'
+import { p2pSourceProducer } from './p2p-source-producer.ts'
 import { prefixCacheAffinityFilter } from './prefix-cache-affinity-filter.ts'
 import { prefixCacheScorer } from './prefix-cache-scorer.ts'
 import { queueScorer } from './queue-scorer.ts'
@@ -111,6 +112,7 @@ const PLUGINS = new Map<string, PluginType>(
     inflightLoadProducer,
     latencySloAdmitter,
     mmEmbeddingsCacheProducer,
+    p2pSourceProducer,
     predictedLatencyProducer,
     precisePrefixCacheProducer,
     tokenProducer,
