@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { MediaHashes } from '../inference/media-hashes.ts'
+import { MediaHashes } from './media-hashes.ts'
 import { MediaHasher } from './media-hasher.ts'
 
 /** The hashes of what the messages have, read in pieces of this size. */

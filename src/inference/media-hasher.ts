@@ -5,8 +5,8 @@
  * and the length count, which tells images of one camera apart; the rest is skipped by memchr. Nothing is kept or allocated.
  */
 import { skipString, STRING_OPEN, STRING_OPEN_IN_ESCAPE } from '../body/skip-string.ts'
-import type { MediaHashes } from '../inference/media-hashes.ts'
-import { finish } from '../inference/prefix-hasher.ts'
+import type { MediaHashes } from './media-hashes.ts'
+import { finish } from './prefix-hasher.ts'
 
 /** Keys whose text is one, or which have an object about one. */
 const KEYS: ReadonlySet<string> = new Set(['image_url', 'video_url', 'audio_url', 'url', 'data'])
