@@ -6,7 +6,7 @@ export interface Contender {
   /** The replica for this request. */
   pick(arrival: Arrival, now: number): number
   /** The request that was sent to this replica is over, or failed. */
-  over(replica: number): void
+  over(replica: number, arrival: Arrival, now: number): void
   /** A scrape of this replica; undefined = it refused the connection. */
   scraped(replica: number, page: ReplicaMetrics | undefined, now: number): void
   /** Its readiness has failed: it is no endpoint any more. */

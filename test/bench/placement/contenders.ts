@@ -4,7 +4,9 @@ import { LEAST_REQUEST, RANDOM, ROUND_ROBIN } from './plain-contenders.ts'
 import { signalbox } from './signalbox-contender.ts'
 
 export const OURS = signalbox('signalbox', 'Signalbox')
-export const OURS_ON_TWO_THREADS = signalbox('signalbox-2', 'on two threads', 2)
+export const OURS_ON_TWO_THREADS = signalbox('signalbox-2', 'on two threads', { threads: 2 })
+export const OURS_AS_THREE = signalbox('signalbox-3', 'three replicas', { processes: 3, telling: true })
+export const OURS_AS_THREE_ALONE = signalbox('signalbox-3-alone', 'three, not telling', { processes: 3 })
 
 /** In the order of the report; ours last. */
 export const CONTENDERS: readonly ContenderKind[] = [
@@ -13,5 +15,7 @@ export const CONTENDERS: readonly ContenderKind[] = [
   LEAST_REQUEST,
   LLM_D_DEFAULT,
   OURS_ON_TWO_THREADS,
+  OURS_AS_THREE_ALONE,
+  OURS_AS_THREE,
   OURS,
 ]

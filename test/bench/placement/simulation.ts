@@ -97,6 +97,7 @@ export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Out
   const groups = prefill === undefined ? [main] : [prefill, main]
   const dead = new Set<number>()
   const served: Served[] = []
+  let over = 0
 
   const start = (arrival: Arrival, { first, contender }: Group, replica: number, maxTokens: number, then: () => void) =>
     replicas[first + replica]!.engine.submit({
@@ -108,21 +109,22 @@ export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Out
       generate: index => answerToken(arrival.prompt, index),
       token: () => false,
       finished: () => {
-        contender.over(replica)
+        contender.over(replica, arrival, clock.now())
         then()
       },
     })
   const submit = (arrival: Arrival) => {
     const replica = main.contender.pick(arrival, clock.now())
     if (dead.has(main.first + replica)) {
-      main.contender.over(replica)
+      main.contender.over(replica, arrival, clock.now())
       served.push({ arrival, answer: undefined, prompt: undefined })
+      over++
       return
     }
     const whole: Served = { arrival, answer: undefined, prompt: undefined }
     served.push(whole)
     const answer = () => {
-      whole.answer = start(arrival, main, replica, arrival.outputTokens, () => {})
+      whole.answer = start(arrival, main, replica, arrival.outputTokens, () => over++)
       whole.prompt ??= whole.answer
     }
     if (prefill === undefined) answer()
@@ -138,7 +140,8 @@ export function simulate(workload: Workload, kind: ContenderKind, seed = 1): Out
         clock.after(SCRAPE_LATENCY_MS, () => contender.scraped(i, page, at))
       }
     }
-    if (clock.now() < end) clock.after(SCRAPE_MS, scrape)
+    // When all is over nothing is left to see.
+    if (clock.now() < end && over < workload.arrivals.length) clock.after(SCRAPE_MS, scrape)
   }
   scrape()
   if (workload.diesAt !== undefined) clock.after(workload.diesAt, () => die(main.contender))

@@ -46,17 +46,28 @@ type Made = Pick<Workload, 'name' | 'title' | 'arrivals'> & Partial<Workload>
 
 /** Every workload, of a length in ms before the setup's pace stretches it. */
 export function workloads(seed: number, duration = DURATION_MS, setup: Setup = TUNED): Workload[] {
+  return [uniform, heavyTail, chat, hotPrefix, bursts, adapters, heterogeneous, dying, disaggregated].map(make =>
+    workload(make, seed, duration, setup),
+  )
+}
+
+/** A single one. */
+export function workload(
+  make: (making: Making) => Made,
+  seed: number,
+  duration: number,
+  setup: Setup = TUNED,
+): Workload {
   const { engine, pace } = setup
-  const engines = Array.from({ length: REPLICAS }, (_, i) => ({ ...engine, ...setup.replicas?.[i] }))
-  return [uniform, heavyTail, chat, hotPrefix, bursts, adapters, heterogeneous, dying, disaggregated].map(make => ({
-    engines,
+  return {
+    engines: Array.from({ length: REPLICAS }, (_, i) => ({ ...engine, ...setup.replicas?.[i] })),
     yardstick: engine,
     drainMs: DRAIN_MS * pace,
     ...make({ random: new Random(seed), duration: duration * pace, setup }),
-  }))
+  }
 }
 
-function uniform({ random, duration, setup }: Making): Made {
+export function uniform({ random, duration, setup }: Making): Made {
   const arrivals = poisson(random, duration, 13 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
@@ -78,7 +89,7 @@ function heavyTail({ random, duration, setup }: Making): Made {
 }
 
 /** Conversations of six turns, each on one of eight system prompts of 3,000 tokens; the history grows with every turn. */
-function chat({ random, duration, setup }: Making): Made {
+export function chat({ random, duration, setup }: Making): Made {
   const systems = Array.from({ length: 8 }, () => fresh(random, 3000))
   const arrivals: Arrival[] = []
   // Conversations that began before the start: the load is even from the first moment.
@@ -97,7 +108,7 @@ function chat({ random, duration, setup }: Making): Made {
 }
 
 /** 70 % of the requests begin with the same 8,000 tokens. */
-function hotPrefix({ random, duration, setup }: Making): Made {
+export function hotPrefix({ random, duration, setup }: Making): Made {
   const hot = fresh(random, 8000)
   const arrivals = poisson(random, duration, 12 / setup.pace, at => ({
     at,
@@ -109,7 +120,7 @@ function hotPrefix({ random, duration, setup }: Making): Made {
 }
 
 /** 64 requests with one prefix within 20 ms, every six seconds, over a thin stream of others. */
-function bursts({ random, duration, setup }: Making): Made {
+export function bursts({ random, duration, setup }: Making): Made {
   const arrivals = poisson(random, duration, 2 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
@@ -132,7 +143,7 @@ function bursts({ random, duration, setup }: Making): Made {
 }
 
 /** 15 adapters for 6 × 4 places, asked for by Zipf's law, each with its own system prompt. */
-function adapters({ random, duration, setup }: Making): Made {
+export function adapters({ random, duration, setup }: Making): Made {
   const prompts = Array.from({ length: 15 }, () => fresh(random, 600))
   const arrivals = poisson(random, duration, 11 / setup.pace, at => {
     const adapter = zipf(random, 15)
@@ -147,7 +158,7 @@ function adapters({ random, duration, setup }: Making): Made {
 }
 
 /** Two replicas have twice the speed of the next two, which have twice the speed of the last two. */
-function heterogeneous({ random, duration, setup }: Making): Made {
+export function heterogeneous({ random, duration, setup }: Making): Made {
   const speeds = [0.5, 0.5, 1, 1, 2, 2]
   const { engine } = setup
   const engines = speeds.map((factor, i) => ({
@@ -166,7 +177,7 @@ function heterogeneous({ random, duration, setup }: Making): Made {
   return { name: 'heterogeneous', title: 'replicas of three speeds', arrivals, engines }
 }
 
-function dying({ random, duration, setup }: Making): Made {
+export function dying({ random, duration, setup }: Making): Made {
   const arrivals = poisson(random, duration, 10 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
@@ -177,7 +188,7 @@ function dying({ random, duration, setup }: Making): Made {
 }
 
 /** Two replicas prefill and four decode; what they hand over arrives quickly. Six long system prompts. */
-function disaggregated({ random, duration, setup }: Making): Made {
+export function disaggregated({ random, duration, setup }: Making): Made {
   const prefillers = 2
   const systems = Array.from({ length: 6 }, () => fresh(random, 2000))
   const engines = Array.from({ length: REPLICAS }, (_, i) => {
