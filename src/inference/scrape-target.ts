@@ -24,8 +24,6 @@ const PATIENCE = 3
 /** … up to this, so that it is back soon when it works again; ms. */
 const MAX_BACKOFF = 1000
 const LOST: ReadonlySet<ScrapeFailure> = new Set(['connect', 'closed'])
-/** The first failures are checked this soon, ms: a dead endpoint must be found out quickly however long the interval is. */
-const RETRY = 100
 /** A picked request needs about this long to reach its replica, ms: what was decided later a scrape may not have seen. */
 const ARRIVAL = 10
 const LOAD = Signal.WAITING | Signal.RUNNING
@@ -94,11 +92,11 @@ export class ScrapeTarget implements ScrapeRequest {
     })
   }
 
-  /** The turn that a new endpoint gets, and one whose turn is further away than its interval by now. */
-  plannedFor(now: number, turn: number): void {
+  /** The turn that a new endpoint gets, which is asked at `first` too, and one whose turn is further away than its interval by now. */
+  plannedFor(now: number, turn: number, first: number): void {
     if (this.#turnAt !== 0 && this.#turnAt <= now + Math.max(this.#interval, this.#rest)) return
     this.#turnAt = turn
-    this.#dueAt = this.#beganAt === 0 ? Math.min(turn, now + RETRY) : turn
+    this.#dueAt = this.#beganAt === 0 ? first : turn
   }
 
   relist(now: number, interval: number): void {
@@ -170,7 +168,7 @@ export class ScrapeTarget implements ScrapeRequest {
   }
 
   get #interval(): number {
-    return this.#scraper.plan.intervalMs
+    return this.#scraper.intervalMs
   }
 
   #mark(): void {
@@ -203,13 +201,13 @@ export class ScrapeTarget implements ScrapeRequest {
     const longest = idle && untouched ? this.#scraper.longestRest(performance.now()) : 0
     if (longest <= interval) {
       this.#rest = 0
-      table.slack[this.slot] = 0
+      table.slack[this.slot] = Math.max(0, interval - this.#scraper.plan.intervalMs)
       return
     }
     this.#rest = Math.min(longest, 2 * Math.max(interval, this.#rest))
     this.#turnAt += this.#rest - interval
     this.#dueAt = this.#jittered(this.#turnAt, this.#rest)
-    table.slack[this.slot] = this.#rest * (1 + JITTER) - interval
+    table.slack[this.slot] = this.#rest * (1 + JITTER) - this.#scraper.plan.intervalMs
   }
 
   /** The server closed the connection, or died: a resting replica is looked at now. */
@@ -232,7 +230,7 @@ export class ScrapeTarget implements ScrapeRequest {
     const interval = this.#interval
     const wait =
       this.#failures <= PATIENCE
-        ? Math.min(interval, RETRY)
+        ? this.#scraper.soonMs
         : Math.min(interval * 2 ** Math.min(this.#failures - PATIENCE, 20), Math.max(interval, MAX_BACKOFF))
     this.#turnAt = performance.now() + wait
     this.#dueAt = this.#jittered(this.#turnAt, interval)

@@ -58,7 +58,7 @@ class FakeReplica {
       })
     })
     this.#server = server
-    await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
+    await new Promise<void>(resolve => server.listen(port, '0.0.0.0', resolve))
     this.port = (server.address() as { port: number }).port
   }
 
@@ -130,6 +130,25 @@ describe('Scraper', () => {
     expect(fake.requests.filter(request => request.startsWith('GET /v1/models'))).toHaveLength(1)
     expect(fake.requests[0]).toContain(`host: ${fake.address}`)
     expect(fake.requests.some(request => /gzip|deflate|br\b/.test(request))).toBe(false)
+  })
+
+  it('asks many endpoints less often, so that the main thread keeps up; what it knows of them is as fresh as that', async () => {
+    const fake = await replica()
+    const port = fake.address.split(':')[1]
+    // All of 127.0.0.0/8 is this machine.
+    const many = Array.from(
+      { length: 600 },
+      (_, i) => ({ address: `127.0.${(i + 1) >> 8}.${(i + 1) & 255}:${port}` }) as FakeReplica,
+    )
+    const { pool, scraper } = start(many, { timeoutMs: 20_000, models: false })
+    expect(scraper.intervalMs).toBeCloseTo(120)
+    await until(() => pool.snapshot().every(({ scrapedAt }) => scrapedAt > 0))
+    expect(scraper.stats.failed).toBe(0)
+    expect(pool.table.slack[0]).toBeCloseTo(100)
+    const few = start([fake])
+    await until(() => few.first().scrapedAt > 0)
+    expect(few.scraper.intervalMs).toBe(20)
+    expect(few.pool.table.slack[0]).toBe(0)
   })
 
   it('reads a chunked page in single bytes', async () => {

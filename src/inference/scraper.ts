@@ -16,6 +16,8 @@ import { ScrapeTarget } from './scrape-target.ts'
 
 /** `Pool.relist` makes each endpoint be asked at most this often, ms. */
 const RELIST_INTERVAL = 1000
+/** … and in a pool of thousands after so many turns. */
+const RELIST_TURNS = 5
 /** The timer's steps, ms: shorter ones for short intervals, and the longest while everything rests. */
 const SHORTEST_STEP = 2
 const LONGEST_STEP = 50
@@ -26,6 +28,10 @@ const ACTIVE_REST = 4
 const ACTIVE_MS = 2000
 /** However many replicas rest: one of them is asked every so many ms. */
 const RESTING_PACE_MS = 1
+/** … and of those that work, however many there are: a main thread must not drown in thousands. */
+const PACE_MS = 0.2
+/** New endpoints and the first failures are looked at this soon, ms: a dead one must be found out quickly however long the interval is. */
+const SOON_MS = 100
 
 export interface ScraperStats {
   /** Good scrapes. */
@@ -136,8 +142,8 @@ export class Scraper {
     // New endpoints are asked at once, a few in each tick; their later turns keep the distance.
     let place = 0
     for (const target of this.#targets.values()) {
-      const turn = now + (this.plan.intervalMs * place) / this.#targets.size
-      target.plannedFor(now, turn)
+      const turn = now + (this.intervalMs * place) / this.#targets.size
+      target.plannedFor(now, turn, now + (this.soonMs * place) / this.#targets.size)
       for (const exporter of this.#exporters.get(target.address) ?? []) exporter.plannedFor(turn)
       place++
     }
@@ -171,9 +177,20 @@ export class Scraper {
     this.pool.scrapeFailed(target.slot, target.generation, how)
   }
 
+  /** @internal for the targets: time between two turns, ms: the plan's, or more where there are very many. */
+  get intervalMs(): number {
+    return Math.max(this.plan.intervalMs, this.#targets.size * PACE_MS)
+  }
+
+  /** @internal for the targets: within which time those are asked that are new, or failed once or twice, ms. */
+  get soonMs(): number {
+    return Math.min(this.intervalMs, Math.max(SOON_MS, this.#targets.size * PACE_MS))
+  }
+
   /** @internal for the targets: how long a replica without load may rest, ms. */
   longestRest(now: number): number {
-    const { intervalMs, idleIntervalMs = 0 } = this.plan
+    const { intervalMs } = this
+    const { idleIntervalMs = 0 } = this.plan
     const idle = Math.max(intervalMs, idleIntervalMs, idleIntervalMs > 0 ? this.#targets.size * RESTING_PACE_MS : 0)
     return now < this.#activeUntil ? Math.min(idle, intervalMs * ACTIVE_REST) : idle
   }
@@ -217,7 +234,8 @@ export class Scraper {
 
   /** Reads the models of all endpoints soon, but not more often than once a second. */
   #relist(now: number): void {
-    for (const target of this.#targets.values()) target.relist(now, RELIST_INTERVAL)
+    for (const target of this.#targets.values())
+      target.relist(now, Math.max(RELIST_INTERVAL, RELIST_TURNS * this.intervalMs))
   }
 
   #tick(): void {
@@ -229,7 +247,7 @@ export class Scraper {
     let resting = true
     for (const target of this.#targets.values()) if (!target.tick(now)) resting = false
     for (const exporters of this.#exporters.values()) for (const exporter of exporters) exporter.tick(now)
-    const step = Math.min(LONGEST_STEP, Math.max(SHORTEST_STEP, this.plan.intervalMs / 10))
+    const step = Math.min(LONGEST_STEP, Math.max(SHORTEST_STEP, this.intervalMs / 10))
     this.#timer = setTimeout(() => this.#tick(), resting ? Math.max(step, RESTING_STEP) : step)
   }
 
@@ -240,7 +258,7 @@ export class Scraper {
     if (!woken) return
     let place = 0
     for (const target of this.#targets.values())
-      target.restAtMost(now, (this.plan.intervalMs * place++) / this.#targets.size)
+      target.restAtMost(now, (this.intervalMs * place++) / this.#targets.size)
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Which endpoint serves which model, from their `/v1/models`. Kept per slot; the views that requests need (`slotsOf`, `all`, `knows`)
- * are built anew when a list changes, which is rare.
+ * are built anew after a list has changed, which is rare: with `replace` at once, else when somebody looks.
  */
 import type { ServedModel } from './model-list.ts'
 import type { PoolModels } from './pool-share.ts'
@@ -10,9 +10,12 @@ export class ServedModels {
   readonly #slotsOf = new Map<string, Uint8Array>()
   #all: readonly ServedModel[] = []
   #adapters = new Set<string>()
+  /** Slots of the table where the views are to be built; −1: they are. */
+  #stale = -1
 
   /** Every model that some endpoint lists, each once, sorted by id. */
   get all(): readonly ServedModel[] {
+    this.#look()
     return this.#all
   }
 
@@ -29,16 +32,19 @@ export class ServedModels {
   }
 
   knows(model: string): boolean {
+    this.#look()
     return this.#slotsOf.has(model)
   }
 
   /** Whether the model is listed, and as a base model. */
   isBase(model: string): boolean {
+    this.#look()
     return this.#slotsOf.has(model) && !this.#adapters.has(model)
   }
 
   /** 1 for the slots that list the model; undefined when none does. */
   slotsOf(model: string): Uint8Array | undefined {
+    this.#look()
     return this.#slotsOf.get(model)
   }
 
@@ -47,7 +53,7 @@ export class ServedModels {
     const before = this.#lists.get(slot)
     this.#lists.set(slot, models)
     if (before !== undefined && sameModels(before, models)) return false
-    this.#build(capacity)
+    this.#stale = capacity
     return true
   }
 
@@ -60,10 +66,15 @@ export class ServedModels {
 
   remove(slots: readonly number[], capacity: number): void {
     for (const slot of slots) this.#lists.delete(slot)
-    this.#build(capacity)
+    this.#stale = capacity
+  }
+
+  #look(): void {
+    if (this.#stale >= 0) this.#build(this.#stale)
   }
 
   #build(capacity: number): void {
+    this.#stale = -1
     this.#slotsOf.clear()
     this.#adapters = new Set()
     const all = new Map<string, ServedModel>()
