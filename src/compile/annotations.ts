@@ -1,6 +1,7 @@
 import type { ConfigObject } from '../config/kinds/registry.ts'
 import { problemAt } from '../config/object.ts'
 import type { Problem } from '../config/problem.ts'
+import { parseQuantity } from '../config/quantity.ts'
 import { didYouMean } from '../config/suggest.ts'
 import type { ObjectIndex } from './object-index.ts'
 
@@ -17,17 +18,28 @@ export const PICKER_CONFIG = 'signalbox.dev/endpoint-picker-config'
 /** Annotation of an InferencePool: `Headers` asks replicas for their load with each response, beside scrapes; for gateways that show us responses. */
 export const LOAD_REPORTS = 'signalbox.dev/load-reports'
 
+/** Annotations of an InferencePool: requests on their way at once (429 beyond), and bytes of bodies held for it (503 beyond). */
+export const MAX_IN_FLIGHT = 'signalbox.dev/max-in-flight'
+export const MAX_HELD_BYTES = 'signalbox.dev/max-held-bytes'
+
 const PREFIX = 'signalbox.dev/'
 
-/** Annotation → the kind that it belongs to, and its values, where they are known; the first is the default. */
-const ANNOTATIONS: Readonly<
-  Record<string, { readonly kind: ConfigObject['kind']; readonly values?: readonly string[] }>
-> = {
+interface Annotation {
+  readonly kind: ConfigObject['kind']
+  /** Where they are known; the first is the default. */
+  readonly values?: readonly string[]
+  /** Of those that are quantities (`500`, `64Mi`). */
+  readonly atLeast?: number
+}
+
+const ANNOTATIONS: Readonly<Record<string, Annotation>> = {
   [MODEL_FACT]: { kind: 'HTTPRoute', values: ['first', 'whole'] },
   [BODY_MODE]: { kind: 'HTTPRoute', values: ['look', 'full-duplex'] },
   [UNKNOWN_MODELS]: { kind: 'InferencePool', values: ['Reject', 'Forward'] },
   [LOAD_REPORTS]: { kind: 'InferencePool', values: ['Off', 'Headers'] },
   [PICKER_CONFIG]: { kind: 'InferencePool' },
+  [MAX_IN_FLIGHT]: { kind: 'InferencePool', atLeast: 1 },
+  [MAX_HELD_BYTES]: { kind: 'InferencePool', atLeast: 1 },
 }
 
 /** Annotations of ours that would have no effect, or that have a value without a meaning. */
@@ -50,6 +62,11 @@ function faultOf(kind: string, name: string, value: string): { code: string; mes
   }
   if (known.kind !== kind)
     return { code: 'misplaced-annotation', message: `"${name}" has no effect here: it belongs on a ${known.kind}` }
+  if (known.atLeast !== undefined && !((parseQuantity(value) ?? 0) >= known.atLeast))
+    return {
+      code: 'invalid-value',
+      message: `must be a quantity such as 500 or 64Mi, at least ${known.atLeast}, not "${value}"`,
+    }
   if (known.values === undefined || known.values.includes(value)) return undefined
   const hint = didYouMean(value, known.values)
   return { code: 'invalid-value', message: `must be ${known.values.join(' or ')}, not "${value}"${hint}` }

@@ -2,10 +2,11 @@ import { isIP } from 'node:net'
 import type { InferencePool } from '../config/kinds/inference-pool.ts'
 import type { SignalboxBackend } from '../config/kinds/signalbox-backend.ts'
 import { keyOf, problemAt } from '../config/object.ts'
+import { parseQuantity } from '../config/quantity.ts'
 import type { Problem } from '../config/problem.ts'
-import type { EndpointPlan, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
+import type { EndpointPlan, PoolLimits, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
-import { LOAD_REPORTS, UNKNOWN_MODELS } from './annotations.ts'
+import { LOAD_REPORTS, MAX_HELD_BYTES, MAX_IN_FLIGHT, UNKNOWN_MODELS } from './annotations.ts'
 import { objectivesOf } from './objectives.ts'
 import { dataLayerOf, pickerConfigOf } from './picker-configs.ts'
 import { schedulingFor } from './picker-flow-control.ts'
@@ -28,6 +29,7 @@ export function compilePool(
   const { scheduling, scrape, failureMode } = objects.parameters
   const objectives = objectivesOf(objects, pool, problems)
   const picker = pickerConfigOf(objects, pool, problems)
+  const limits = limitsOf(pool)
   return {
     name: keyOf(pool),
     cluster: poolCluster(keyOf(pool)),
@@ -36,6 +38,7 @@ export function compilePool(
     rejectUnknownModels: (pool.metadata.annotations[UNKNOWN_MODELS] ?? unknownModels) === 'Reject',
     rewrites: rewritesOf(objects, pool),
     ...(Object.keys(objectives).length === 0 ? {} : { objectives }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
     scheduling: schedulingFor(
       {
         ...scheduling,
@@ -56,6 +59,13 @@ export function compilePool(
       ...(pool.metadata.annotations[LOAD_REPORTS] === 'Headers' ? { orca: true } : {}),
     },
   }
+}
+
+/** By annotations, which were checked (./annotations.ts). */
+function limitsOf({ metadata: { annotations } }: InferencePool): PoolLimits {
+  const inFlight = parseQuantity(annotations[MAX_IN_FLIGHT] ?? '')
+  const heldBytes = parseQuantity(annotations[MAX_HELD_BYTES] ?? '')
+  return { ...(inFlight === undefined ? {} : { inFlight }), ...(heldBytes === undefined ? {} : { heldBytes }) }
 }
 
 function selectEndpoints(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): EndpointPlan[] {

@@ -258,6 +258,11 @@ describe('annotations of ours', () => {
     expect(ofRoute('signalbox.dev/model-fact: hole')).toEqual([
       expect.stringContaining('must be first or whole, not "hole" (did you mean "whole"?)'),
     ])
+    for (const value of ['0', '-1', 'many', '', '10mb'])
+      for (const name of ['max-in-flight', 'max-held-bytes'])
+        expect(errorsOf(pool(`{name: p, annotations: {signalbox.dev/${name}: "${value}"}}`))).toEqual([
+          expect.stringContaining(`must be a quantity such as 500 or 64Mi, at least 1, not "${value}"`),
+        ])
     expect(errorsOf(pool('{name: p, annotations: {signalbox.dev/unknown-models: reject}}'))).toEqual([
       expect.stringContaining('(did you mean "Reject"?)'),
     ])

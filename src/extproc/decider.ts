@@ -1,4 +1,5 @@
 import type { Exchange } from './exchange.ts'
+import type { HeldBudget } from './held-budget.ts'
 import type { IncomingMessage } from './decode-request.ts'
 
 /** What a decider says after each event. */
@@ -55,6 +56,8 @@ export interface Decider {
   readonly retryBufferBytes: number
   /** Decisions may carry replacements: chunks are kept until then. `requestHeaders` may say so of one request: `exchange.mayRewrite`. */
   readonly mayRewrite: boolean
+  /** Bounds what is held of bodies besides the budget of all; may be another one later. Default: nothing else does. */
+  readonly heldBudget?: HeldBudget | undefined
 
   /**
    * The request headers, lent for the call; `exchange.headers` stays valid until the decision. `bodyComes` is false when no

@@ -36,8 +36,7 @@ export function editedChunks(x: Exchange): (Uint8Array | undefined)[] {
     x.heldOffset = messageEnd
   }
   x.messageEnds.length = 0
-  x.context.budget.give(at)
-  x.heldBytes -= at
+  x.giveHeld(at)
   x.held.length = 0
   if (at < whole.length) x.held.push(whole.subarray(at))
   return chunks

@@ -116,6 +116,8 @@ export class Exchange {
   /** Bytes kept of a message that comes in parts; the budget counts them too. */
   #gatheredBytes = 0
   /** Those of headers that wait for the decision, where they are large. */
+  /** The decider's, from which the held bytes were taken too. */
+  #deciderBudget: HeldBudget | undefined
   #headerBytes = 0
   /** The last of them while small pieces are put together in it, and the memory that it grows in. */
   #small: Buffer | undefined
@@ -225,13 +227,29 @@ export class Exchange {
   /** Holds bytes of the body; false when the budget is used up. */
   hold(bytes: Buffer, start: number, end: number): boolean {
     if (start === end) return true
-    if (!this.context.budget.take(end - start)) return false
+    if (!this.#takeHeld(end - start)) return false
     this.heldBytes += end - start
     const piece = bytes.subarray(start, end)
     // A small piece would keep the whole read buffer that it lies in.
     if (end - start < MIN_KEPT_BYTES) this.#holdSmall(piece)
     else this.held.push(this.context.retainsParts ? piece : Buffer.from(piece))
     return true
+  }
+
+  #takeHeld(bytes: number): boolean {
+    // It is given back where it was taken, whatever the decider has by then.
+    if (this.heldBytes === 0) this.#deciderBudget = this.decider.heldBudget
+    if (!this.context.budget.take(bytes)) return false
+    if (this.#deciderBudget === undefined || this.#deciderBudget.take(bytes)) return true
+    this.context.budget.give(bytes)
+    return false
+  }
+
+  /** So many of the held bytes are held no longer. */
+  giveHeld(bytes: number): void {
+    this.context.budget.give(bytes)
+    this.#deciderBudget?.give(bytes)
+    this.heldBytes -= bytes
   }
 
   /** Clients may send a body byte by byte: a buffer for each would take a hundred times what the budget counts. */
@@ -272,8 +290,7 @@ export class Exchange {
 
   dropHeld(): void {
     if (this.heldBytes > 0) {
-      this.context.budget.give(this.heldBytes)
-      this.heldBytes = 0
+      this.giveHeld(this.heldBytes)
       this.held.length = 0
       this.#small = undefined
       this.#room = undefined

@@ -2,6 +2,7 @@
  * One InferencePool on the main thread: gives endpoints their slots, takes what scrapers learn, and releases what access logs tell. Other
  * threads pick (./pool.ts) from the memory that `share()` names.
  */
+import { createHeldMemory, HeldBudget } from '../extproc/held-budget.ts'
 import { EndpointSlots, type EndpointSlotsOptions, type PlanVersion } from './endpoint-slots.ts'
 import { EndpointState, type EndpointTable } from './endpoint-table.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
@@ -50,6 +51,8 @@ export class PoolKeeper {
   #flow: FlowKeeper | undefined
   #memory: SharedArrayBuffer | undefined
   #prefixLog: SharedArrayBuffer | undefined
+  /** Kept where the limit is taken away for a while: what is held then is given back there. */
+  #held: SharedArrayBuffer | undefined
   #prefixLogs: readonly PrefixLog[] = []
   /** What other replicas of Signalbox count; of use with `options.peers`. */
   readonly peerCounts: PeerCounts
@@ -87,6 +90,7 @@ export class PoolKeeper {
       if (this.#flow === undefined) this.#flow = new FlowKeeper(flowControl, this.#options.threads, this.table)
       else this.#flow.update(flowControl)
     }
+    if (plan.limits?.heldBytes !== undefined) this.#held ??= createHeldMemory(this.#options.threads)
     // Not before: a thread with the plan before still notes prompts there.
     if (left.length > 0) {
       this.#index?.forget(left)
@@ -117,6 +121,7 @@ export class PoolKeeper {
       furtherIndexes: this.#furtherIndexes.states,
       models: this.models(),
       ...(this.#plan.scheduling.flowControl === undefined ? {} : { flow: this.#flow!.share() }),
+      ...(this.#plan.limits?.heldBytes === undefined ? {} : { held: this.#held! }),
       ...(this.#memory === undefined ? {} : { memory: this.#memory }),
       ...(this.#prefixLog === undefined ? {} : { prefixLog: this.#prefixLog }),
     }
@@ -138,6 +143,7 @@ export class PoolKeeper {
     this.#index?.threadDied()
     this.#furtherIndexes.threadDied()
     this.#flow?.threadDied(thread)
+    if (this.#held !== undefined) new HeldBudget(0, this.#held).forget(thread)
   }
 
   /** A thread does not answer, for now. */

@@ -21,6 +21,15 @@ export interface PoolPlan {
   readonly objectives?: Readonly<Record<string, number>>
   readonly scheduling: SchedulingPlan
   readonly scrape: ScrapePlan
+  /** Absent: none of its own. */
+  readonly limits?: PoolLimits
+}
+
+export interface PoolLimits {
+  /** Requests on their way. */
+  readonly inFlight?: number
+  /** Bytes of bodies that are held before they are decided, by all threads together. */
+  readonly heldBytes?: number
 }
 
 export interface EndpointPlan {

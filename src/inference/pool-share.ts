@@ -21,6 +21,8 @@ export interface PoolShare {
   readonly flow?: FlowShare
   /** Rings of ./prefix-log.ts; absent: nobody is told what threads note in the index. */
   readonly prefixLog?: SharedArrayBuffer
+  /** Bytes of bodies that each thread holds (`createHeldMemory`); absent: the plan has no limit of them. */
+  readonly held?: SharedArrayBuffer
   /** What the filters and scorers of all threads remember together; absent: none of them does. */
   readonly memory?: SharedArrayBuffer
 }

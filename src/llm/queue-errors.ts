@@ -12,6 +12,17 @@ export function queueFull(): OpenAiProblem {
   }
 }
 
+/** As many requests as the pool may have are on their way (`signalbox.dev/max-in-flight`). */
+export function poolFull(): OpenAiProblem {
+  return {
+    status: 429,
+    code: 'pool_full',
+    type: 'rate_limit_error',
+    message: 'The pool has as many requests as it may have at once; try again later.',
+    droppedReason: 'rejected-saturated',
+  }
+}
+
 export function queueTimeout(): OpenAiProblem {
   return {
     status: 429,

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from '../extproc/decode-request.ts'
 import { type Decider, Refusal, Verdict } from '../extproc/decider.ts'
 import { type Exchange, RequestState } from '../extproc/exchange.ts'
+import type { HeldBudget } from '../extproc/held-budget.ts'
 import { headerName, type HeaderView } from '../extproc/header-view.ts'
 import { metadataStrings } from '../extproc/metadata.ts'
 import { findSystemOwned, modelRewrite } from '../inference/control-headers.ts'
@@ -91,9 +92,16 @@ export class EntryDecider implements Decider {
     const kvEvents = this.#router.pools.flatMap(({ plan }) => plan.scheduling.kvEvents ?? [])
     this.#tokens = kvEvents.length > 0
     this.#renders = kvEvents.some(({ render }) => render !== undefined)
-    this.#readsBody = plan.body !== 'none' && (plan.model !== 'none' || plan.prefixBytes > 0 || this.#media || plan.mediaHashes === true)
+    this.#readsBody =
+      plan.body !== 'none' &&
+      (plan.model !== 'none' || plan.prefixBytes > 0 || this.#media || plan.mediaHashes === true)
     this.#fleet = plan.attach === 'fleet'
     this.#tellsServed = this.#router.pools.some(pool => pool.plan.scheduling.tellsServed === true)
+  }
+
+  /** Of an entry with one pool, that pool's; else it is not known yet for which a body is held. */
+  get heldBudget(): HeldBudget | undefined {
+    return this.#router.pools.length === 1 ? this.#router.pools[0]!.pool.held : undefined
   }
 
   requestHeaders(x: Exchange, message: IncomingMessage, bodyComes: boolean): Verdict {

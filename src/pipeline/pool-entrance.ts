@@ -8,6 +8,7 @@ import { fairnessIdOf, priorityOf, timeoutOf, ttftTargetOf } from '../inference/
 import type { OpenAiProblem } from '../llm/openai-error.ts'
 import {
   notAdmitted,
+  poolFull,
   poolGone,
   queueFull,
   queueTimeout,
@@ -42,6 +43,7 @@ export function enterPool(
   const { headers } = call
   const priority = priorityOf(headers, gate.objectives)
   if (flow === undefined) {
+    if (gate.limit?.isReached === true) return poolFull()
     const admitted = admission?.admit(priority, nowMs)
     return admitted === Admitted.SATURATED ? shed() : admitted === Admitted.DENIED ? notAdmitted() : undefined
   }

@@ -89,11 +89,18 @@ export class PickerRig {
   /** Lines of the trace. */
   readonly trace: string[] = []
 
-  constructor(pods: readonly PodState[], config = HERMETIC, more = '', records?: RecordOptions) {
+  constructor(
+    pods: readonly PodState[],
+    config = HERMETIC,
+    more = '',
+    records?: RecordOptions,
+    annotations: Readonly<Record<string, string>> = {},
+  ) {
+    const noted = JSON.stringify({ 'signalbox.dev/unknown-models': 'Forward', ...annotations })
     const text = `
 apiVersion: inference.networking.k8s.io/v1
 kind: InferencePool
-metadata: { name: pool, annotations: { signalbox.dev/unknown-models: Forward } }
+metadata: { name: pool, annotations: ${noted} }
 spec: { selector: { matchLabels: { app: x } }, targetPorts: [{ number: 8000 }] }
 ---
 apiVersion: signalbox.dev/v1alpha1

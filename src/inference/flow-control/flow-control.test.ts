@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import { waitFor } from '../../../test/support/wait-for.ts'
 import { ALONE, EndpointSlots } from '../endpoint-slots.ts'
 import { EndpointState, EndpointTable } from '../endpoint-table.ts'
+import { InFlightLimit } from '../in-flight-limit.ts'
 import { Entering, FlowControl } from './flow-control.ts'
 import { FlowEntry, type FlowRequest } from './flow-entry.ts'
 import { FlowKeeper } from './flow-keeper.ts'
@@ -133,6 +134,15 @@ describe('flow control on a thread', () => {
     await play.sees(['first', 'urgent', 'second', 'batch'])
     expect(play.waiting()).toBe(0)
     expect(play.outcomes(0)).toEqual({ Dispatched: 2 })
+  })
+
+  it('lets wait while the pool has as many requests as it may have', async () => {
+    const play = new Play(planOf({ saturation: { type: 'concurrency-detector', parameters: { maxConcurrency: 9 } } }))
+    play.threads[0]!.limit = new InFlightLimit(2, play.tables[0]!)
+    for (const name of ['a', 'b', 'c', 'd']) play.enter(name)
+    await play.sees(['a', 'b'])
+    play.finish()
+    await play.sees(['a', 'b', 'c'])
   })
 
   it('one event lets as many go on as there is room for', async () => {

@@ -14,6 +14,7 @@ import { FlowOutcome } from './flow-outcome.ts'
 import type { FlowControlPlan } from './flow-plan.ts'
 import { createUsageLimit, goesByUsage } from './flow-plugins.ts'
 import { FlowWake } from './flow-wake.ts'
+import type { InFlightLimit } from '../in-flight-limit.ts'
 import { Saturation } from './saturation.ts'
 import type { UsageLimit } from './usage-limits.ts'
 
@@ -52,6 +53,8 @@ export class FlowControl {
   #buffer: SharedArrayBuffer | undefined
   #wake!: FlowWake
   #saturation!: Saturation
+  /** The pool's own; undefined: there is none. */
+  limit: InFlightLimit | undefined
   #usage!: UsageLimit
   #usageText = ''
   /** By priority; those of earlier plans stay while something waits in them. */
@@ -206,7 +209,7 @@ export class FlowControl {
   /** Is the pool below the ceiling of this priority? */
   #isFree(priority: number): boolean {
     const saturation = this.#saturation.measure(this.#clock.nowMs())
-    if (this.#saturation.empty) return false
+    if (this.#saturation.empty || this.limit?.isReached === true) return false
     const priorities = this.#priorities
     this.#usage.ceilings(saturation, priorities, this.#ceilings)
     // A band that the plan no longer has goes with the next lower one.

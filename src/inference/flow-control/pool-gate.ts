@@ -1,4 +1,5 @@
 import type { EndpointTable } from '../endpoint-table.ts'
+import { InFlightLimit } from '../in-flight-limit.ts'
 import type { PoolPlan } from '../pool-plan.ts'
 import { Admission } from './admission.ts'
 import { type FlowClock, FlowControl } from './flow-control.ts'
@@ -11,6 +12,8 @@ export class PoolGate {
   isOpen = true
   flow: FlowControl | undefined
   admission: Admission | undefined
+  /** So much may be under way; undefined: anything. With flow control, what is beyond waits. */
+  limit: InFlightLimit | undefined
   /** Priorities by name; a map, because clients name them. */
   objectives: ReadonlyMap<string, number> = new Map()
   readonly #table: EndpointTable
@@ -24,7 +27,7 @@ export class PoolGate {
   }
 
   /** The table has the plan's endpoints already. @throws ZodError, RangeError for a plan with flow control and no share */
-  adopt({ scheduling, objectives = {} }: PoolPlan, share: FlowShare | undefined): void {
+  adopt({ scheduling, objectives = {}, limits }: PoolPlan, share: FlowShare | undefined): void {
     const { flowControl, admission } = scheduling
     this.objectives = new Map(Object.entries(objectives))
     if (flowControl === undefined) {
@@ -40,7 +43,9 @@ export class PoolGate {
     if (flowControl !== undefined || admission === undefined) this.admission = undefined
     else if (this.admission === undefined) this.admission = new Admission(admission, this.#table, Math.random)
     else this.admission.adopt(admission, this.#table)
-    this.isOpen = this.flow === undefined && this.admission === undefined
+    this.limit = limits?.inFlight === undefined ? undefined : new InFlightLimit(limits.inFlight, this.#table)
+    if (this.flow !== undefined) this.flow.limit = this.limit
+    this.isOpen = this.flow === undefined && this.admission === undefined && this.limit === undefined
   }
 
   /** The pool has gone. */
@@ -48,6 +53,7 @@ export class PoolGate {
     this.flow?.close(FlowOutcome.REJECTED_NO_ENDPOINTS)
     this.flow = undefined
     this.admission = undefined
+    this.limit = undefined
     this.isOpen = true
   }
 
