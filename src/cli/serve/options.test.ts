@@ -62,7 +62,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('no option')
       }
     }
-    expect(named).toHaveLength(35)
+    expect(named).toHaveLength(43)
     expect(parse()).toEqual({
       config: ['c'],
       kubernetes: undefined,
@@ -87,6 +87,7 @@ describe('the options of serve', () => {
       descriptors: undefined,
       plugins: [],
       peers: undefined,
+      measuring: { compat: false, threads: {}, tracing: undefined },
       records: { scores: false, explainKeyFile: undefined, trace: undefined },
       embedded: false,
       logLevel: 'info',

@@ -1,0 +1,106 @@
+import { expect, it } from '@jest/globals'
+import { LabelLimit } from './label-limit.ts'
+import { SeriesTotals } from './series-totals.ts'
+import type { SeriesFamily } from './series-family.ts'
+import { createSeriesMemory, MAX_SERIES, SeriesWriter } from './shared-series.ts'
+
+const FAMILIES: readonly SeriesFamily[] = [
+  { name: 'a', type: 'counter', help: 'a', labels: ['x', 'y'] },
+  { name: 'b', type: 'histogram', help: 'b', labels: [], buckets: [1, 10] },
+  { name: 'c', type: 'gauge', help: 'c', labels: ['x'] },
+]
+
+it('threads’ series are summed up by their labels', () => {
+  const memories = [createSeriesMemory(), createSeriesMemory()]
+  const [one, other] = memories.map(memory => new SeriesWriter(FAMILIES, memory))
+  one!.add(one!.series(0, ['é', '']))
+  other!.add(other!.series(0, ['z', 'w']), 2)
+  other!.add(other!.series(0, ['é', '']), 3)
+  for (const value of [0.5, 1, 10, 11, Number.NaN]) one!.observe(1, one!.series(1, []), value)
+  const totals = new SeriesTotals(FAMILIES, memories)
+  totals.refresh()
+  expect(totals.samples(0)).toEqual([
+    { labels: ['é', ''], value: 4 },
+    { labels: ['z', 'w'], value: 2 },
+  ])
+  expect(totals.histograms(1)).toEqual([{ labels: [], buckets: [2, 1, 1], sum: 22.5 }])
+  one!.add(one!.series(0, ['é', '']))
+  totals.refresh()
+  expect(totals.samples(0)[0]!.value).toBe(5)
+})
+
+it('a successor goes on where a dead thread stopped, without what that had under way', () => {
+  const memory = createSeriesMemory()
+  const first = new SeriesWriter(FAMILIES, memory)
+  first.add(first.series(0, ['x', 'y']))
+  first.observe(1, first.series(1, []), 5)
+  first.add(first.series(2, ['x']), 7)
+  const totals = new SeriesTotals(FAMILIES, [memory])
+  totals.clearGauges(0)
+  const second = new SeriesWriter(FAMILIES, memory)
+  second.add(second.series(0, ['x', 'y']))
+  second.add(second.series(0, ['new', 'y']))
+  totals.refresh()
+  expect(totals.samples(0).map(({ value }) => value)).toEqual([2, 1])
+  expect(totals.histograms(1)[0]!.buckets).toEqual([0, 1, 0])
+  expect(totals.samples(2)).toEqual([{ labels: ['x'], value: 0 }])
+})
+
+it('series that have no place are counted together, and none is lost', () => {
+  const memory = createSeriesMemory()
+  const writer = new SeriesWriter(FAMILIES, memory)
+  const many = MAX_SERIES + 1000
+  for (let i = 0; i < many; i++) writer.add(writer.series(0, [`x${i}`, 'long'.repeat(100)]))
+  writer.observe(1, writer.series(1, []), 3)
+  writer.add(writer.series(2, ['late']))
+  const totals = new SeriesTotals(FAMILIES, [memory])
+  totals.refresh()
+  const samples = totals.samples(0)
+  expect(samples.reduce((sum, { value }) => sum + value, 0)).toBe(many)
+  expect(samples.find(({ labels }) => labels[0] === 'other')!.value).toBeGreaterThan(1)
+  expect(samples[0]!.labels[1]).toHaveLength(256)
+  expect(totals.histograms(1)[0]!.sum).toBe(3)
+  expect(totals.samples(2)).toHaveLength(1)
+})
+
+it('labels may hold anything', () => {
+  const memory = createSeriesMemory()
+  const writer = new SeriesWriter(FAMILIES, memory)
+  for (const label of ['a\0b', '\ud800', '"\n\\', '']) writer.add(writer.series(0, [label, 'y']))
+  const totals = new SeriesTotals(FAMILIES, [memory])
+  totals.refresh()
+  expect(totals.samples(0).map(({ labels }) => labels)).toEqual([
+    ['a�b', 'y'],
+    ['�', 'y'],
+    ['"\n\\', 'y'],
+    ['', 'y'],
+  ])
+})
+
+it('clients’ values are bounded, those of the configuration are not', () => {
+  const limit = new LabelLimit(2)
+  limit.setConfigured(['known'])
+  expect(['a', 'b', 'c', 'known', 'a', 'd'].map(value => limit.admit(value))).toEqual([
+    'a',
+    'b',
+    'other',
+    'known',
+    'a',
+    'other',
+  ])
+})
+
+it('what each thread tells apart becomes as many values for the process', () => {
+  const memories = [createSeriesMemory(), createSeriesMemory()]
+  const limit = new LabelLimit(1)
+  for (const [i, memory] of memories.entries()) {
+    const writer = new SeriesWriter(FAMILIES, memory)
+    for (const label of [`thread ${i}`, 'both']) writer.add(writer.series(2, [label]))
+  }
+  const totals = new SeriesTotals(FAMILIES, memories, (_, value) => limit.admit(value))
+  totals.refresh()
+  expect(totals.samples(2)).toEqual([
+    { labels: ['thread 0'], value: 1 },
+    { labels: ['other'], value: 3 },
+  ])
+})
