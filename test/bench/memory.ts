@@ -23,6 +23,8 @@ const LOADS: readonly { readonly title: string; readonly load: readonly string[]
   { title: '10,000 × 300 B', load: ['-n', '10000', '-body', '300', '-c', '32', '-distinct', '64'] },
   { title: '1,000 × 220 KB (200 prompts)', load: ['-n', '1000', '-body', '220000', '-c', '16', '-distinct', '200'] },
   { title: '100 × 4 MB (20 prompts)', load: ['-n', '100', '-body', '4000000', '-c', '4', '-distinct', '20'] },
+  // 4 MB are a million tokens.
+  { title: '100 of 1M tokens, 10/s', load: ['-n', '100', '-rate', '10', '-body', '4000000', '-distinct', '100'] },
 ]
 const REST_MS = 5000
 export const MEMORY_STAGES: readonly string[] = ['idle', ...LOADS.map(({ title }) => title), '5 s later']
@@ -54,10 +56,11 @@ export async function measureMemory(options: MemoryOptions): Promise<MemoryResul
 export function memoryGoals(results: readonly MemoryResult[]): GoalReport[] {
   const own = results.find(({ contender }) => contender === 'own')
   if (own === undefined) return []
-  const [, , large, huge] = own.megabytes
+  const [, , large, huge, steady] = own.megabytes
   return [
     atMost(5, 'MB resident after 200 distinct prompts of 220 KB', large!, 150),
     atMost(5, 'MB resident after 20 distinct prompts of 4 MB', huge!, 150),
+    atMost(5, 'MB resident after prompts of 1M tokens, 10 a second', steady!, 256),
   ]
 }
 
