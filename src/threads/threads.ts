@@ -1,7 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { OutcomeTotals, Outcomes, createOutcomesMemory } from '../pipeline/outcomes.ts'
 import { createHeldMemory, HeldBudget } from '../extproc/held-budget.ts'
-import type { PoolKeeper } from '../inference/pool-keeper.ts'
 import { PlanKeeper } from '../pipeline/plan-keeper.ts'
 import type { Plan } from '../pipeline/plan.ts'
 import { RequestTotals } from '../pipeline/request-totals.ts'
@@ -11,6 +10,7 @@ import type { FinishedSpan } from '../telemetry/span.ts'
 import { claimPort, type ListenAt, listenAddresses } from './listen-addresses.ts'
 import { counts } from './measuring.ts'
 import type { FromWorker, WorkerOptions, WorkerStart } from './messages.ts'
+import { ModelNews } from './model-news.ts'
 import { Shedding } from './shedding.ts'
 import { Thread } from './thread.ts'
 import { createFiguresMemory, Figure, ThreadFigures } from './thread-figures.ts'
@@ -64,6 +64,12 @@ export class Threads {
   readonly #figuresMemory: SharedArrayBuffer
   readonly #watch: Watch
   readonly #shedding: Shedding
+  readonly #modelNews = new ModelNews((keeper, models) => {
+    const pool = keeper.plan.name
+    // A pool that has gone meanwhile may have a successor of its name.
+    if (this.keeper.pools.get(pool) !== keeper) return
+    for (const thread of this.threads) thread.post({ type: 'models', pool, models })
+  })
   #ready = false
   /** Counts the plans that were given out. */
   #version = 0
@@ -94,7 +100,7 @@ export class Threads {
       releaseBy: options.worker.releaseBy,
       threads: columns,
       peers: options.peers ?? false,
-      onModels: keeper => this.#tellModels(keeper),
+      onModels: keeper => this.#modelNews.changed(keeper),
     })
     const host = {
       begin: (thread: Thread) => this.#begin(thread),
@@ -201,6 +207,7 @@ export class Threads {
   /** No new streams; open ones may finish within `graceMs`. Then all workers are gone. */
   async drain(graceMs: number): Promise<void> {
     clearInterval(this.#timer)
+    this.#modelNews.stop()
     this.#watch.stop()
     if (this.threads.some(({ alive }) => alive)) {
       await new Promise<void>(resolve => {
@@ -292,12 +299,6 @@ export class Threads {
 
   #checkDrained(): void {
     if (this.threads.every(({ state }) => state === 'down')) this.#draining?.()
-  }
-
-  #tellModels(keeper: PoolKeeper): void {
-    const { name } = keeper.plan
-    const models = keeper.models()
-    for (const thread of this.threads) thread.post({ type: 'models', pool: name, models })
   }
 
   #look(): void {
