@@ -329,11 +329,9 @@ export class BodyFacts {
   }
 
   #takePrompt(chunk: Uint8Array, start: number, end: number): void {
-    if (this.promptBytes < EMPTY_BYTES)
-      this.#promptHead.set(
-        chunk.subarray(start, Math.min(end, start + EMPTY_BYTES - this.promptBytes)),
-        this.promptBytes,
-      )
+    // Of a longer prompt nobody asks whether it is empty.
+    if (this.promptBytes + end - start <= EMPTY_BYTES)
+      for (let i = start; i < end; i++) this.#promptHead[this.promptBytes + i - start] = chunk[i]!
     const wanted = Math.min(end - start, this.#prefixBytes - this.promptBytes)
     if (wanted > 0) this.hasher.update(chunk, start, start + wanted)
     if (this.#wantsMedia && this.#grpcApi !== 'vllm') this.#media.feed(chunk, start, end)
