@@ -196,7 +196,7 @@ export class ControlPlane {
 function collectionOf({ apiVersion, kind, metadata }: Manifest): string {
   const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
   const scope = metadata.namespace === undefined ? '' : `/namespaces/${metadata.namespace}`
-  return `${root}${scope}/${kind.toLowerCase()}s`
+  return `${root}${scope}/${kind.toLowerCase().replace(/y$/, 'ie')}s`
 }
 
 async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {

@@ -79,7 +79,11 @@ suite('signalbox epp with a real API server', () => {
       // What else there is, the server would only know with the CRDs of others.
       const own = (await readFile(join(folder, file), 'utf8'))
         .split(/^---$/m)
-        .filter(text => /^apiVersion: (?:v1|apps\/v1|policy\/v1|rbac\.authorization\.k8s\.io\/v1)$/m.test(text))
+        .filter(text =>
+          /^apiVersion: (?:v1|apps\/v1|policy\/v1|networking\.k8s\.io\/v1|rbac\.authorization\.k8s\.io\/v1)$/m.test(
+            text,
+          ),
+        )
       expect(own.length).toBeGreaterThan(6)
       expect([file, await plane.faultsOf(own.join('---\n'))]).toEqual([file, []])
     }
