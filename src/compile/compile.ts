@@ -26,6 +26,7 @@ import { compileServers } from './servers.ts'
 import { secretsJson } from './secrets.ts'
 import type { ObjectStatus } from './statuses.ts'
 import { gatewayStatuses, poolStatuses } from './object-statuses.ts'
+import { warnUnread } from './unread-responses.ts'
 
 export interface CompileOptions {
   /** Where Envoy reaches our ext_proc service: one address (or socket) per thread. */
@@ -131,6 +132,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
     if (backends.pools.has(keyOf(pool))) continue
     problems.push(problemAt(pool, 'warning', 'unused', [], 'no route leads to this pool'))
   }
+  warnUnread(objects.all('InferencePool'), content, problems)
   const sorted = sortProblems(problems)
   return {
     envoy,

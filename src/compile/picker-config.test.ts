@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import { readTexts } from '../config/object-set.ts'
 import { formatProblem } from '../config/problem.ts'
 import { Profiles } from '../inference/scheduling/profiles.ts'
+import { documents, GATEWAY, poolYaml, routeYaml } from '../../test/support/pool-config.ts'
 import { compileSet } from './compile.ts'
 
 const POOL = (annotations = '{}') => `
@@ -230,5 +231,27 @@ schedulingProfiles: [{ name: default, plugins: [{ pluginRef: gpus, weight: 1 }] 
     expect.stringContaining('no profile refers to the scorer "queue-scorer" (unused)'),
     expect.stringContaining('has no effect: every replica knows all endpoints (no-effect)'),
     expect.stringContaining('has no effect: only scorers have a weight (no-effect)'),
+  ])
+})
+
+it('what wants to read responses is told where they are not to be had: on our own fleet', () => {
+  const fleet = `${documents(GATEWAY, poolYaml({ addresses: ['10.0.0.1:1'] }), routeYaml({ models: { m: 'pool' } }))}
+---
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: program-aware-fairness
+- type: request-attribute-reporter
+  parameters: { attributes: [{ key: { name: cost }, expression: usage.total_tokens }] }
+featureGates: [flowControl]
+flowControl: { defaultPriorityBand: { fairnessPolicyRef: program-aware-fairness } }
+`
+  const { errors, warnings } = compileSet(readTexts([{ file: 'fleet.yaml', text: fleet.replaceAll('@PORT@', '80') }]), {
+    extProc: { addresses: ['127.0.0.1:1'] },
+  })
+  expect(errors).toEqual([])
+  expect(warnings.map(formatProblem)).toEqual([
+    expect.stringContaining('request-attribute-reporter of the pool'),
+    expect.stringContaining('program-aware-fairness, as far as answers go,'),
   ])
 })

@@ -1,0 +1,36 @@
+import type { InferencePool } from '../config/kinds/inference-pool.ts'
+import { keyOf, problemAt } from '../config/object.ts'
+import type { Problem } from '../config/problem.ts'
+import { goesByUsage } from '../inference/flow-control/flow-plugins.ts'
+import type { SchedulingPlan } from '../inference/pool-plan.ts'
+import type { Plan } from '../pipeline/plan.ts'
+
+/** Warns of pools of our own fleet, whose responses pass us by, that want to know the usage of responses. */
+export function warnUnread(
+  pools: readonly InferencePool[],
+  { entries, pools: plans }: Pick<Plan, 'entries' | 'pools'>,
+  problems: Problem[],
+): void {
+  const ours = new Set(
+    entries
+      .filter(({ attach }) => attach === 'fleet')
+      .flatMap(({ rules }) => rules.flatMap(({ targets }) => targets.map(({ pool }) => pool))),
+  )
+  for (const pool of pools) {
+    const plan = plans.find(({ name }) => name === keyOf(pool))
+    if (plan === undefined || !ours.has(plan.name)) continue
+    for (const wish of wishesOf(plan.scheduling)) {
+      const message = `${wish} of the pool's EndpointPickerConfig sees nothing of what our own Envoys carry: their responses do not come to Signalbox`
+      problems.push(problemAt(pool, 'warning', 'no-effect', [], message))
+    }
+  }
+}
+
+function wishesOf({ usageReports, flowControl }: SchedulingPlan): string[] {
+  return [
+    ...(usageReports === undefined ? [] : ['request-attribute-reporter']),
+    ...(flowControl?.bands.some(({ fairness }) => goesByUsage(fairness)) === true
+      ? ['program-aware-fairness, as far as answers go,']
+      : []),
+  ]
+}
