@@ -1,4 +1,12 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Agent, request } from 'undici'
+import { writeCertificates } from '../../test/support/certificates.ts'
+import { makeTempFolder } from '../../test/support/temp-folder.ts'
+import { waitFor } from '../../test/support/wait-for.ts'
+import { selfSigned } from '../grpc/self-signed.ts'
+import type { TlsOptions } from '../grpc/tls.ts'
 import { type AdminServer, startAdminServer } from './admin-server.ts'
 
 let server: AdminServer
@@ -63,4 +71,54 @@ it('survives sources that fail', async () => {
 it('says when its port is taken', async () => {
   const sources = { metrics: async () => ({ contentType: '', body: '' }), notReady: () => undefined, documents: {} }
   await expect(startAdminServer('127.0.0.1', server.port, sources)).rejects.toMatchObject({ code: 'EADDRINUSE' })
+})
+
+it('speaks TLS where it has a certificate, to clients of an authority, and takes a renewed one', async () => {
+  const folder = await makeTempFolder()
+  await writeCertificates(folder.path)
+  const file = (name: string) => join(folder.path, name)
+  await copyFile(file('server.crt'), file('tls.crt'))
+  await copyFile(file('server.key'), file('tls.key'))
+  const options: TlsOptions = {
+    certificate: { kind: 'files', certFile: file('tls.crt'), keyFile: file('tls.key') },
+    clientCaFile: file('client.crt'),
+    reloadMs: 20,
+  }
+  const errors: unknown[] = []
+  const secure = await startAdminServer('127.0.0.1', 0, {
+    metrics: async () => await Promise.resolve({ contentType: 'text/plain', body: 'x 1\n' }),
+    notReady: () => undefined,
+    documents: {},
+    tls: { options, onError: error => errors.push(error) },
+  })
+  const ask = async (ca: string, as?: string) => {
+    const shown =
+      as === undefined ? {} : { cert: await readFile(file(`${as}.crt`)), key: await readFile(file(`${as}.key`)) }
+    const dispatcher = new Agent({ connect: { ca: await readFile(file(ca)), ...shown } })
+    try {
+      const { statusCode, body } = await request(`https://${secure.address}/metrics`, { dispatcher })
+      return `${statusCode} ${await body.text()}`
+    } catch {
+      return 'refused'
+    } finally {
+      await dispatcher.destroy()
+    }
+  }
+  try {
+    expect(await ask('server.crt', 'client')).toBe('200 x 1\n')
+    for (const as of [undefined, 'stranger']) expect(await ask('server.crt', as)).toBe('refused')
+    // No certificate: it stays with the one that it has.
+    await writeFile(file('tls.crt'), 'nonsense')
+    await waitFor('the complaint', () => errors.length > 0)
+    expect(await ask('server.crt', 'client')).toBe('200 x 1\n')
+    const { cert, key } = selfSigned(['127.0.0.1'])
+    await writeFile(file('renewed.crt'), cert)
+    await writeFile(file('tls.key'), key)
+    await writeFile(file('tls.crt'), cert)
+    await waitFor('the renewed one', async () => (await ask('renewed.crt', 'client')) === '200 x 1\n')
+    expect(await ask('server.crt', 'client')).toBe('refused')
+  } finally {
+    await secure.close()
+    await folder.remove()
+  }
 })

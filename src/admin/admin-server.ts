@@ -1,5 +1,7 @@
-import { createServer, type Server, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { TlsCredentials, type TlsOptions } from '../grpc/tls.ts'
 
 /** What the admin port tells. Everything is read at the time of the request. */
 export interface AdminSources {
@@ -9,8 +11,16 @@ export interface AdminSources {
   readonly notReady: () => string | undefined
   /** JSON documents by path, e.g. `/pools`. No secrets. */
   readonly documents: Readonly<Record<string, () => unknown>>
+  /** Default: plaintext. */
+  readonly tls?: AdminTls
   /** Who may read a path, by the request's `authorization`: 200, or the status to answer with. Health is everybody's. Default: all may. */
   readonly authorize?: (authorization: string | undefined, path: string) => Promise<number>
+}
+
+export interface AdminTls {
+  readonly options: TlsOptions
+  /** The files have changed, and cannot be used: the old ones stay. */
+  readonly onError: (error: unknown) => void
 }
 
 export interface AdminServer {
@@ -19,9 +29,9 @@ export interface AdminServer {
   close(): Promise<void>
 }
 
-/** `/healthz`, `/readyz`, `/metrics` and JSON documents. Read-only: there is nothing here to protect but load. */
+/** `/healthz`, `/readyz`, `/metrics` and JSON documents. Read-only: there is nothing here to protect but load. Rejects for files that cannot be used. */
 export async function startAdminServer(host: string, port: number, sources: AdminSources): Promise<AdminServer> {
-  const server: Server = createServer((request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
     const path = (request.url ?? '/').split('?', 1)[0]!
     const answer = (status: number, type: string, body: string) => {
       response
@@ -47,7 +57,7 @@ export async function startAdminServer(host: string, port: number, sources: Admi
         status === 200 ? tell(path, answer) : answer(status, 'text/plain', `${STATUS_CODES[status] ?? status}\n`),
       () => answer(503, 'text/plain', 'nobody to ask\n'),
     )
-  })
+  }
   const tell = (path: string, answer: (status: number, type: string, body: string) => void) => {
     if (path === '/metrics') {
       sources.metrics().then(
@@ -68,6 +78,11 @@ export async function startAdminServer(host: string, port: number, sources: Admi
     const known = ['/healthz', '/readyz', '/metrics', ...Object.keys(sources.documents)]
     answer(path === '/' ? 200 : 404, 'text/plain', `${known.join('\n')}\n`)
   }
+  const { tls } = sources
+  const credentials = tls === undefined ? undefined : await TlsCredentials.load(tls.options)
+  const secure = credentials === undefined ? undefined : createTlsServer(credentials.serverOptions(), listener)
+  const server = secure ?? createServer(listener)
+  if (secure !== undefined) credentials!.watch(context => secure.setSecureContext(context), tls!.onError)
   server.requestTimeout = 10_000
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -79,6 +94,7 @@ export async function startAdminServer(host: string, port: number, sources: Admi
     port: bound.port,
     close: () =>
       new Promise(resolve => {
+        credentials?.close()
         server.close(() => resolve())
         server.closeAllConnections()
       }),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { UsageError } from '../command.ts'
 import { parseEppOptions } from './epp-options.ts'
-import { FLAGS, IDLE_FLAGS, REFUSED_FLAGS, SERVE_FLAGS } from './flags.ts'
+import { FLAGS, IDLE_FLAGS, SERVE_FLAGS } from './flags.ts'
 import { EPP_HELP } from './help.ts'
 
 const parse = (argv: readonly string[], env: Record<string, string> = {}) => parseEppOptions(argv, env, '::')
@@ -67,6 +67,8 @@ describe('the options of epp', () => {
       '--enable-cert-reload=false',
       '--tls-min-version=VersionTLS13',
       '--metrics-endpoint-auth=false',
+      '--metrics-cert-dir=/m',
+      '--metrics-client-ca-file=/ca.crt',
       '--health-checking',
       '--kubeconfig=/k',
       '-v=5',
@@ -86,6 +88,11 @@ describe('the options of epp', () => {
         texts: [{ file: '--config-text', text: 'kind: X' }],
         health: { port: 2 },
         authorizes: false,
+        adminTls: {
+          certificate: { kind: 'files', certFile: '/m/tls.crt', keyFile: '/m/tls.key' },
+          clientCaFile: '/ca.crt',
+          reloadMs: 0,
+        },
         lameDuckMs: 60_000,
         maxMessageBytes: 8 * 1024 * 1024,
         compile: { ignoreSubset: true, stableOnly: false, scrape: { interval: 50, stale: 3000 } },
@@ -114,6 +121,15 @@ describe('the options of epp', () => {
     expect(peers('[::]:9005', '0.0.0.0')).toEqual({ host: '0.0.0.0', port: 9005 })
     expect(peers('[fd00::1]:9005', '0.0.0.0')).toEqual({ host: 'fd00::1', port: 9005 })
     expect(() => peers('[::]:x', '::')).toThrow("'[::]:x' is not host:port")
+  })
+
+  it('have authorities of clients only where there is TLS', () => {
+    expect(() => parse([...POOL, '--metrics-client-ca-file=/ca'])).toThrow(
+      '--metrics-client-ca-file: needs --metrics-cert-dir',
+    )
+    expect(parse([...POOL, '--metrics-cert-dir=/m']).serve.picker?.adminTls).toEqual({
+      certificate: { kind: 'files', certFile: '/m/tls.crt', keyFile: '/m/tls.key' },
+    })
   })
 
   it('tell what has no effect', () => {
@@ -193,6 +209,4 @@ describe('the pools of epp', () => {
 it('the help names every flag', () => {
   const names = [...Object.keys(FLAGS), ...Object.keys(SERVE_FLAGS), ...Object.keys(IDLE_FLAGS)]
   for (const name of names) expect(EPP_HELP).toMatch(new RegExp(`--?${name}\\b`))
-  const metrics = Object.keys(REFUSED_FLAGS).filter(name => !/-metric$|^model-server/.test(name))
-  for (const name of metrics) expect(EPP_HELP).toContain(`--${name}`)
 })

@@ -67,6 +67,7 @@ class EppFlags {
       texts: [...texts, ...(text === undefined ? [] : [{ file: '--config-text', text }])],
       health: { host: this.#anyAddress, port: health },
       authorizes: this.#bool('metrics-endpoint-auth', true),
+      adminTls: this.#adminTls(),
       lameDuckMs: this.#duration('drain-timeout') ?? 30_000,
       maxMessageBytes: receive === undefined ? undefined : parseQuantity(receive, '--grpc-max-recv-msg-size'),
       compile: {
@@ -170,6 +171,20 @@ class EppFlags {
     for (const flag of ['cert-path', 'tls-min-version', 'tls-cipher-suites'] as const)
       if (this.#given.has(flag)) throw new UsageError(`--${flag}: there is no TLS with --secure-serving=false`)
     return 'off'
+  }
+
+  #adminTls(): PickerServing['adminTls'] {
+    const folder = this.#last('metrics-cert-dir')
+    const clientCaFile = this.#last('metrics-client-ca-file')
+    if (folder === undefined || folder === '') {
+      if (clientCaFile) throw new UsageError('--metrics-client-ca-file: needs --metrics-cert-dir')
+      return undefined
+    }
+    return {
+      certificate: { kind: 'files', certFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') },
+      ...(clientCaFile ? { clientCaFile } : {}),
+      ...(this.#bool('enable-cert-reload', true) ? {} : { reloadMs: 0 }),
+    }
   }
 
   #tlsSettings(): PickerServing['tls'] {

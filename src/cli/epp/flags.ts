@@ -29,6 +29,8 @@ export const FLAGS = {
   'tls-min-version': 'string',
   'tls-cipher-suites': 'string',
   'metrics-endpoint-auth': 'bool',
+  'metrics-cert-dir': 'string',
+  'metrics-client-ca-file': 'string',
   'health-checking': 'bool',
   tracing: 'bool',
   'enable-grpc-stream-metrics': 'bool',
@@ -97,6 +99,4 @@ export const REFUSED_FLAGS: Readonly<Record<string, string>> = {
   'model-server-metrics-path': IN_SOURCE,
   'model-server-metrics-scheme': IN_SOURCE,
   'model-server-metrics-https-insecure-skip-verify': IN_SOURCE,
-  'metrics-cert-dir': 'is not supported: the metrics port is plaintext; have a proxy in front of it',
-  'metrics-client-ca-file': 'is not supported: --metrics-endpoint-auth asks the API server who may read metrics',
 }

@@ -30,6 +30,8 @@ Ports
   --grpc-health-port N             gRPC health in plaintext [9003]
   --metrics-port N                 /metrics, /healthz, /readyz, /pools and so on [9090]
   --metrics-endpoint-auth          only who may get the path (TokenReview, SubjectAccessReview) reads there; health is open [true]
+  --metrics-cert-dir FOLDER        with tls.crt and tls.key: TLS on that port, health too, read again as --enable-cert-reload says [plaintext]
+  --metrics-client-ca-file FILE    clients there must show a certificate that it has signed
   --grpc-max-recv-msg-size SIZE    longest ext_proc message, such as 4Mi [256Mi]
   --secure-serving                 ext_proc over TLS [true]
   --cert-path FOLDER               with tls.crt and tls.key [self-signed]
@@ -55,5 +57,5 @@ Of signalbox serve: --threads, --transport, --trust, --client-ca, --mode-overrid
 --plugin-metrics, --otlp-endpoint, --otlp-protocol, --span-share.
 Accepted without an effect, with a line of the log: --ha-enable-leader-election (all replicas serve), --refresh-prometheus-metrics-interval,
 --grpc-max-send-msg-size, --enable-pprof, --zap-encoder, --zap-stacktrace-level, --zap-time-encoding.
-Refused: --metrics-cert-dir, --metrics-client-ca-file, --*-metric.
+Refused: --*-metric.
 `

@@ -15,6 +15,8 @@ export interface PickerServing {
   readonly health: { readonly host: string; readonly port: number } | undefined
   /** The admin port asks the API server who may read it. */
   readonly authorizes: boolean
+  /** The admin port's certificate, and whose authority clients there must show; undefined: plaintext. */
+  readonly adminTls: TlsOptions | undefined
   /** How long everything is served as before after SIGTERM, not ready, so that gateways turn away by themselves. */
   readonly lameDuckMs: number
   /** Longest ext_proc message; undefined: the service's own limit. */

@@ -386,12 +386,16 @@ export class Signalbox {
     const followed = this.#sources?.figures() !== undefined
     const figures = () => this.#sources?.figures() ?? []
     if (followed) describeKubernetes(this.#metrics, figures)
+    const adminTls = this.#options.picker?.adminTls
+    const onTlsError = (error: unknown) =>
+      this.#log.error({ err: error }, 'metrics: the certificate files cannot be used')
     this.#admin = await startAdminServer(host, port, {
       metrics: async () => {
         await this.#threads.publish()
         return { contentType: this.#metrics.contentType, body: await this.#metrics.page() }
       },
       notReady: () => this.#waiting,
+      ...(adminTls === undefined ? {} : { tls: { options: adminTls, onError: onTlsError } }),
       ...this.#authorize(),
       documents: {
         '/pools': () =>
