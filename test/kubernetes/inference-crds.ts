@@ -21,4 +21,5 @@ spec:
 export const INFERENCE_CRDS = [
   crd('inference.networking.k8s.io', 'v1', 'InferencePool'),
   crd('llm-d.ai', 'v1alpha2', 'InferenceModelRewrite'),
+  crd('llm-d.ai', 'v1alpha2', 'InferenceObjective'),
 ].join('---')
