@@ -21,3 +21,17 @@ it('reads its families for each page; labels that have gone leave it', async () 
   expect(second).toContain('x_open 0\n')
   expect(third).toContain('x_total{name="b \\"quoted\\"\\n"} 7\n')
 })
+
+it('histograms tell what is counted elsewhere', async () => {
+  const metrics = new Metrics()
+  metrics.histogram('wait_seconds', 'Waits', ['pool'], [0.1, 1], () => [
+    { labels: ['a'], buckets: [1, 2, 3], sum: 7.5 },
+  ])
+  expect(await metrics.page()).toContain(`# TYPE wait_seconds histogram
+wait_seconds_bucket{pool="a",le="0.1"} 1
+wait_seconds_bucket{pool="a",le="1"} 3
+wait_seconds_bucket{pool="a",le="+Inf"} 6
+wait_seconds_sum{pool="a"} 7.5
+wait_seconds_count{pool="a"} 6
+`)
+})

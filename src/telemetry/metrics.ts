@@ -75,7 +75,8 @@ export class Metrics {
       })
       return { name, help, type, aggregator: 'sum' as const, values }
     }
-    histogram.get = get as unknown as typeof histogram.get
+    // What pages are written from; its types do not know of it.
+    Object.assign(histogram, { get, getForPromString: get })
   }
 
   /** A family of counters over numbers that only rise. `read` is called for each page. */

@@ -63,8 +63,6 @@ describeOnEnvoy('metrics and traces of requests through somebody else’s gatewa
   }
 
   beforeAll(async () => {
-    // Batches of spans leave by a clock of their own.
-    process.env['OTEL_BSP_SCHEDULE_DELAY'] = '50'
     folder = await makeTempFolder()
     collector = await OtlpReceiver.start()
     backend = await startRecordingBackend({
@@ -100,7 +98,7 @@ spec: { priority: 7, poolRef: { name: pool } }`,
       const options = parseServeOptions(
         [`--config=${join(folder.path, 'config.yaml')}`, ...always, '--threads=1', '--log-level=silent', ...args],
         undefined,
-        { OTEL_SERVICE_NAME: 'picker' },
+        { OTEL_SERVICE_NAME: 'picker', OTEL_BSP_SCHEDULE_DELAY: '50' },
       )
       const started = new Signalbox(options, createLog('silent'))
       await started.start()
@@ -148,7 +146,6 @@ spec: { priority: 7, poolRef: { name: pool } }`,
   })
 
   afterAll(async () => {
-    delete process.env['OTEL_BSP_SCHEDULE_DELAY']
     await envoy?.stop()
     await signalbox?.stop()
     await overHttp?.stop()

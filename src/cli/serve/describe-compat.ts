@@ -53,7 +53,16 @@ function describeKvIndex(metrics: Metrics, { threads }: MetricSources): void {
       )
       return ledgers.length === 0
         ? []
-        : [{ labels: [], value: ledgers.reduce((all, { counts, size }) => all + count({ ...counts, ...size }), 0) }]
+        : [
+            {
+              labels: [],
+              value: ledgers.reduce(
+                (all, { counts, size }) =>
+                  all + count({ stored: counts.stored, removed: counts.removed, evicted: size.evicted }),
+                0,
+              ),
+            },
+          ]
     })
   counter('admissions', 'Blocks that engines have told of', ({ stored }) => stored)
   counter(

@@ -31,7 +31,7 @@ export class TraceExporter {
     const resource = detected.merge(
       resources.resourceFromAttributes({ 'service.name': settings.serviceName, 'service.version': version }),
     )
-    return new TraceExporter(new Processor({ exporter }), resource)
+    return new TraceExporter(new Processor({ exporter, ...settings.batches }), resource)
   }
 
   private constructor(processor: BatchSpanProcessor, resource: Resource) {
@@ -81,7 +81,7 @@ function readable(span: FinishedSpan, resource: Resource): ReadableSpan {
     endTime: hrTime(endedAt),
     duration: hrTime(Math.max(0, endedAt - startedAt)),
     status: error === undefined ? { code: UNSET } : { code: ERROR, message: error },
-    attributes: span.attributes as ReadableSpan['attributes'],
+    attributes: span.attributes,
     links: [],
     events: [],
     ended: true,

@@ -19,6 +19,7 @@ describe('tracing', () => {
       exporter: 'grpc',
       endpoint: undefined,
       serviceName: 'signalbox',
+      batches: {},
     })
     expect(parseTracing({}, { OTEL_TRACES_EXPORTER: 'console' })).toMatchObject({ exporter: 'console' })
     expect(parseTracing({}, { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'collector:4317' })).toMatchObject({
@@ -26,6 +27,11 @@ describe('tracing', () => {
     })
     const http = { ...OTLP, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf', OTEL_SERVICE_NAME: 'mine' }
     expect(parseTracing({}, http)).toMatchObject({ exporter: 'http/protobuf', serviceName: 'mine' })
+    const batches = { OTEL_BSP_SCHEDULE_DELAY: '100', OTEL_BSP_MAX_QUEUE_SIZE: '5000' }
+    expect(parseTracing({}, { ...OTLP, ...batches })?.batches).toEqual({
+      scheduledDelayMillis: 100,
+      maxQueueSize: 5000,
+    })
   })
 
   it.each([
@@ -47,6 +53,7 @@ describe('tracing', () => {
       exporter: 'http/protobuf',
       endpoint: 'http://here:4318',
       serviceName: 'signalbox',
+      batches: {},
     })
   })
 
@@ -61,6 +68,7 @@ describe('tracing', () => {
     [{}, { ...OTLP, OTEL_TRACES_EXPORTER: 'zipkin' }, 'OTEL_TRACES_EXPORTER'],
     [{}, { ...OTLP, OTEL_TRACES_SAMPLER: 'jaeger_remote' }, 'OTEL_TRACES_SAMPLER'],
     [{}, { ...OTLP, OTEL_TRACES_SAMPLER_ARG: 'x' }, 'OTEL_TRACES_SAMPLER_ARG'],
+    [{}, { ...OTLP, OTEL_BSP_SCHEDULE_DELAY: '0' }, 'OTEL_BSP_SCHEDULE_DELAY'],
     [{}, { OTEL_EXPORTER_OTLP_ENDPOINT: 'ftp://x' }, 'OTEL_EXPORTER_OTLP_ENDPOINT'],
   ])('%j with %j is refused', (values, env, message) => {
     expect(() => parseTracing(values, env)).toThrow(message)

@@ -8,6 +8,15 @@ export interface TracingSettings {
   /** Undefined: as the environment says. */
   readonly endpoint: string | undefined
   readonly serviceName: string
+  /** How spans are put together; what is absent is OpenTelemetry's default. */
+  readonly batches: SpanBatches
+}
+
+export interface SpanBatches {
+  readonly scheduledDelayMillis?: number
+  readonly exportTimeoutMillis?: number
+  readonly maxQueueSize?: number
+  readonly maxExportBatchSize?: number
 }
 
 export type TraceExporterKind = 'grpc' | 'http/protobuf' | 'console'
@@ -63,7 +72,26 @@ export function parseTracing(values: Values, env: NodeJS.ProcessEnv): TracingSet
     exporter: exporter === 'console' ? 'console' : protocolOf(values, env),
     endpoint: endpoint ?? bare,
     serviceName: env['OTEL_SERVICE_NAME'] || SERVICE_NAME,
+    batches: batchesOf(env),
   }
+}
+
+const BATCHES = [
+  ['scheduledDelayMillis', 'OTEL_BSP_SCHEDULE_DELAY'],
+  ['exportTimeoutMillis', 'OTEL_BSP_EXPORT_TIMEOUT'],
+  ['maxQueueSize', 'OTEL_BSP_MAX_QUEUE_SIZE'],
+  ['maxExportBatchSize', 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE'],
+] as const
+
+function batchesOf(env: NodeJS.ProcessEnv): SpanBatches {
+  return Object.fromEntries(
+    BATCHES.flatMap(([key, name]) => {
+      const text = env[name]
+      if (text === undefined || text === '') return []
+      if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`${name}: '${text}' is no whole number above 0`)
+      return [[key, Number(text)]]
+    }),
+  )
 }
 
 function protocolOf(values: Values, env: NodeJS.ProcessEnv): TraceExporterKind {
