@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EnvoyProcess, startEnvoy } from '../../src/cli/envoy/envoy-process.ts'
 import { parseEppOptions } from '../../src/cli/epp/epp-options.ts'
+import { compareText } from '../../src/config/problem.ts'
 import { Signalbox } from '../../src/cli/serve/signalbox.ts'
 import { type Simulator, startSimulator } from '../../src/sim/simulator.ts'
 import { createLog } from '../../src/telemetry/log.ts'
@@ -142,8 +143,8 @@ suite('an API server that goes away', () => {
       const pools = JSON.parse(await get('/pools')) as Record<string, { address: string; state: string }[]>
       const up = (pools['default/llm'] ?? []).filter(({ state }) => state === 'ready')
       return up
-        .map(({ address }) => address.split(':')[0])
-        .sort()
+        .map(({ address }) => address.split(':')[0]!)
+        .sort(compareText)
         .join(' ')
     }
     const metric = async (name: string, resource = 'pods') =>
