@@ -274,8 +274,9 @@ export class PoolKeeper {
     this.#memory = words === 0 ? undefined : new SharedArrayBuffer(4 * words)
   }
 
-  /** An endpoint is back: what it was is gone with its cache. */
+  /** An endpoint is back: what it was is gone with its cache, and that it did not answer is explained. */
   #returned(slot: number): void {
+    this.table.counters.answered(slot)
     this.#flow?.signal()
     this.#index?.forget([slot])
     this.#furtherIndexes.forget([slot])

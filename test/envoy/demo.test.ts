@@ -29,7 +29,7 @@ describeOnPlanes('the demo', plane => {
   it('plays its scenes, finds everything as it should be, and ends', async () => {
     const { code, output } = await demo(['--once', ...args])
     expect(output).toContain('All as it should be.')
-    expect(output).toMatch(/same long prompt, 3 of 3 .* prefix-cache-scorer/)
+    expect(output).toMatch(/same long prompt, 3 of 3 .* expected-ttft\/cached-prefix/)
     expect(output).toMatch(/unknown model .* 404 .* model_not_found/)
     expect(code).toBe(0)
   }, 60_000)

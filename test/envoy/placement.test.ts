@@ -135,10 +135,9 @@ describeOnPlanes('placement', plane => {
   it('a beginning that is asked for more than one replica has room for spreads', async () => {
     await nothingRuns()
     const beginning = text(1000)
-    const total = 32
+    const total = 48
     const requests = Array.from({ length: total }, () => replicaFor(`${beginning} ${text(20)}`, { tokens: 300 }))
     const counts = countOf(await Promise.all(requests))
-    // A replica has room for 6 more than the least loaded; a scrape in the middle of the burst may see a little less than there is.
     expect(Object.keys(counts).length).toBeGreaterThanOrEqual(3)
     expect(Math.max(...Object.values(counts))).toBeLessThanOrEqual(total / 2)
   })
@@ -151,7 +150,8 @@ describeOnPlanes('placement', plane => {
     // On a slow machine a scrape may show the first request as running: then the second one rightly weighs load against its prefix.
     await nothingRuns()
     expect(await replicaFor(`${beginning} again`)).toBe(name)
-    await busy(replica, 'llama', 11)
+    // A queue that costs more than the prompt's prefill would elsewhere.
+    await busy(replica, 'llama', 40)
     expect(replica.load().waiting).toBeGreaterThan(0)
     // One scrape that began after the queue did: it must be enough.
     const endpoints = await scraped(rig, CHAT)

@@ -151,16 +151,16 @@ export class Profile {
 
   /** The scorer whose term raised this candidate of the last `rank` furthest above the candidates' mean. */
   reason(candidate: number): string {
-    let reason = TIE
+    let decided: Scorer | undefined
     let furthest = 1e-9
     for (let s = 0; s < this.#scorers.length; s++) {
       const gain = this.#weights[s]! * (this.#scores[s]![candidate]! - this.#sums[s]! / this.#count)
       if (gain > furthest) {
         furthest = gain
-        reason = this.#scorers[s]!.type
+        decided = this.#scorers[s]!
       }
     }
-    return reason
+    return decided === undefined ? TIE : (decided.why?.(candidate) ?? decided.type)
   }
 }
 

@@ -7,6 +7,8 @@ export interface Scorer {
   readonly type: string
   /** Sets `out[i]` to a value in 0 … 1, 1 being best, for each candidate `i < candidates.count`. */
   score(candidates: Candidates, table: EndpointTable, out: Float64Array): void
+  /** What of it spoke for this candidate of the last `score`, as the reason of a pick; one of few texts. Absent: its name says it. */
+  why?(candidate: number): string
   /** The table has other endpoints now. */
   adopt?(table: EndpointTable): void
   /** 32-bit words of memory, zero at first, that the scorers of all threads share; `attach` gives it. It is lost when `capacity` changes. */

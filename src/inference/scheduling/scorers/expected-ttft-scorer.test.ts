@@ -46,7 +46,7 @@ describe('prefixes', () => {
       now += 1000
       expect(pick(HOT)).toBe(first)
     }
-    expect(result.reason).toBe('expected-ttft-scorer')
+    expect(result.reason).toBe('expected-ttft/cached-prefix')
   })
 
   it('lets them go when the queue there costs more than their prefill, and back when it is gone', () => {

@@ -44,12 +44,22 @@ export function expectedTtftScorer(): Scorer {
   return new ExpectedTtft()
 }
 
+/** The terms of the sum, and the reason of a pick for which one spoke most. */
+const WHY = ['shorter-queue', 'less-prefill-ahead', 'cached-prefix', 'adapter-loaded'].map(
+  term => `expected-ttft/${term}`,
+)
+const TERMS = WHY.length
+
 class ExpectedTtft implements Scorer {
   readonly type = 'expected-ttft-scorer'
   readonly #adapters = new RecentAdapters()
   readonly #backlog = new PrefillBacklog()
   /** Slots that there is memory for. */
   #capacity = 0
+  /** Of the last `score`: the terms of each candidate, and their sums over all. */
+  #terms = new Float64Array(0)
+  readonly #sums = new Float64Array(TERMS)
+  #count = 0
 
   sharedWords(capacity: number): number {
     return PrefillBacklog.words(capacity) + RecentAdapters.words(capacity)
@@ -57,6 +67,7 @@ class ExpectedTtft implements Scorer {
 
   adopt(table: EndpointTable): void {
     this.#capacity = table.capacity
+    this.#terms = new Float64Array(TERMS * table.capacity)
   }
 
   attach(memory: Int32Array): void {
@@ -71,18 +82,37 @@ class ExpectedTtft implements Scorer {
     const memory = Math.min(LONGEST_MEMORY_MS, Math.max(SHORTEST_MEMORY_MS, WORK_MEMORY_TOKENS * rate))
     // At the pool's rate: a fast replica must not seem the better for it where it is busy.
     const extra = rate * Math.min(MAX_PRICE - 1, BUSY_PRICE * this.#backlog.share(count, nowMs, memory))
+    const terms = this.#terms
     let least = Number.POSITIVE_INFINITY
+    this.#count = count
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!
-      const time =
-        queue(candidates, table, i) +
-        this.#backlog.ahead(slot, nowMs) +
-        tokensToPrefill(candidates, i) * (msPerToken(table.estimates, slot) + extra) +
-        (candidates.adapter === 0 ? 0 : this.#adapterLoad(candidates.adapter, table, slot))
+      const turns = (terms[TERMS * i] = queue(candidates, table, i))
+      const ahead = (terms[TERMS * i + 1] = this.#backlog.ahead(slot, nowMs))
+      const own = tokensToPrefill(candidates, i) * (msPerToken(table.estimates, slot) + extra)
+      terms[TERMS * i + 2] = own
+      const load = candidates.adapter === 0 ? 0 : this.#adapterLoad(candidates.adapter, table, slot)
+      terms[TERMS * i + 3] = load
+      const time = turns + ahead + own + load
       out[i] = time
       if (time < least) least = time
     }
     for (let i = 0; i < count; i++) out[i] = HALF_MS / (HALF_MS + out[i]! - least)
+  }
+
+  why(candidate: number): string {
+    const terms = this.#terms
+    const sums = this.#sums.fill(0)
+    for (let i = 0; i < TERMS * this.#count; i++) sums[i % TERMS]! += terms[i]!
+    let best = 0
+    let most = Number.NEGATIVE_INFINITY
+    for (let t = 0; t < TERMS; t++) {
+      const gain = sums[t]! / this.#count - terms[TERMS * candidate + t]!
+      if (gain <= most) continue
+      most = gain
+      best = t
+    }
+    return WHY[best]!
   }
 
   chosen(candidates: Candidates, table: EndpointTable, i: number): void {
