@@ -1,7 +1,7 @@
 /** Values of a label that clients choose: only so many are told apart, or they would fill all memory. */
 
 /** Distinct values of a process; what comes later is `OTHER`. */
-export const MAX_LABEL_VALUES = 1000
+const MAX_LABEL_VALUES = 1000
 export const OTHER = 'other'
 
 export class LabelLimit {

@@ -87,10 +87,6 @@ export class SeriesWriter {
     this.#memory.cells[cell]! += value
   }
 
-  set(cell: number, value: number): void {
-    this.#memory.cells[cell] = value
-  }
-
   /** Counts a value in a histogram. What is no number is not counted. */
   observe(family: number, cell: number, value: number): void {
     const { cells } = this.#memory

@@ -18,6 +18,7 @@ import type {
 import { adapterId } from '../../src/inference/adapter-id.ts'
 import { scrape } from '../../src/inference/testing.ts'
 import { DecisionRecords, type RecordOptions } from '../../src/pipeline/decision-records.ts'
+import type { Observers } from '../../src/pipeline/observers.ts'
 import { Outcomes, OutcomeTotals } from '../../src/pipeline/outcomes.ts'
 import { ScriptedEnvoy } from '../support/ext-proc-script.ts'
 import { LocalPlan } from '../support/local-plan.ts'
@@ -95,6 +96,7 @@ export class PickerRig {
     more = '',
     records?: RecordOptions,
     annotations: Readonly<Record<string, string>> = {},
+    observers?: Observers,
   ) {
     const noted = JSON.stringify({ 'signalbox.dev/unknown-models': 'Forward', ...annotations })
     const text = `
@@ -130,6 +132,7 @@ ${more}`
     }
     this.plan = new LocalPlan({
       ...made,
+      observers,
       outcomes,
       nowMs: () => this.now,
       random: () => 0,

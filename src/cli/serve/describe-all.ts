@@ -3,7 +3,8 @@ import { readVersion } from '../version.ts'
 import { describeBuild } from './describe-build.ts'
 import { describeCompat } from './describe-compat.ts'
 import { describeMetrics, type MetricSources } from './describe-metrics.ts'
-import { describePools } from './describe-pools.ts'
+import { errorCodeOf } from './compat-error-codes.ts'
+import { describePools, shownNames } from './describe-pools.ts'
 import { describeRequests } from './describe-requests.ts'
 import type { MeasuringSettings } from './measuring-options.ts'
 
@@ -19,7 +20,13 @@ export async function describeAll(
   describeBuild(metrics, await readVersion(), process.env, compat)
   if (series !== undefined) {
     const kinds = { requests: requests !== undefined, streams, tokens: requests?.tokens === true }
-    describeRequests(metrics, series, kinds, compat)
+    const shown = (label: string, value: string) =>
+      label === 'inference_pool'
+        ? (shownNames(keeper.pools.keys()).get(value) ?? value)
+        : label === 'error_code'
+          ? errorCodeOf(value)
+          : value
+    describeRequests(metrics, series, kinds, compat ? shown : undefined)
   }
   if (compat) describeCompat(metrics, { ...sources, streams })
 }

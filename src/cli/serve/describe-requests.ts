@@ -1,8 +1,7 @@
 import { Family, REQUEST_FAMILIES } from '../../pipeline/request-families.ts'
 import type { RequestTotals } from '../../pipeline/request-totals.ts'
-import type { Metrics, Sample } from '../../telemetry/metrics.ts'
+import type { Metrics } from '../../telemetry/metrics.ts'
 import type { SeriesFamily } from '../../telemetry/series-family.ts'
-import { errorCodeOf } from './compat-error-codes.ts'
 
 /** Which families of threads are counted. */
 export interface CountedKinds {
@@ -34,16 +33,21 @@ const COMPAT_NAMES = new Map<Family, string>([
   [Family.MODELS_EMPTY, 'bbr_body_field_empty_total'],
 ])
 
-/** Families that threads count by model, tenant and endpoint; with `compat` under llm-d's names too. */
-export function describeRequests(metrics: Metrics, totals: RequestTotals, kinds: CountedKinds, compat: boolean): void {
+/** Families that threads count by model, tenant and endpoint; with `compat`, what llm-d's pages show of a pool's name, under llm-d's names too. */
+export function describeRequests(
+  metrics: Metrics,
+  totals: RequestTotals,
+  kinds: CountedKinds,
+  compat: ((label: string, value: string) => string) | undefined,
+): void {
   for (const [index, family] of REQUEST_FAMILIES.entries()) {
     const kind = index as Family
     if (!isCounted(kind, kinds)) continue
     if (!ONLY_COMPAT.includes(kind))
       describe(metrics, totals, index, family, OWN_NAMES.get(kind) ?? `signalbox_${family.name}`)
-    if (!compat) continue
+    if (compat === undefined) continue
     const name = COMPAT_NAMES.get(kind) ?? `llm_d_epp_${family.name}`
-    describe(metrics, totals, index, family, name, kind === Family.ERRORS ? withCompatCode : undefined)
+    describe(metrics, totals, index, family, name, compat)
   }
 }
 
@@ -58,24 +62,20 @@ function describe(
   index: number,
   { help, labels, type, buckets }: SeriesFamily,
   name: string,
-  change: (samples: readonly Sample[]) => readonly Sample[] = samples => samples,
+  shown: (label: string, value: string) => string = (_, value) => value,
 ): void {
+  const change = (given: readonly string[]) => given.map((value, i) => shown(labels[i]!, value))
   if (buckets !== undefined)
     metrics.histogram(name, help, labels, buckets, () => {
       totals.refresh()
-      return totals.histograms(index)
+      return totals.histograms(index).map(each => ({ ...each, labels: change(each.labels) }))
     })
   else {
     const read = () => {
       totals.refresh()
-      return change(totals.samples(index))
+      return totals.samples(index).map(({ labels: given, value }) => ({ labels: change(given), value }))
     }
     if (type === 'counter') metrics.counter(name, help, labels, read)
     else metrics.gauge(name, help, labels, read)
   }
-}
-
-/** The code is the last label. Several of ours are one of llm-d's. */
-function withCompatCode(samples: readonly Sample[]): readonly Sample[] {
-  return samples.map(({ labels, value }) => ({ labels: [...labels.slice(0, -1), errorCodeOf(labels.at(-1)!)], value }))
 }

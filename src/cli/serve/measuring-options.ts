@@ -1,6 +1,6 @@
 import type { MeasuringOptions } from '../../threads/measuring.ts'
 import { UsageError } from '../command.ts'
-import { parseTracing, TRACING_OPTIONS, type TracingSettings } from './tracing-options.ts'
+import { parseShare, parseTracing, TRACING_OPTIONS, type TracingSettings } from './tracing-options.ts'
 
 /** What is measured and traced beyond what always is. */
 export interface MeasuringSettings {
@@ -69,12 +69,4 @@ export function parseMeasuring(
     },
     tracing,
   }
-}
-
-/** @throws UsageError for what is not in 0 … 1 */
-export function parseShare(text: string, what: string): number {
-  const share = Number(text)
-  if (text.trim() === '' || !(share >= 0 && share <= 1))
-    throw new UsageError(`${what}: '${text}' is no number from 0 to 1`)
-  return share
 }

@@ -12,14 +12,14 @@ export interface TracingSettings {
   readonly batches: SpanBatches
 }
 
-export interface SpanBatches {
+interface SpanBatches {
   readonly scheduledDelayMillis?: number
   readonly exportTimeoutMillis?: number
   readonly maxQueueSize?: number
   readonly maxExportBatchSize?: number
 }
 
-export type TraceExporterKind = 'grpc' | 'http/protobuf' | 'console'
+type TraceExporterKind = 'grpc' | 'http/protobuf' | 'console'
 
 export const TRACING_OPTIONS = {
   tracing: { type: 'string' },
@@ -104,7 +104,7 @@ function protocolOf(values: Values, env: NodeJS.ProcessEnv): TraceExporterKind {
 
 function samplerOf(values: Values, env: NodeJS.ProcessEnv): SamplerPlan {
   const option = values['span-share']
-  if (option !== undefined) return { parentBased: true, share: parseRatio(option, '--span-share') }
+  if (option !== undefined) return { parentBased: true, share: parseShare(option, '--span-share') }
   const name = env['OTEL_TRACES_SAMPLER'] || 'parentbased_traceidratio'
   const parentBased = name.startsWith('parentbased_')
   switch (parentBased ? name.slice('parentbased_'.length) : name) {
@@ -115,14 +115,15 @@ function samplerOf(values: Values, env: NodeJS.ProcessEnv): SamplerPlan {
     case 'traceidratio':
       return {
         parentBased,
-        share: parseRatio(env['OTEL_TRACES_SAMPLER_ARG'] || DEFAULT_SHARE, 'OTEL_TRACES_SAMPLER_ARG'),
+        share: parseShare(env['OTEL_TRACES_SAMPLER_ARG'] || DEFAULT_SHARE, 'OTEL_TRACES_SAMPLER_ARG'),
       }
     default:
       throw new UsageError(`OTEL_TRACES_SAMPLER: '${name}' is not supported`)
   }
 }
 
-function parseRatio(text: string, what: string): number {
+/** @throws UsageError for what is not in 0 … 1 */
+export function parseShare(text: string, what: string): number {
   const share = Number(text)
   if (text.trim() === '' || !(share >= 0 && share <= 1))
     throw new UsageError(`${what}: '${text}' is no number from 0 to 1`)

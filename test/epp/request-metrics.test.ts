@@ -1,0 +1,83 @@
+import { expect, it } from '@jest/globals'
+import { BodyMode } from '../../src/extproc/modes.ts'
+import { Observers } from '../../src/pipeline/observers.ts'
+import { Family, REQUEST_FAMILIES } from '../../src/pipeline/request-families.ts'
+import { RequestMetrics } from '../../src/pipeline/request-metrics.ts'
+import { RequestTotals } from '../../src/pipeline/request-totals.ts'
+import { createSeriesMemory, SeriesWriter } from '../../src/telemetry/shared-series.ts'
+import { ScriptedEnvoy } from '../support/ext-proc-script.ts'
+import { HERMETIC, PickerRig, pod } from './picker-rig.ts'
+
+const QUEUES = `
+featureGates: [flowControl]
+saturationDetector: { pluginRef: full }
+`
+const FULL = HERMETIC.replace(
+  'plugins:\n',
+  `plugins:\n- { type: concurrency-detector, name: full, parameters: { maxConcurrency: 1 } }\n`,
+)
+
+function rigWith(config: string) {
+  const memory = createSeriesMemory()
+  const writer = new SeriesWriter(REQUEST_FAMILIES, memory)
+  const observers = new Observers(new RequestMetrics(writer, { tokens: false, pluginShare: 0 }), undefined)
+  const rig = new PickerRig([pod(0, 0.1)], config, '', undefined, {}, observers)
+  const value = (family: Family, ...labels: readonly string[]) => {
+    const totals = new RequestTotals([memory])
+    totals.refresh()
+    const { type } = REQUEST_FAMILIES[family]!
+    const found =
+      type === 'histogram'
+        ? totals
+            .histograms(family)
+            .map(({ labels, buckets }) => ({ labels, value: buckets.reduce((a, b) => a + b, 0) }))
+        : totals.samples(family)
+    return found.find(each => labels.every((label, i) => each.labels[i] === label))?.value ?? 0
+  }
+  return { rig, value }
+}
+
+const body = '{"model":"m","prompt":"words"}'
+const M = ['m', 'm', 'default-flow', '0'] as const
+
+it('what rose for a request falls when its stream is over, however it ends', () => {
+  const { rig, value } = rigWith(HERMETIC)
+  const open = rig.open({ body })
+  const broken = rig.open({ body })
+  expect([value(Family.RUNNING, ...M), value(Family.IN_FLIGHT, '192.168.1.1', 'default')]).toEqual([2, 2])
+  open.respond({ ':status': '200', 'content-length': '2' }, ['{}'])
+  open.close()
+  broken.close()
+  expect([value(Family.RUNNING, ...M), value(Family.IN_FLIGHT, '192.168.1.1', 'default')]).toEqual([0, 0])
+  expect(value(Family.REQUESTS, ...M)).toBe(2)
+  expect(value(Family.DURATION, ...M)).toBe(1)
+  expect(value(Family.RESPONSE_BYTES, ...M)).toBe(1)
+  expect(value(Family.REQUEST_BYTES, ...M)).toBe(2)
+})
+
+it('a client that leaves the queue was evicted', () => {
+  const { rig, value } = rigWith(`${FULL}${QUEUES}`)
+  const first = rig.open({ body })
+  expect(value(Family.QUEUE_WAIT, 'default-flow', '0', 'Dispatched', 'default/pool', 'm', 'm')).toBe(1)
+  const waiting = new ScriptedEnvoy(rig.service)
+  const headers = [':method POST', ':path /v1/completions'].map(text => text.split(' '))
+  waiting.sends({
+    request: {
+      case: 'requestHeaders',
+      value: { headers: { headers: headers.map(([key, value]) => ({ key: key!, rawValue: Buffer.from(value!) })) } },
+    },
+    protocolConfig: {
+      requestBodyMode: BodyMode.FULL_DUPLEX_STREAMED,
+      responseBodyMode: BodyMode.FULL_DUPLEX_STREAMED,
+    },
+  })
+  waiting.sends({ request: { case: 'requestBody', value: { body: Buffer.from(body), endOfStream: true } } })
+  expect(value(Family.QUEUED, 'default-flow', '0', 'default/pool', 'm', 'm')).toBe(1)
+  expect(value(Family.QUEUED_BYTES, 'default-flow', '0', 'default/pool', 'm', 'm')).toBe(body.length)
+  waiting.resets()
+  expect(value(Family.QUEUED, 'default-flow', '0', 'default/pool', 'm', 'm')).toBe(0)
+  expect(value(Family.QUEUED_BYTES, 'default-flow', '0', 'default/pool', 'm', 'm')).toBe(0)
+  expect(value(Family.QUEUE_WAIT, 'default-flow', '0', 'EvictedContextCancelled', 'default/pool', 'm', 'm')).toBe(1)
+  expect(value(Family.ENQUEUE, 'default-flow', '0', 'NotYetFinalized')).toBe(1)
+  first.close()
+})
