@@ -9,7 +9,8 @@ import type { ApiClient } from './api-client.ts'
 import { podWatches, type PodWatch } from './pod-watches.ts'
 import { type ApiObject, readApiObject } from './read-api-object.ts'
 import { readPod } from './read-pod.ts'
-import { type Kept, Reflector, type ReflectorCounts, type ReflectorState, type ReflectorTiming } from './reflector.ts'
+import { Reflector } from './reflector.ts'
+import type { Kept, ReflectorCounts, ReflectorState, ReflectorTiming } from './reflector-options.ts'
 import { collectionPath, PODS, type Resource, resourceName, RESOURCES } from './resources.ts'
 
 export interface KubernetesSourceOptions {

@@ -1,7 +1,7 @@
 import type { ConfigObject } from '../config/kinds/registry.ts'
 import type { FieldPath, Problem } from '../config/problem.ts'
 import { readDocument } from '../config/read-document.ts'
-import type { Kept } from './reflector.ts'
+import type { Kept } from './reflector-options.ts'
 import { apiVersionOf, type Resource } from './resources.ts'
 
 /** An object of the API server as the configuration reads it. */

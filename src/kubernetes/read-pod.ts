@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import type { Pod } from '../config/kinds/pod.ts'
-import type { Kept } from './reflector.ts'
+import type { Kept } from './reflector-options.ts'
 
 /** Comma-separated port numbers; the second is the older name. */
 const ACTIVE_PORTS = ['llm-d.ai/active-ports', 'inference.networking.k8s.io/active-ports'] as const

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { waitFor } from '../../test/support/wait-for.ts'
 import { ApiClient } from './api-client.ts'
-import { Reflector, type ReflectorCounts, type ReflectorTiming } from './reflector.ts'
+import { Reflector } from './reflector.ts'
+import type { ReflectorCounts, ReflectorTiming } from './reflector-options.ts'
 import { FakeApiServer, TEST_TIMING } from './testing.ts'
 
 const PATH = '/api/v1/things'

@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { ClusterAccess } from './cluster-access.ts'
-import type { ReflectorTiming } from './reflector.ts'
+import type { ReflectorTiming } from './reflector-options.ts'
 
 export interface FakeObject {
   readonly metadata: {
