@@ -1,8 +1,6 @@
 /**
  * Counts what becomes of requests by model, tenant and endpoint (./request-families.ts), on the thread that decides them. Only made where
  * somebody wants these metrics: without it a request pays one comparison for each of the calls below.
- *
- * Budget: 2 µs for a request with its response, 0.2 µs for a chunk that is read.
  */
 import type { Exchange } from '../extproc/exchange.ts'
 import { headerName, type HeaderView } from '../extproc/header-view.ts'

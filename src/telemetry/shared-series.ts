@@ -5,8 +5,6 @@
  *
  * Memory: a 32-bit number of series; for each its family, first cell, and where its labels' text lies, 32 bits each; 64-bit cells; texts, the
  * labels joined by a zero byte. A series is complete before the number of series rises, and never changes.
- *
- * Budget: 0.1 µs to add to a cell that is known.
  */
 import { cellsOf, type SeriesFamily } from './series-family.ts'
 import { OTHER } from './label-limit.ts'
