@@ -12,7 +12,15 @@ import { buildBed, findBed } from '../test/kubernetes/bed/find-bed.ts'
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const NAMESPACES = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
 /** The machine's own rules for forwarded packets apply to bridges too: here there are none. `ip netns` keeps its names in /run/netns. */
-const INSIDE = 'ip link set lo up && mkdir -p /run/netns && mount -t tmpfs none /run/netns && exec "$@"'
+const INSIDE = [
+  'ip link set lo up',
+  'mkdir -p /run/netns',
+  'mount -t tmpfs none /run/netns',
+  // Names of Services, as far as somebody needs them: there is no cluster DNS.
+  'cp /etc/hosts /run/netns/.hosts',
+  'mount --bind /run/netns/.hosts /etc/hosts',
+  'exec "$@"',
+].join(' && ')
 
 const found = await findBed(process.env, ROOT)
 if ('missing' in found) skip(found.missing)

@@ -17,7 +17,7 @@ export interface AdminSources {
   readonly authorize?: (authorization: string | undefined, path: string) => Promise<number>
 }
 
-export interface AdminTls {
+interface AdminTls {
   readonly options: TlsOptions
   /** The files have changed, and cannot be used: the old ones stay. */
   readonly onError: (error: unknown) => void

@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
+import { appendFile } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
 import type { Manifest } from '../../../src/cli/manifests/manifest.ts'
 import { manifestsOf } from '../../../src/cli/manifests/manifests-command.ts'
 import { parseManifestValues } from '../../../src/cli/manifests/values.ts'
+import { waitFor } from '../../support/wait-for.ts'
+import { ADMIN_TOKEN } from '../control-plane.ts'
 import type { Served } from './model-server.ts'
 import type { Results } from './results.ts'
 import type { RunningBed } from './running-bed.ts'
@@ -43,6 +46,9 @@ export async function plugChecks(bed: RunningBed, results: Results): Promise<voi
     const manifests = manifestsOf(kind, parseManifestValues(VALUES))
     await bed.apply(manifests)
     await results.check(`${kind}: requests come through`, () => converged(bed))
+    await results.check(`${kind}: replicas hear each other, and tell their metrics to who may read them`, () =>
+      peers(bed),
+    )
     const probes = PROMPT_BYTES.flatMap(promptBytes =>
       [false, true].flatMap(modelLast => [false, true].map(chunked => ({ promptBytes, modelLast, chunked }))),
     )
@@ -80,6 +86,24 @@ async function converged(bed: RunningBed): Promise<void> {
     if (Date.now() > until) throw fault
     await sleep(500)
   }
+}
+
+/** By the name of their headless Service, which is put where a cluster's DNS would have it. */
+async function peers(bed: RunningBed): Promise<void> {
+  const addresses = [...(await bed.pods(NAMESPACE, 'app.kubernetes.io/name=signalbox')).keys()]
+  await appendFile('/etc/hosts', addresses.map(address => `${address} signalbox-peers.${NAMESPACE}.svc\n`).join(''))
+  const read = async (address: string) => {
+    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` }
+    const { statusCode, body } = await request(`http://${address}:9090/metrics`, { headers })
+    const text = await body.text()
+    return statusCode === 200 ? text : `status ${statusCode}`
+  }
+  for (const address of addresses)
+    await waitFor(
+      `${address} to hear the other one`,
+      async () => /^signalbox_peers\{direction="heard"\} 1$/m.test(await read(address)),
+      { timeoutMs: 60_000, intervalMs: 500 },
+    )
 }
 
 /** @throws Error with what came otherwise than it should have */
