@@ -4,6 +4,7 @@ import { compileBootstrap } from '../compile/bootstrap.ts'
 import type { UpstreamTls } from '../compile/envoy/clusters.ts'
 import { type Command, UsageError } from './command.ts'
 import { parseOptions, parsePair, parseReachable } from './options.ts'
+import { explainSystemError } from './system-error.ts'
 
 export const bootstrapCommand: Command = {
   summary: 'prints the bootstrap of an Envoy that gets everything else from Signalbox',
@@ -59,6 +60,6 @@ async function readAuthority(file: string): Promise<string> {
     void new X509Certificate(pem)
     return pem
   } catch (error) {
-    throw new UsageError(`--tls-ca: ${(error as Error).message}`)
+    throw new UsageError(`--tls-ca: ${explainSystemError((error as Error).message)}`)
   }
 }

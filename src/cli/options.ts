@@ -34,14 +34,20 @@ export function parseListen(text: string, option: string): { readonly host: stri
   const port = Number(match?.[3])
   const isGood =
     match !== null && port <= 65_535 && (match[1] === undefined ? host === '' || isHost(host) : isIP(host) === 6)
-  if (!isGood) throw new UsageError(`${option}: '${text}' is not host:port`)
+  if (!isGood) throw new UsageError(`${option}: ${whyNoAddress(text, 0)}`)
   return { host: host === '' ? '127.0.0.1' : host, port }
 }
 
 /** Where somebody is reached: `host:port` with both, IPv6 hosts in brackets. Returned as given. */
 export function parseReachable(text: string, option: string): string {
   if (/^(?:\[|[^:]+:)/.test(text) && parseListen(text, option).port > 0) return text
-  throw new UsageError(`${option}: '${text}' is not host:port`)
+  throw new UsageError(`${option}: ${whyNoAddress(text, 1)}`)
+}
+
+function whyNoAddress(text: string, leastPort: number): string {
+  const port = /:(\d+)$/.exec(text)?.[1]
+  const isPort = port === undefined || (Number(port) >= leastPort && Number(port) <= 65_535)
+  return `'${text}' is not host:port${isPort ? '' : `: a port is a number from ${leastPort} to 65535`}`
 }
 
 /** A host name or address, without a port; IPv6 with or without brackets. Returned without. */
