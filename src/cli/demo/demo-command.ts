@@ -1,6 +1,5 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +12,7 @@ import { parseCount, parseOptions } from '../options.ts'
 import { findFaults, type LogLine } from './check.ts'
 import { Child } from './child.ts'
 import { LLAMA, LORA, playScenes, QWEN, type Take } from './scenes.ts'
+import { anyRow, isFreeRow } from './ports.ts'
 import { formatTable } from './table.ts'
 
 const EXAMPLES = fileURLToPath(new URL('../../../examples/demo', import.meta.url))
@@ -160,10 +160,12 @@ class Demo {
 
   async #choosePorts(): Promise<void> {
     const wanted = this.#wantedPort
-    const free = async (port: number) => (wanted !== undefined && (await isFree(port)) ? port : await anyPort())
+    const free = async (port: number, count = 1) =>
+      wanted !== undefined && (await isFreeRow(port, count)) ? port : await anyRow(count)
     this.#ports = {
       gateway: await free(wanted ?? 0),
-      extProc: await free(9002),
+      // Each thread has a port of its own behind the first one.
+      extProc: await free(9002, 1 + availableParallelism()),
       xds: await free(18_000),
       admin: await free(9090),
       replicas: [await free(8101), await free(8102), await free(8103)],
@@ -304,24 +306,4 @@ spec:
     })
     this.#say(formatTable([['request', 'model', 'status', 'served by', 'why', 'result', 'ms'], ...rows]))
   }
-}
-
-async function isFree(port: number): Promise<boolean> {
-  return (await tryListen(port)) === port
-}
-
-async function anyPort(): Promise<number> {
-  return await tryListen(0)
-}
-
-/** The port that could be listened on, −1 when it is taken. */
-function tryListen(port: number): Promise<number> {
-  return new Promise(resolve => {
-    const server = createServer()
-    server.once('error', () => resolve(-1))
-    server.listen(port, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : -1))
-    })
-  })
 }
