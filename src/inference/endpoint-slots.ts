@@ -51,6 +51,8 @@ export class EndpointSlots {
   readonly #slots = new Map<string, SlotShare>()
   /** Freed slots that some thread may still pick, and so stay as they are → the version that freed them. */
   readonly #leaving = new Map<number, number>()
+  /** All slots below are taken: thousands that come at once must not each look at all. */
+  #noneFreeBelow = 0
   /** `decided` when the scrape under way began. */
   #begun: number[] = []
   /** … by this process alone. */
@@ -178,8 +180,9 @@ export class EndpointSlots {
 
   #take(): number {
     const { table } = this
-    let slot = 0
+    let slot = this.#noneFreeBelow
     while (table.endpointState[slot] !== EndpointState.FREE) slot++
+    this.#noneFreeBelow = slot + 1
     table.counters.begin(slot)
     table.observed[slot] = this.#begun[slot] = this.#begunOwn[slot] = 0
     this.#service.begin(table, slot)
@@ -194,6 +197,7 @@ export class EndpointSlots {
   #clear(slot: number): void {
     const { table } = this
     this.#leaving.delete(slot)
+    this.#noneFreeBelow = Math.min(this.#noneFreeBelow, slot)
     table.endpointState[slot] = EndpointState.FREE
     table.waiting[slot] = table.running[slot] = 0
     table.blockSize[slot] = table.blockCount[slot] = 0
