@@ -103,6 +103,22 @@ suite('an InferencePool of a real API server', () => {
     console.info(`changes seen after ${times.map(ms => `${Math.round(ms)} ms`).join(', ')}`)
   }, 60_000)
 
+  it('has of a pod the ports that its annotation calls active', async () => {
+    const activePorts = (annotations: Readonly<Record<string, string | null>>) =>
+      plane.patch(`${PODS}/b`, { metadata: { annotations } })
+    await activePorts({ 'llm-d.ai/active-ports': '8001' })
+    await become('10.0.0.2:8001')
+    await activePorts({ 'llm-d.ai/active-ports': ' 8000, none, 99999' })
+    await become('10.0.0.2:8000')
+    // The older name counts where the newer is not there.
+    await activePorts({ 'llm-d.ai/active-ports': null, 'inference.networking.k8s.io/active-ports': '8001,8000' })
+    await become('10.0.0.2:8000 10.0.0.2:8001')
+    await activePorts({ 'inference.networking.k8s.io/active-ports': '' })
+    await become('')
+    await activePorts({ 'inference.networking.k8s.io/active-ports': null })
+    await become('10.0.0.2:8000 10.0.0.2:8001')
+  }, 60_000)
+
   it('keeps its endpoints while the API server is away', async () => {
     await plane.killApiServer()
     await waitFor('failures', async () => (await figures())[0]!.errors > 1)
