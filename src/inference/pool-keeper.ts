@@ -38,11 +38,21 @@ export interface EndpointSnapshot {
   readonly models: readonly ServedModel[]
 }
 
+/** A prompt that was sent to an endpoint: its blocks' keys in the prefix index, `keys[0, 2 × blocks)`, only valid during a call. */
+export interface SentPrompt {
+  readonly address: string
+  readonly keys: Int32Array
+  readonly blocks: number
+  /** Of the prompt, as far as they are known. */
+  readonly promptBytes: number
+}
+
 export class PoolKeeper {
   readonly #options: PoolKeeperOptions
   readonly #slots: EndpointSlots
   readonly #served = new ServedModels()
   #plan!: PoolPlan
+  #profiles!: Profiles
   #index: PrefixIndex | undefined
   readonly #kv: KvKeeper
   readonly #furtherIndexes = new FurtherPrefixIndexes()
@@ -85,6 +95,8 @@ export class PoolKeeper {
     this.table.attributeNames = plan.scrape.attributes ?? []
     const { capacity, liveCount } = this.table
     this.#makeMemory(profiles, plan)
+    if (this.#options.peers === true) profiles.adopt(this.table, this.#memory)
+    this.#profiles = profiles
     const { flowControl } = plan.scheduling
     if (flowControl !== undefined) {
       if (this.#flow === undefined) this.#flow = new FlowKeeper(flowControl, this.#options.threads, this.table)
@@ -195,21 +207,25 @@ export class PoolKeeper {
     }
   }
 
-  /** Takes what threads have noted in the prefix index since this was called last. `keys[0, 2 × blocks)` is only valid during the call. */
-  takePrefixes(visit: (address: string, keys: Int32Array, blocks: number) => void): void {
+  /** Takes what threads have noted in the prefix index since this was called last. */
+  takePrefixes(visit: (prompt: SentPrompt) => void): void {
     const { table } = this
     for (const log of this.#prefixLogs) {
-      log.drain((slot, generation, keys, blocks) => {
+      log.drain((slot, generation, keys, blocks, promptBytes) => {
         const address = table.address(slot)
-        if (address !== undefined && table.currentGeneration[slot] === generation) visit(address, keys, blocks)
+        if (address === undefined || table.currentGeneration[slot] !== generation) return
+        visit({ address, keys, blocks, promptBytes })
       })
     }
   }
 
-  /** Another replica has sent a prompt of these blocks to an endpoint. */
-  peerSent(address: string, keys: Int32Array, blocks: number): void {
+  /** Another replica has sent a prompt to an endpoint: picks know what is cached there, and what it has to prefill first. */
+  peerSent({ address, keys, blocks, promptBytes }: SentPrompt, nowMs: number): void {
     const slot = this.table.slotOf(address)
-    if (slot !== undefined) this.#index?.recordKeys(keys, blocks, slot)
+    if (slot === undefined || this.#index === undefined) return
+    const cached = this.#index.heldKeys(keys, blocks, slot) * this.#plan.scheduling.prefixBlockBytes
+    this.#index.recordKeys(keys, blocks, slot)
+    this.#profiles.primary.sentElsewhere(this.table, slot, Math.max(0, promptBytes - cached), nowMs)
   }
 
   /** A scrape's request is about to be sent. */

@@ -113,6 +113,18 @@ export class PrefixIndex {
     if (added > 0) this.#added(slot, added)
   }
 
+  /** Leading blocks, by their keys, that the endpoint holds. */
+  heldKeys(keys: Int32Array, blocks: number, slot: number): number {
+    const memory = this.#memory
+    const word = slot >> 5
+    const bit = 1 << (slot & 31)
+    for (let depth = 0; depth < blocks; depth++) {
+      const entry = this.#find(keys[2 * depth]!, keys[2 * depth + 1]!)
+      if (entry < 0 || ((memory[entry + word]! | memory[entry + this.#words + word]!) & bit) === 0) return depth
+    }
+    return blocks
+  }
+
   /** As `record`, of blocks whose keys are known: low and high halves in turn, the head of the chain first. */
   recordKeys(keys: Int32Array, blocks: number, slot: number): void {
     const memory = this.#memory

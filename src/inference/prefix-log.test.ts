@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { ALONE } from './endpoint-slots.ts'
-import { PoolKeeper } from './pool-keeper.ts'
+import { PoolKeeper, type SentPrompt } from './pool-keeper.ts'
 import { PickResult, Pool } from './pool.ts'
 import { createPrefixLogMemory, PrefixLog } from './prefix-log.ts'
 import { hasherOf, poolPlan, request } from './testing.ts'
@@ -14,14 +14,14 @@ describe('PrefixLog', () => {
     const hasher = prompt('x', 50)
     let taken = 0
     for (let round = 0; round < 500; round++) {
-      writer.note(hasher, 7, round, round + 1)
-      writer.note(prompt('y', 1 + (round % 9)), 7, round, round + 2)
+      writer.note(hasher, 7, round, round + 1, 5 * round)
+      writer.note(prompt('y', 1 + (round % 9)), 7, round, round + 2, 9)
       const slots: number[] = []
-      reader.drain((slot, generation, keys, blocks) => {
-        slots.push(slot, generation, blocks)
+      reader.drain((slot, generation, keys, blocks, promptBytes) => {
+        slots.push(slot, generation, blocks, promptBytes)
         expect(keys[0]).not.toBe(0)
       })
-      expect(slots).toEqual([round, round + 1, 50, round, round + 2, 1 + (round % 9)])
+      expect(slots).toEqual([round, round + 1, 50, 5 * round, round, round + 2, 1 + (round % 9), 9])
       taken += 2
     }
     other.drain(() => taken++)
@@ -32,11 +32,11 @@ describe('PrefixLog', () => {
   it('a full ring drops what does not fit, and takes more once it is read', () => {
     const memory = createPrefixLogMemory(1)
     const log = new PrefixLog(memory, 0)
-    for (let i = 0; i < 1000; i++) log.note(prompt('x', 50), 7, i, 0)
+    for (let i = 0; i < 1000; i++) log.note(prompt('x', 50), 7, i, 0, 0)
     const slots: number[] = []
     log.drain(slot => slots.push(slot))
-    expect(slots).toEqual(Array.from({ length: Math.floor((1 << 14) / 103) }, (_, i) => i))
-    log.note(prompt('x', 1), 7, 5000, 0)
+    expect(slots).toEqual(Array.from({ length: Math.floor((1 << 14) / 104) }, (_, i) => i))
+    log.note(prompt('x', 1), 7, 5000, 0, 0)
     log.drain(slot => slots.push(slot))
     expect(slots.at(-1)).toBe(5000)
   })
@@ -49,8 +49,8 @@ describe('what a pool notes', () => {
     return { keeper, pool: new Pool(keeper.share(), { releaseBy: 'response', thread: 1, seed: 3 }) }
   }
   const told = ({ keeper }: ReturnType<typeof pools>) => {
-    const list: { address: string; keys: Int32Array; blocks: number }[] = []
-    keeper.takePrefixes((address, keys, blocks) => list.push({ address, keys: keys.slice(0, 2 * blocks), blocks }))
+    const list: SentPrompt[] = []
+    keeper.takePrefixes(sent => list.push({ ...sent, keys: sent.keys.slice(0, 2 * sent.blocks) }))
     return list
   }
 
@@ -63,13 +63,38 @@ describe('what a pool notes', () => {
       const address = here.pool.addressOf(result.slots[0]!)
       here.pool.release(result.slots[0]!, result.generations[0]!)
       const [entry, ...more] = told(here)
-      expect([entry!.address, entry!.blocks, more]).toEqual([address, 8, []])
-      there.keeper.peerSent(entry!.address, entry!.keys, entry!.blocks)
+      expect([entry!.address, entry!.blocks, entry!.promptBytes, more]).toEqual([address, 8, 2048, []])
+      there.keeper.peerSent(entry!, 1)
       there.pool.pick(request({ prefix, promptBytes: 2048 }), result)
       expect(there.pool.addressOf(result.slots[0]!)).toBe(address)
       there.pool.release(result.slots[0]!, result.generations[0]!)
       told(there)
     }
+  })
+
+  it('makes another one expect the prefills that were decided here', () => {
+    const plan = poolPlan(['10.0.0.1:8000', '10.0.0.2:8000'], {
+      scheduling: { scorers: [{ type: 'expected-ttft-scorer', weight: 1 }] },
+    })
+    const keeper = new PoolKeeper(plan, { releaseBy: 'response', threads: 2, peers: true }, ALONE)
+    const pool = new Pool(keeper.share(), { releaseBy: 'response', thread: 1, seed: 3 })
+    const [first, second] = [keeper.table.address(0)!, keeper.table.address(1)!]
+    const result = new PickResult()
+    const keys = Int32Array.from({ length: 8 }, (_, i) => 1000 + i)
+    // 400 KB to prefill at the first: 10 s of work at 0.1 ms a token.
+    keeper.peerSent({ address: first, keys, blocks: 4, promptBytes: 400_000 }, 1000)
+    for (let i = 0; i < 5; i++) {
+      pool.pick(request({ prefix: prompt(String(i), 8), promptBytes: 2048, nowMs: 1000 }), result)
+      expect(pool.addressOf(result.slots[0]!)).toBe(second)
+      pool.release(result.slots[0]!, result.generations[0]!)
+    }
+    // What is cached there is no work.
+    const other = new PoolKeeper(plan, { releaseBy: 'response', threads: 2, peers: true }, ALONE)
+    const calm = new Pool(other.share(), { releaseBy: 'response', thread: 1, seed: 3 })
+    for (let i = 0; i < 3; i++) other.peerSent({ address: first, keys, blocks: 4, promptBytes: 1024 }, 1000)
+    calm.pick(request({ prefix: prompt('z', 8), promptBytes: 2048, nowMs: 1100 }), result)
+    expect(result.count).toBeGreaterThan(0)
+    expect(other.share().memory).toBeDefined()
   })
 
   it('tells nothing of endpoints that have gone, and nothing at all where nobody asked', () => {

@@ -2,7 +2,7 @@
  * What threads note in a pool's prefix index, for the main thread to tell other replicas: a ring for each thread in shared memory. One thread
  * writes a ring, the main thread reads it; an entry counts once it is whole. A full ring drops entries: they are hints.
  *
- * An entry: number of blocks, slot, generation, then the low and high half of each block's key in the index, head of the chain first.
+ * An entry: number of blocks, slot, generation, bytes of the prompt, then the low and high half of each block's key in the index, head of the chain first.
  */
 import { type BlockHashes, finish } from './prefix-hasher.ts'
 
@@ -12,7 +12,7 @@ const RING_WORDS = 1 << 14
 const TAIL = 0
 const HEAD = 1
 const RING = 16
-const ENTRY_HEAD = 3
+const ENTRY_HEAD = 4
 
 export function createPrefixLogMemory(threads: number): SharedArrayBuffer {
   return new SharedArrayBuffer(threads * (RING + RING_WORDS) * Int32Array.BYTES_PER_ELEMENT)
@@ -31,7 +31,7 @@ export class PrefixLog {
   }
 
   /** The endpoint is about to hold the prompt's blocks; `seed` as for `PrefixIndex.record`. */
-  note({ count, low, high }: BlockHashes, seed: number, slot: number, generation: number): void {
+  note({ count, low, high }: BlockHashes, seed: number, slot: number, generation: number, promptBytes: number): void {
     const words = this.#words
     const head = words[HEAD]!
     const used = (head - Atomics.load(words, TAIL)) | 0
@@ -39,6 +39,7 @@ export class PrefixLog {
     this.#put(head, count)
     this.#put(head + 1, slot)
     this.#put(head + 2, generation)
+    this.#put(head + 3, promptBytes)
     for (let i = 0, at = head + ENTRY_HEAD; i < count; i++, at += 2) {
       this.#put(at, finish(low[i]! ^ seed))
       this.#put(at + 1, high[i]!)
@@ -47,7 +48,9 @@ export class PrefixLog {
   }
 
   /** Main thread: takes all entries. `keys[0, 2 × blocks)` is only valid during the call. */
-  drain(visit: (slot: number, generation: number, keys: Int32Array, blocks: number) => void): void {
+  drain(
+    visit: (slot: number, generation: number, keys: Int32Array, blocks: number, promptBytes: number) => void,
+  ): void {
     const words = this.#words
     const head = Atomics.load(words, HEAD)
     let tail = words[TAIL]!
@@ -55,7 +58,7 @@ export class PrefixLog {
       const blocks = this.#get(tail)
       if (this.#keys.length < 2 * blocks) this.#keys = new Int32Array(4 * blocks)
       for (let i = 0; i < 2 * blocks; i++) this.#keys[i] = this.#get(tail + ENTRY_HEAD + i)
-      visit(this.#get(tail + 1), this.#get(tail + 2), this.#keys, blocks)
+      visit(this.#get(tail + 1), this.#get(tail + 2), this.#keys, blocks, this.#get(tail + 3))
       tail = (tail + ENTRY_HEAD + 2 * blocks) | 0
     }
     Atomics.store(words, TAIL, tail)

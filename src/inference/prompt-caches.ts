@@ -86,7 +86,8 @@ export class PromptCaches {
     if (this.#usesIndex) {
       const prefix = this.#request.prefix!
       this.#index!.record(prefix, this.#seed, slot)
-      if (this.#log !== undefined) this.#log.note(prefix, this.#seed, slot, this.#table.generation[slot]!)
+      if (this.#log !== undefined)
+        this.#log.note(prefix, this.#seed, slot, this.#table.generation[slot]!, this.#request.promptBytes)
       this.#further.record(this.#seed, slot)
     }
     if (this.#kv !== undefined) this.#kv.record(slot)

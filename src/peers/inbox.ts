@@ -4,13 +4,16 @@ import type { PoolKeeper } from '../inference/pool-keeper.ts'
 /** What other replicas tell, put into the pools that both have. */
 export class Inbox {
   readonly #pools: () => ReadonlyMap<string, PoolKeeper>
+  readonly #nowMs: () => number
   #keys = new Int32Array(256)
   /** Reports and prompts so far. */
   reports = 0
   prompts = 0
 
-  constructor(pools: () => ReadonlyMap<string, PoolKeeper>) {
+  /** @param nowMs the clock of scrapes */
+  constructor(pools: () => ReadonlyMap<string, PoolKeeper>, nowMs: () => number = Date.now) {
     this.#pools = pools
+    this.#nowMs = nowMs
   }
 
   /** `peer`: who tells. What speaks of pools and endpoints that are not here is passed over. */
@@ -22,10 +25,10 @@ export class Inbox {
       if (keeper === undefined) continue
       for (const { address, decided, released, tokens } of endpoints)
         keeper.peerCounts.take(peer, { address, decided: decided | 0, released: released | 0, tokens })
-      for (const { address, keys } of prompts) {
+      for (const { address, keys, bytes } of prompts) {
         if (this.#keys.length < keys.length) this.#keys = new Int32Array(2 * keys.length)
         this.#keys.set(keys)
-        keeper.peerSent(address, this.#keys, keys.length >> 1)
+        keeper.peerSent({ address, keys: this.#keys, blocks: keys.length >> 1, promptBytes: bytes }, this.#nowMs())
         this.prompts++
       }
     }

@@ -50,14 +50,14 @@ export class Outbox {
     for (const keeper of this.#pools()) {
       const endpoints = this.#changed(keeper)
       const prompts: PromptInit[] = []
-      keeper.takePrefixes((address, keys, blocks) => {
+      keeper.takePrefixes(({ address, keys, blocks, promptBytes }) => {
         keysLeft -= 2 * blocks
         if (keysLeft < 0) {
           this.dropped++
           return
         }
         this.prompts++
-        prompts.push({ address, keys: Array.from(keys.subarray(0, 2 * blocks)) })
+        prompts.push({ address, keys: Array.from(keys.subarray(0, 2 * blocks)), bytes: promptBytes })
       })
       if (endpoints.length > 0 || prompts.length > 0) pools.push({ pool: keeper.plan.name, endpoints, prompts })
     }

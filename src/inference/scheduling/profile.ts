@@ -131,6 +131,11 @@ export class Profile {
     }
   }
 
+  /** Main thread: see `Scorer.sentElsewhere`. */
+  sentElsewhere(table: EndpointTable, slot: number, uncachedBytes: number, nowMs: number): void {
+    for (const scorer of this.#scorers) scorer.sentElsewhere?.(table, slot, uncachedBytes, nowMs)
+  }
+
   /** The request goes to this candidate of the last `rank`. */
   chosen(candidates: Candidates, table: EndpointTable, choice: number): void {
     for (let p = 0; p < this.#told.length; p++) this.#told[p]!.chosen!(candidates, table, choice)

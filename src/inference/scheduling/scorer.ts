@@ -14,6 +14,8 @@ export interface Scorer {
   /** 32-bit words of memory, zero at first, that the scorers of all threads share; `attach` gives it. It is lost when `capacity` changes. */
   sharedWords?(capacity: number): number
   attach?(memory: Int32Array): void
+  /** Main thread: another replica of Signalbox has sent a prompt there, of which the endpoint has to prefill so many bytes. */
+  sentElsewhere?(table: EndpointTable, slot: number, uncachedBytes: number, nowMs: number): void
   /** Candidate `choice` of the last `score` gets the request; called before the table counts it. */
   chosen?(candidates: Candidates, table: EndpointTable, choice: number): void
 }

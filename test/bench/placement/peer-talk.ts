@@ -21,10 +21,17 @@ export class PeerTalk {
   readonly #inboxes: readonly Inbox[]
   #underWay: Message[] = []
   #toldAt = 0
+  #now = 0
 
   constructor(keepers: readonly PoolKeeper[]) {
     this.#outboxes = keepers.map(keeper => new Outbox(() => [keeper]))
-    this.#inboxes = keepers.map(keeper => new Inbox(() => new Map([[keeper.plan.name, keeper]])))
+    this.#inboxes = keepers.map(
+      keeper =>
+        new Inbox(
+          () => new Map([[keeper.plan.name, keeper]]),
+          () => this.#now,
+        ),
+    )
   }
 
   /** Everything that is told and heard up to `now`; call it before anything else happens at that time. */
@@ -42,6 +49,7 @@ export class PeerTalk {
   #hear(now: number): void {
     const arrived = this.#underWay.filter(({ at }) => at <= now)
     if (arrived.length === 0) return
+    this.#now = now
     this.#underWay = this.#underWay.filter(({ at }) => at > now)
     for (const { from, report } of arrived)
       this.#inboxes.forEach((inbox, to) => {

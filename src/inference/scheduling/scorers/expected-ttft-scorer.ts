@@ -122,6 +122,11 @@ class ExpectedTtft implements Scorer {
     if (candidates.adapter !== 0) this.#adapters.use(slot, table.generation[slot]!, candidates.adapter)
   }
 
+  sentElsewhere(table: EndpointTable, slot: number, uncachedBytes: number, nowMs: number): void {
+    const tokens = PREFILL_BASE_TOKENS + uncachedBytes / BYTES_PER_TOKEN
+    this.#backlog.add(slot, tokens * msPerToken(table.estimates, slot), nowMs)
+  }
+
   #adapterLoad(adapter: number, table: EndpointTable, slot: number): number {
     // A replica without places for adapters: the model is a base model that it has not listed yet.
     if (table.maxLora[slot] === 0) return 0

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/peers/v1/peers.proto.
  */
 export const file_signalbox_peers_v1_peers: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zaWduYWxib3gvcGVlcnMvdjEvcGVlcnMucHJvdG8SEnNpZ25hbGJveC5wZWVycy52MSIbCghMaXN0ZW5lchIPCgdyZXBsaWNhGAEgASgJIkgKBlJlcG9ydBIPCgdyZXBsaWNhGAEgASgJEi0KBXBvb2xzGAIgAygLMh4uc2lnbmFsYm94LnBlZXJzLnYxLlBvb2xSZXBvcnQihAEKClBvb2xSZXBvcnQSDAoEcG9vbBgBIAEoCRI1CgllbmRwb2ludHMYAiADKAsyIi5zaWduYWxib3gucGVlcnMudjEuRW5kcG9pbnRSZXBvcnQSMQoHcHJvbXB0cxgDIAMoCzIgLnNpZ25hbGJveC5wZWVycy52MS5Qcm9tcHRSZXBvcnQiVAoORW5kcG9pbnRSZXBvcnQSDwoHYWRkcmVzcxgBIAEoCRIPCgdkZWNpZGVkGAIgASgHEhAKCHJlbGVhc2VkGAMgASgHEg4KBnRva2VucxgEIAEoDSItCgxQcm9tcHRSZXBvcnQSDwoHYWRkcmVzcxgBIAEoCRIMCgRrZXlzGAIgAygPMk0KBVBlZXJzEkQKBFRlbGwSGi5zaWduYWxib3gucGVlcnMudjEuUmVwb3J0Ghwuc2lnbmFsYm94LnBlZXJzLnYxLkxpc3RlbmVyKAEwAWIGcHJvdG8z");
+  fileDesc("Ch5zaWduYWxib3gvcGVlcnMvdjEvcGVlcnMucHJvdG8SEnNpZ25hbGJveC5wZWVycy52MSIbCghMaXN0ZW5lchIPCgdyZXBsaWNhGAEgASgJIkgKBlJlcG9ydBIPCgdyZXBsaWNhGAEgASgJEi0KBXBvb2xzGAIgAygLMh4uc2lnbmFsYm94LnBlZXJzLnYxLlBvb2xSZXBvcnQihAEKClBvb2xSZXBvcnQSDAoEcG9vbBgBIAEoCRI1CgllbmRwb2ludHMYAiADKAsyIi5zaWduYWxib3gucGVlcnMudjEuRW5kcG9pbnRSZXBvcnQSMQoHcHJvbXB0cxgDIAMoCzIgLnNpZ25hbGJveC5wZWVycy52MS5Qcm9tcHRSZXBvcnQiVAoORW5kcG9pbnRSZXBvcnQSDwoHYWRkcmVzcxgBIAEoCRIPCgdkZWNpZGVkGAIgASgHEhAKCHJlbGVhc2VkGAMgASgHEg4KBnRva2VucxgEIAEoDSI8CgxQcm9tcHRSZXBvcnQSDwoHYWRkcmVzcxgBIAEoCRIMCgRrZXlzGAIgAygPEg0KBWJ5dGVzGAMgASgNMk0KBVBlZXJzEkQKBFRlbGwSGi5zaWduYWxib3gucGVlcnMudjEuUmVwb3J0Ghwuc2lnbmFsYm94LnBlZXJzLnYxLkxpc3RlbmVyKAEwAWIGcHJvdG8z");
 
 /**
  * @generated from message signalbox.peers.v1.Listener
@@ -229,6 +229,13 @@ export type PromptReport = Message<"signalbox.peers.v1.PromptReport"> & {
    * @generated from field: repeated sfixed32 keys = 2;
    */
   keys: number[];
+
+  /**
+   * Of the prompt, as far as they are known.
+   *
+   * @generated from field: uint32 bytes = 3;
+   */
+  bytes: number;
 };
 
 /**
@@ -246,6 +253,13 @@ export type PromptReportJson = {
    * @generated from field: repeated sfixed32 keys = 2;
    */
   keys?: number[];
+
+  /**
+   * Of the prompt, as far as they are known.
+   *
+   * @generated from field: uint32 bytes = 3;
+   */
+  bytes?: number;
 };
 
 /**
