@@ -129,18 +129,36 @@ schedulingProfiles: [{ name: default, plugins: [{ pluginRef: queue-scorer }] }]
     expect(flowControl!.bands[3]!.ordering.type).toBe('edf-ordering-policy')
   })
 
+  it('evicts where it is asked to, but not what our own fleet carries', () => {
+    const policies =
+      'plugins: [{ type: sheddable-eviction-filter }, { type: priority-then-time-eviction-order-policy }]\n'
+    const on = `${ON}flowControl: { enableEviction: true }\n`
+    expect(poolOf(on).scheduling.flowControl).toMatchObject({ evicts: true })
+    expect(poolOf(`${ON}flowControl: { enableEviction: false }\n`).scheduling.flowControl).not.toHaveProperty('evicts')
+    expect(problemsOf(`${on}${policies}`)).toEqual([])
+    expect(problemsOf(`${ON}${policies}`)).toEqual([
+      expect.stringMatching(/plugins\[0\]: has no effect without flowControl.enableEviction/),
+      expect.stringMatching(/plugins\[1\]: has no effect without flowControl.enableEviction/),
+    ])
+    expect(problemsOf(on, ROUTE)).toEqual([
+      expect.stringMatching(
+        /InferencePool default\/p: flowControl.enableEviction .*can't be had for what our own Envoys carry/,
+      ),
+    ])
+  })
+
   it('tells all that is wrong at once', () => {
     const config = `${ON}plugins:
 - { type: queue-scorer }
 - { type: priority-holdback-policy, parameters: { minCeiling: 2 } }
 flowControl:
   maxBytes: lots
-  enableEviction: true
+  enableEviction: perhaps
   priorityBands: [{ priority: 1 }, { priority: 1 }]
 `
     expect(problemsOf(config)).toEqual([
       expect.stringMatching(/flowControl.maxBytes: must be a quantity above 0/),
-      expect.stringMatching(/flowControl.enableEviction: .*not supported/),
+      expect.stringMatching(/flowControl.enableEviction: /),
       expect.stringMatching(/flowControl.priorityBands\[1\].priority: a second band of priority 1/),
     ])
     const references = `${ON}plugins:

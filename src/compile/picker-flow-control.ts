@@ -27,6 +27,7 @@ export function readFlowControl(
   plugins: PickerPlugins,
 ): Pick<SchedulingPlan, 'flowControl' | 'admission' | 'admitters'> {
   const reader = new Reader(plugins)
+  if (config.flowControl?.enableEviction !== true) reader.warnOfEviction()
   const isOn = config.featureGates.includes('flowControl') || config.featureGates.includes('flowControl=true')
   const spec = config.flowControl
   const saturation = reader.detector(config)
@@ -68,6 +69,7 @@ export function readFlowControl(
         : template(given.defaultNegativePriorityBand, at('defaultNegativePriorityBand')),
     usageLimit: reader.policy(given.usageLimitPolicyPluginRef, 'usage-limit-policy', at('usageLimitPolicyPluginRef')),
     saturation,
+    ...(given.enableEviction ? { evicts: true as const } : {}),
     ...reader.agents(),
   }
   return { flowControl: withPriorities(flowControl, []), ...informed }
@@ -142,6 +144,12 @@ class Reader {
       .all()
       .filter(({ type }) => type.role === 'admitter' && !('createAdmitter' in type))
       .map(({ type, parameters }) => ({ type: type.type, parameters }))
+  }
+
+  warnOfEviction(): void {
+    for (const { index, type } of this.#plugins.all())
+      if (type.role === 'eviction-filter' || type.role === 'eviction-order-policy')
+        this.#plugins.warn('no-effect', ['plugins', index], 'has no effect without flowControl.enableEviction')
   }
 
   /** Those that look at candidates: they do so with flow control and without. */

@@ -19,8 +19,10 @@ export const ALPHA_TYPES: ReadonlySet<string> = new Set([
   'endpoint-attribute-scorer',
   'header-label-affinity-scorer',
   'p2p-source-producer',
+  'priority-then-time-eviction-order-policy',
   'session-affinity-filter',
   'session-affinity-scorer',
+  'sheddable-eviction-filter',
   'soft-reflective-ceiling-policy',
   'topology-affinity-filter',
   'topology-affinity-scorer',
@@ -37,6 +39,4 @@ export const UNSUPPORTED_TYPES: ReadonlyMap<string, string> = new Map([
   ],
   ['disaggregatedset-rollout-screener', 'revisions of DisaggregatedSets are not followed'],
   ['file-discovery', 'SignalboxBackends in files say where endpoints are'],
-  ['priority-then-time-eviction-order-policy', 'requests in flight are not revoked'],
-  ['sheddable-eviction-filter', 'requests in flight are not revoked'],
 ])

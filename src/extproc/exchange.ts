@@ -43,6 +43,8 @@ export interface ExchangeContext {
   readonly defaultBodyMode: BodyMode
   /** Runs `exchange` on when a deferred decision came; `decide` makes it first. */
   readonly resume: (exchange: Exchange, decide: (() => void) | undefined) => void
+  /** Ends `exchange` with the immediate answer that `decide` makes. */
+  readonly revoke: (exchange: Exchange, decide: () => void) => void
 }
 
 /** `full-duplex` sends the override alone before the header answer, which needs Envoy 1.40. */
@@ -304,5 +306,14 @@ export class Exchange {
    */
   resume(serial: number, decide?: () => void): void {
     if (serial === this.serial && this.deferred) this.context.resume(this, decide)
+  }
+
+  /**
+   * Takes back a decision, also one that is on the wire: the immediate answer that `decide` puts into `decision` takes its place, or
+   * where the response's headers have gone to the client, the data plane cuts the response off. From the event loop and not from within a call
+   * of the exchange's. Ignored when response or stream are over.
+   */
+  revoke(serial: number, decide: () => void): void {
+    if (serial === this.serial && !this.finished && !this.responseEnded) this.context.revoke(this, decide)
   }
 }

@@ -12,6 +12,7 @@ import type { Decider } from './decider.ts'
 import { Exchange, type ExchangeContext, type ModeOverride } from './exchange.ts'
 import { headerName } from './header-view.ts'
 import { HeldBudget } from './held-budget.ts'
+import { immediate } from './immediate.ts'
 import { MessageReader, PartResult } from './message-reader.ts'
 import { BodyMode } from './modes.ts'
 import { bodyPiece, closed, decided, message, timer } from './step.ts'
@@ -82,6 +83,7 @@ export class ExtProcService implements StreamService {
       modeOverride: options.modeOverride ?? 'none',
       defaultBodyMode: options.defaultBodyMode ?? BodyMode.FULL_DUPLEX_STREAMED,
       resume: (exchange, decide) => this.#resume(exchange, decide),
+      revoke: (exchange, decide) => this.#revoke(exchange, decide),
     }
   }
 
@@ -158,6 +160,17 @@ export class ExtProcService implements StreamService {
     }
     if (exchange.finished) this.done(exchange)
     else this.#giveOwed(exchange)
+  }
+
+  #revoke(exchange: Exchange, decide: () => void): void {
+    try {
+      exchange.decision.clear()
+      decide()
+      immediate(exchange)
+    } catch (error) {
+      this.report(exchange, error)
+    }
+    this.done(exchange)
   }
 
   /** A bug in a decider ends its stream with INTERNAL and is told. */

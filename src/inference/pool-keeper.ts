@@ -99,8 +99,10 @@ export class PoolKeeper {
     this.#profiles = profiles
     const { flowControl } = plan.scheduling
     if (flowControl !== undefined) {
-      if (this.#flow === undefined) this.#flow = new FlowKeeper(flowControl, this.#options.threads, this.table)
-      else this.#flow.update(flowControl)
+      const { intervalMs } = plan.scrape
+      if (this.#flow === undefined)
+        this.#flow = new FlowKeeper(flowControl, this.#options.threads, this.table, intervalMs)
+      else this.#flow.update(flowControl, intervalMs)
     }
     if (plan.limits?.heldBytes !== undefined) this.#held ??= createHeldMemory(this.#options.threads)
     // Not before: a thread with the plan before still notes prompts there.

@@ -15,7 +15,12 @@ export interface OpenAiProblem {
 }
 
 /** Why a request was dropped that nothing is wrong with. */
-type DroppedReason = 'rejected-no-endpoints' | 'rejected-saturated' | 'rejected-shutting-down' | 'rejected-ttl-expired'
+type DroppedReason =
+  | 'evicted'
+  | 'rejected-no-endpoints'
+  | 'rejected-saturated'
+  | 'rejected-shutting-down'
+  | 'rejected-ttl-expired'
 
 /** The body of an OpenAI error. */
 export function openAiErrorBody(problem: OpenAiProblem): Buffer {

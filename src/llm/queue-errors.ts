@@ -23,6 +23,17 @@ export function poolFull(): OpenAiProblem {
   }
 }
 
+/** It was sent on, and called back. */
+export function evicted(): OpenAiProblem {
+  return {
+    status: 429,
+    code: 'evicted',
+    type: 'rate_limit_error',
+    message: 'The request has made room for others of higher priority; try again later.',
+    droppedReason: 'evicted',
+  }
+}
+
 export function queueTimeout(): OpenAiProblem {
   return {
     status: 429,

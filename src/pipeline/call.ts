@@ -13,6 +13,7 @@ import type { ResponseUsage, UsageOwner } from './response-usage.ts'
 import type { Measured } from './measured.ts'
 import type { RequestTrace } from './request-trace.ts'
 import type { WaitingCall } from './pool-entrance.ts'
+import type { CallLease } from './call-lease.ts'
 import type { RuleFacts } from './rules.ts'
 
 /** What the pipeline knows of one request. Pooled by a linked plan's deciders; given back in `closed`. */
@@ -55,6 +56,9 @@ export class Call implements RuleFacts {
 
   /** It waits, or has waited, before a pool. */
   waiting: WaitingCall | undefined
+
+  /** It may be called back, or counts among those of which some may be. */
+  lease: CallLease | undefined
 
   /** The endpoint of a data-parallel rank that was picked; '' = the first of `endpoints` is. */
   rank = ''
@@ -105,6 +109,7 @@ export class Call implements RuleFacts {
     this.rewriteTo = undefined
     if (this.forged.length > 0) this.forged.length = 0
     this.waiting = undefined
+    this.lease = undefined
     this.cancelRender?.()
     this.cancelRender = undefined
     this.body.release()

@@ -236,7 +236,8 @@ export class EntryDecider implements Decider {
     if (call === undefined) return
     call.follower?.over(call)
     call.waiting?.cancel()
-    if (x.requestState === RequestState.UNDECIDED) giveBack(call)
+    call.lease?.end()
+    if (x.requestState === RequestState.UNDECIDED || call.lease?.revoked === true) giveBack(call)
     // A stream that is followed ends with its response; any other leaves the count to access log or scrape.
     else if (this.followsResponse && call.responseSeen) this.#responseOver(call)
     // The gateway sends us no responses.
@@ -267,6 +268,7 @@ export class EntryDecider implements Decider {
   }
 
   #responseOver(call: Call): void {
+    call.lease?.end()
     if (this.#fleet) giveBackLogged(call)
     else giveBack(call)
   }

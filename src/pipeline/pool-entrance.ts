@@ -16,6 +16,7 @@ import {
   shed,
   shuttingDown,
 } from '../llm/queue-errors.ts'
+import { CallLease } from './call-lease.ts'
 import type { Call } from './call.ts'
 
 /** How a request goes on once it has waited. Both fill the exchange's decision. */
@@ -60,6 +61,9 @@ export function enterPool(
     const { fairnessId, bytes } = request
     call.owner = { flow, priority, fairnessId, countedBytes: entering === Entering.WAITS ? bytes : 0 }
   }
+  // A stream that closes at the decision can tell nothing any more.
+  if (flow.evictor !== undefined && x.decider.followsResponse)
+    call.lease = new CallLease(priority, flow.evictor, x, problem => continuation.drop(problem))
   if (entering === Entering.NOW) return undefined
   if (entering === Entering.FULL) return queueFull()
   if (entering === Entering.CLOSED) return shuttingDown()

@@ -276,6 +276,7 @@ export class RequestRouter {
     if (record !== undefined) records!.end(x, call, plan.name, status, record, this.#fleet)
     if (status === PickStatus.OK) {
       call.counted = pool
+      call.lease?.begin()
       call.follower = usage
       call.endpoints = pool.addresses(call.picked)
       call.reason = call.picked.reason

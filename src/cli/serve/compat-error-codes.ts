@@ -9,6 +9,7 @@ const CODES: Readonly<Record<string, string>> = {
   unknown_profile: 'ResourceExhausted',
   queue_full: 'ResourceExhausted',
   queue_timeout: 'ResourceExhausted',
+  evicted: 'ResourceExhausted',
   shed: 'ResourceExhausted',
   not_admitted: 'ResourceExhausted',
   not_cached: 'PreconditionFailed',

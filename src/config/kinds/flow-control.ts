@@ -51,9 +51,8 @@ export const flowControlSchema = object({
     }),
   usageLimitPolicyPluginRef: name.default('static-usage-limit-policy'),
   saturationDetector: saturationDetectorSchema.optional(),
-  enableEviction: z
-    .literal(false, 'true is not supported: a request that was sent on is not taken back')
-    .default(false),
+  /** Requests of negative priority that were sent on are called back while others wait. */
+  enableEviction: z.boolean().default(false),
 })
 
 export type BandSpec = z.output<typeof flowControlSchema>['defaultPriorityBand']

@@ -1,34 +1,45 @@
-import type { FlowEntry } from './flow-entry.ts'
+/** What a heap can hold: it writes `place`, −1 = in none. */
+export interface HeapEntry {
+  readonly key: number
+  readonly sequence: number
+  place: number
+}
 
 /** Does `a` go before `b`? */
-function goesBefore(a: FlowEntry, b: FlowEntry): boolean {
+function goesBefore(a: HeapEntry, b: HeapEntry): boolean {
   return a.key === b.key ? a.sequence < b.sequence : a.key < b.key
 }
 
-/** A binary heap of waiting requests by `key`, then `sequence`. Any of them can be taken out: each knows its place. */
-export class EntryHeap {
-  readonly #entries: FlowEntry[] = []
+/** A binary heap of requests by `key`, then `sequence`. Any of them can be taken out: each knows its place. */
+export class EntryHeap<Entry extends HeapEntry> {
+  readonly #entries: Entry[] = []
 
   get size(): number {
     return this.#entries.length
   }
 
   /** The next one. */
-  get head(): FlowEntry | undefined {
+  get head(): Entry | undefined {
     return this.#entries[0]
   }
 
-  [Symbol.iterator](): IterableIterator<FlowEntry> {
+  /** The one after it. */
+  get second(): Entry | undefined {
+    const [, left, right] = this.#entries
+    return left === undefined || right === undefined || goesBefore(left, right) ? left : right
+  }
+
+  [Symbol.iterator](): IterableIterator<Entry> {
     return this.#entries.values()
   }
 
-  push(entry: FlowEntry): void {
+  push(entry: Entry): void {
     this.#entries.push(entry)
     this.#rise(entry, this.#entries.length - 1)
   }
 
   /** Takes out one that is in this heap. */
-  remove(entry: FlowEntry): void {
+  remove(entry: Entry): void {
     const { place } = entry
     const last = this.#entries.pop()!
     entry.place = -1
@@ -37,7 +48,7 @@ export class EntryHeap {
     this.#rise(last, last.place)
   }
 
-  #rise(entry: FlowEntry, from: number): void {
+  #rise(entry: Entry, from: number): void {
     const entries = this.#entries
     let place = from
     while (place > 0) {
@@ -52,7 +63,7 @@ export class EntryHeap {
     entry.place = place
   }
 
-  #sink(entry: FlowEntry, from: number): void {
+  #sink(entry: Entry, from: number): void {
     const entries = this.#entries
     let place = from
     for (;;) {

@@ -4,7 +4,7 @@ import type { FlowEntry } from './flow-entry.ts'
 /** The requests of one fairness id that wait in a band of one thread. It exists while there are any. */
 export interface Flow {
   readonly id: string
-  readonly entries: EntryHeap
+  readonly entries: EntryHeap<FlowEntry>
 }
 
 /** Chooses which flow of a band goes next. One object a band and thread; told of every change. */

@@ -44,7 +44,7 @@ class Play {
     this.plan = plan
     this.slots = new EndpointSlots({ releaseBy: 'response', threads: threads + 1 })
     this.setEndpoints(endpoints)
-    this.keeper = new FlowKeeper(plan, threads + 1, this.slots.table)
+    this.keeper = new FlowKeeper(plan, threads + 1, this.slots.table, 50)
     const clock = { nowMs: () => this.now, monotonicMs: () => this.now }
     this.tables = Array.from({ length: threads }, (_, i) => {
       const options = { releaseBy: 'response' as const, thread: i + 1 }
@@ -247,7 +247,7 @@ describe('flow control on a thread', () => {
     play.enter('batch', { priority: -1 })
     play.enter('urgent', { priority: 1 })
     const smaller = planOf({}, [0])
-    play.keeper.update(smaller)
+    play.keeper.update(smaller, 50)
     thread!.adopt(smaller, play.keeper.share())
     play.finish()
     await play.sees(['first', 'urgent'])

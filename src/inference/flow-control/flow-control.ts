@@ -8,6 +8,7 @@
 import { type HeaderName, headerName } from '../../extproc/header-view.ts'
 import type { EndpointTable } from '../endpoint-table.ts'
 import { Band } from './band.ts'
+import { Evictor } from './evictor.ts'
 import type { FlowEntry } from './flow-entry.ts'
 import { FlowMemory, type FlowShare } from './flow-memory.ts'
 import { FlowOutcome } from './flow-outcome.ts'
@@ -55,6 +56,8 @@ export class FlowControl {
   #saturation!: Saturation
   /** The pool's own; undefined: there is none. */
   limit: InFlightLimit | undefined
+  /** Calls requests back; undefined: the plan has no eviction. */
+  evictor: Evictor | undefined
   #usage!: UsageLimit
   #usageText = ''
   /** By priority; those of earlier plans stay while something waits in them. */
@@ -91,6 +94,7 @@ export class FlowControl {
     if (usageText !== this.#usageText) this.#usage = createUsageLimit(plan.usageLimit)
     this.#usageText = usageText
     if (share.memory !== this.#buffer) this.#move(share)
+    this.#adoptEvictor(share)
     for (const band of plan.bands) {
       const known = this.#bands.get(band.priority)
       const place = places.get(band.priority)
@@ -155,6 +159,7 @@ export class FlowControl {
   /** Nothing may wait any more: all that does is told so. */
   close(outcome: FlowOutcome): void {
     this.#closed = true
+    this.evictor?.close()
     clearTimeout(this.#timer)
     for (const band of this.#bands.values()) for (const entry of band.entries()) this.#drop(band, entry, outcome)
     this.#publish()
@@ -162,6 +167,7 @@ export class FlowControl {
 
   /** Flow control is switched off: all that waits goes on. */
   release(): void {
+    this.evictor?.close()
     for (const band of this.#bands.values()) while (band.size > 0) this.#send(band)
     this.#publish()
   }
@@ -180,6 +186,7 @@ export class FlowControl {
     const seen = this.#wake.now()
     for (let band = this.#next(); band !== undefined; band = this.#next()) this.#send(band)
     this.#publish()
+    if (this.#waiting > 0 && this.evictor !== undefined) this.#reclaim(this.evictor)
     if (this.#waiting === 0) {
       clearTimeout(this.#timer)
       this.#timer = undefined
@@ -209,13 +216,24 @@ export class FlowControl {
   /** Is the pool below the ceiling of this priority? */
   #isFree(priority: number): boolean {
     const saturation = this.#saturation.measure(this.#clock.nowMs())
-    if (this.#saturation.empty || this.limit?.isReached === true) return false
-    const priorities = this.#priorities
-    this.#usage.ceilings(saturation, priorities, this.#ceilings)
+    if (this.#saturation.empty) return false
+    this.#usage.ceilings(saturation, this.#priorities, this.#ceilings)
+    return this.limit?.isReached !== true && saturation < this.#ceilingOf(priority)
+  }
+
+  /** As of the last decision. */
+  #ceilingOf(priority: number): number {
     // A band that the plan no longer has goes with the next lower one.
-    let rank = priorities.findIndex(each => each <= priority)
-    if (rank < 0) rank = priorities.length - 1
-    return saturation < this.#ceilings[rank]!
+    const rank = this.#priorities.findIndex(each => each <= priority)
+    return this.#ceilings[rank < 0 ? this.#priorities.length - 1 : rank]!
+  }
+
+  /** The highest band must wait: `#isFree` has just said so, unless another thread has a higher one, which sees to it. */
+  #reclaim(evictor: Evictor): void {
+    const { priority } = this.#highest()!
+    // Where there is no endpoint, none gets free.
+    if (this.#memory.higherElsewhere(priority) || this.#saturation.empty) return
+    evictor.reclaim({ priority, saturation: this.#saturation.effective, ceiling: this.#ceilingOf(priority) })
   }
 
   #send(band: Band): void {
@@ -302,6 +320,15 @@ export class FlowControl {
     const unserved = noEndpointTtlMs === 0 ? Number.POSITIVE_INFINITY : noEndpointTtlMs
     const ttl = empty ? unserved : sawNoEndpoint ? Math.max(queued, unserved) : queued
     return arrivedAt + Math.min(ttl, timeoutMs)
+  }
+
+  #adoptEvictor(share: FlowShare): void {
+    if (share.revocations === undefined) {
+      this.evictor?.close()
+      this.evictor = undefined
+    } else if (this.evictor === undefined) {
+      this.evictor = new Evictor(share, this.#thread, this.#clock, () => this.schedule())
+    } else this.evictor.adopt(share, this.#thread)
   }
 
   #move(share: FlowShare): void {

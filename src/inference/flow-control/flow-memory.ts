@@ -41,6 +41,8 @@ export interface FlowShare {
   readonly threads: number
   /** Place of each priority's band; a place is not used for another one. */
   readonly places: readonly (readonly [priority: number, place: number])[]
+  /** Of ./revocation-memory.ts, and how long after revocations the pool's saturation shows them, ms. Absent: the plan has no eviction. */
+  readonly revocations?: { readonly memory: SharedArrayBuffer; readonly graceMs: number }
 }
 
 export function createFlowMemory(threads: number): SharedArrayBuffer {

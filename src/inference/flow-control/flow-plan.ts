@@ -21,6 +21,8 @@ export interface FlowControlPlan {
   /** Headers that name whom a request without a fairness id belongs to, lower case. Default: none. */
   readonly agentHeaders?: readonly string[]
   readonly saturation: PluginPlan
+  /** Requests of negative priority are called back while others wait. Default: nothing is. */
+  readonly evicts?: true
 }
 
 export interface BandTemplate {

@@ -10,7 +10,13 @@ import { RoundRobinFairness } from './round-robin-fairness.ts'
 import { PriorityHoldback, SoftReflectiveCeiling, StaticUsageLimit, type UsageLimit } from './usage-limits.ts'
 
 /** What a plug-in of flow control is. */
-type FlowRole = 'fairness-policy' | 'ordering-policy' | 'usage-limit-policy' | 'admitter'
+type FlowRole =
+  | 'fairness-policy'
+  | 'ordering-policy'
+  | 'usage-limit-policy'
+  | 'eviction-filter'
+  | 'eviction-order-policy'
+  | 'admitter'
 
 export interface FlowPluginType {
   readonly type: string
@@ -59,6 +65,9 @@ export const FLOW_PLUGINS: readonly FlowPluginType[] = [
   { type: 'static-usage-limit-policy', role: 'usage-limit-policy', parameters: staticLimit },
   { type: 'priority-holdback-policy', role: 'usage-limit-policy', parameters: holdback },
   { type: 'soft-reflective-ceiling-policy', role: 'usage-limit-policy', parameters: NONE },
+  // There is one of each: ./lease.ts.
+  { type: 'sheddable-eviction-filter', role: 'eviction-filter', parameters: NONE },
+  { type: 'priority-then-time-eviction-order-policy', role: 'eviction-order-policy', parameters: NONE },
   { type: 'probabilistic-admitter', role: 'admitter', parameters: probabilisticParameters },
 ]
 

@@ -105,6 +105,18 @@ export class Saturation {
 /** Types of plug-ins that a `saturationDetector` may name. */
 export const SATURATION_DETECTORS: readonly string[] = ['utilization-detector', 'concurrency-detector']
 
+/** An engine may take so long to free what an aborted request had, ms. */
+const ABORT_MS = 250
+/** What we count ourselves is known at once, ms. */
+const COUNTED_MS = 10
+
+/** How long after a request was aborted a detector may still count it, ms. */
+export function visibleAfterMs({ type, parameters }: PluginPlan, scrapeIntervalMs: number): number {
+  if (type === 'concurrency-detector') return COUNTED_MS
+  const { metricsStalenessThreshold } = utilizationParameters.parse(parameters)
+  return scrapeIntervalMs + (parseDuration(metricsStalenessThreshold) ?? 0) + ABORT_MS
+}
+
 function createDetector({ type, parameters }: PluginPlan): StageDetector {
   return type === 'concurrency-detector' ? new Concurrency(parameters) : new Utilization(parameters)
 }
