@@ -1,20 +1,15 @@
-import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { type AdminServer, type AdminSources, startAdminServer } from '../../admin/admin-server.ts'
-import type { UpstreamTls } from '../../compile/envoy/clusters.ts'
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
 import type { ObjectSet } from '../../config/object-set.ts'
-import { type EmbeddedDataPlane, startEmbedded } from '../../embedded/embedded.ts'
-import type { TlsOptions } from '../../grpc/tls.ts'
 import { AccessReviewer } from '../../kubernetes/access-review.ts'
-import type { ReleaseBy } from '../../inference/endpoint-table.ts'
 import { loadUserPlugins } from '../../inference/scheduling/plugins/user-plugins.ts'
 import { LineFile } from '../../telemetry/line-file.ts'
 import { Peers } from '../../peers/peers.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { Metrics } from '../../telemetry/metrics.ts'
 import { Threads } from '../../threads/threads.ts'
-import { AdsServer } from '../../xds/ads-server.ts'
+import type { AdsServer } from '../../xds/ads-server.ts'
 import { ResourceRegistry } from '../../xds/registry.ts'
 import { SnapshotCache } from '../../xds/snapshot-cache.ts'
 import { joinHostPort } from '../options.ts'
@@ -23,17 +18,20 @@ import { describeKubernetes } from './describe-kubernetes.ts'
 import { describeKvEvents } from './describe-kv-events.ts'
 import { describeAll } from './describe-all.ts'
 import { describePeers } from './describe-peers.ts'
+import { EmbeddedUpdates } from './embedded-updates.ts'
 import { Handover } from './handover.ts'
 import { HealthListener } from './health-listener.ts'
 import { withLiveThreads } from './live-addresses.ts'
 import { missingPools } from './missing-pools.ts'
 import { isFleet, isWildcard, reachableAt, type ServeOptions } from './options.ts'
 import { KvFeeds } from './kv-feeds.ts'
-import { recordOptions } from './record-options.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
 import { StartError, startsWith } from './start-error.ts'
 import type { TraceExporter } from './trace-exporter.ts'
+import { upstreamTls } from './upstream-tls.ts'
+import { workerOptions } from './worker-options.ts'
+import { xdsServer } from './xds-server.ts'
 import { readVersion } from '../version.ts'
 
 /** A running Signalbox: every part of it, wired. */
@@ -53,11 +51,7 @@ export class Signalbox {
   #health: HealthListener | undefined
   readonly #trace: LineFile | undefined
   #traces: TraceExporter | undefined
-  #embedded: EmbeddedDataPlane | undefined
-  /** Updates of the embedded data plane, one after the other. */
-  #embeddedUpdates: Promise<void> = Promise.resolve()
-  #embeddedUpdatesPending = 0
-  #embeddedFailure: unknown
+  readonly #embedded: EmbeddedUpdates
   readonly #handover: Handover
   /** What data planes were sent last, as if all threads served. */
   #sent: EnvoyResources | undefined
@@ -76,6 +70,7 @@ export class Signalbox {
     this.#log = log
     this.#scrapers = new Scrapers(log)
     this.#kvFeeds = new KvFeeds(log)
+    this.#embedded = new EmbeddedUpdates(log)
     const { trace } = options.records
     if (trace !== undefined)
       this.#trace = new LineFile({
@@ -88,19 +83,7 @@ export class Signalbox {
       count: options.threads,
       listen: options.extProc,
       ownAddresses: isFleet(options),
-      worker: {
-        transport: options.transport,
-        trust: options.trust,
-        tls: tlsOf(options),
-        maxHeldBytes: options.maxHeldBytes,
-        modeOverride: options.modeOverride,
-        maxConnectionAgeMs: options.maxConnectionAgeMs,
-        releaseBy: releaseMode(options),
-        plugins: options.plugins,
-        records: recordOptions(options),
-        measuring: options.measuring.threads,
-        maxMessageBytes: options.picker?.maxMessageBytes,
-      },
+      worker: workerOptions(options),
       peers: options.peers !== undefined,
       log,
       onTrace: line => this.#trace?.write(line),
@@ -121,7 +104,7 @@ export class Signalbox {
         this.#firstSent.resolve()
       },
       settled: () =>
-        this.#embeddedUpdatesPending === 0 &&
+        this.#embedded.settled &&
         (this.#ads?.status() ?? []).every(client => client.types.every(({ synced }) => synced)),
     })
   }
@@ -159,8 +142,9 @@ export class Signalbox {
     if (descriptors !== undefined)
       await startsWith('--descriptors', async () => this.#registry.loadDescriptors(await readFile(descriptors)))
     await this.#startTraces()
-    const tls = await this.#upstreamTls(options.tls !== 'off', typeof options.tls === 'object')
-    const logsTls = await this.#upstreamTls(options.xdsTls !== undefined)
+    const verified = typeof options.tls === 'object'
+    const tls = options.tls === 'off' ? undefined : await upstreamTls(options, this.#log, verified)
+    const logsTls = options.xdsTls === undefined ? undefined : await upstreamTls(options, this.#log, true)
     await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#threads.start())
     if (xds !== undefined)
       await startsWith(options.xdsTls === undefined ? '--xds' : '--xds with --xds-tls', () => this.#startXds(xds))
@@ -202,9 +186,9 @@ export class Signalbox {
     if (options.kubernetes === undefined) {
       this.#configuration.throwUnlessApplied()
       await this.#firstSent.promise
-      await this.#embeddedUpdates
-      if (options.embedded && this.#embedded === undefined)
-        throw new StartError(`--embedded: ${String(this.#embeddedFailure)}`, { cause: this.#embeddedFailure })
+      await this.#embedded.done()
+      const { failure } = this.#embedded
+      if (failure !== undefined) throw new StartError(`--embedded: ${String(failure)}`, { cause: failure })
     }
     if (admin !== undefined) await startsWith('--admin', () => this.#startAdmin(admin))
     this.#log.info(
@@ -225,8 +209,7 @@ export class Signalbox {
     await this.#threads.unused(this.#options.picker?.lameDuckMs ?? 0)
     await this.#sources?.stop()
     this.#handover.close()
-    await this.#embeddedUpdates
-    await this.#embedded?.close(this.#options.drainMs)
+    await this.#embedded.close(this.#options.drainMs)
     await this.#threads.drain(this.#options.drainMs)
     this.#scrapers.stop()
     this.#kvFeeds.stop()
@@ -268,44 +251,7 @@ export class Signalbox {
     this.#serving = serving
     const envoy = withLiveThreads(resources, serving)
     if (this.#options.xds !== undefined) this.#cache.set(envoy)
-    if (this.#options.embedded) this.#updateEmbedded(envoy)
-  }
-
-  #updateEmbedded(resources: EnvoyResources): void {
-    const update = async () => {
-      if (this.#embedded === undefined) {
-        this.#embedded = await startEmbedded({
-          resources,
-          log: this.#log,
-          node: { id: 'embedded', cluster: 'signalbox' },
-        })
-      } else {
-        await this.#embedded.update(resources)
-      }
-    }
-    this.#embeddedUpdatesPending++
-    this.#embeddedUpdates = this.#embeddedUpdates.then(update).catch((error: unknown) => {
-      this.#embeddedFailure = error
-      this.#log.error({ err: error }, 'embedded data plane')
-    })
-    void this.#embeddedUpdates.then(() => this.#embeddedUpdatesPending--)
-  }
-
-  /** How the Envoys of our fleet speak to a service of ours; undefined: plaintext. `verified`: its certificate has an authority. */
-  async #upstreamTls(on: boolean, verified = true): Promise<UpstreamTls | undefined> {
-    const { tlsCaFile, tlsClient, xds, embedded } = this.#options
-    if (!on) return undefined
-    if (tlsCaFile === undefined || !verified) {
-      if (xds !== undefined || embedded) this.#log.warn('Envoys do not verify our certificate: no --tls-ca')
-      return tlsClient === undefined ? {} : { clientCertificate: tlsClient }
-    }
-    const ca = await startsWith('--tls-ca', async () => {
-      const pem = await readFile(tlsCaFile, 'utf8')
-      // Throws for what is no certificate: better here than as a refused cluster in every Envoy.
-      void new X509Certificate(pem)
-      return pem
-    })
-    return { ca, ...(tlsClient === undefined ? {} : { clientCertificate: tlsClient }) }
+    if (this.#options.embedded) this.#embedded.take(envoy)
   }
 
   #warnOfStrangers(): void {
@@ -332,31 +278,9 @@ export class Signalbox {
       : { addresses: own.map(({ port }) => reachableAt(this.#options, extProc.host, port)) }
   }
 
-  async #startXds({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    this.#ads = new AdsServer({
-      cache: this.#cache,
-      listen: { address: joinHostPort(host, port) },
-      ...(this.#options.xdsTls === undefined ? {} : { tls: this.#options.xdsTls }),
-      onTlsError: error => this.#log.error({ err: error }, 'xDS: the certificate files cannot be used'),
-      onNack: ({ nodeId, typeUrl, message }) =>
-        this.#log.error({ node: nodeId, type: typeUrl, message }, 'Envoy refused a configuration'),
-      onTooOld: ({ nodeId, userAgent, reason }) =>
-        this.#log.error({ node: nodeId, userAgent, reason }, 'an Envoy is too old'),
-      onAck: ({ nodeId, typeUrl, version }) =>
-        this.#log.debug({ node: nodeId, type: typeUrl, version }, 'Envoy took a configuration'),
-      ...(this.#options.accessLogService
-        ? {
-            onAccessLog: ({ endpoint, pool, upstream }) => {
-              if (endpoint === undefined || pool === undefined) return
-              const keeper = this.#threads.keeper.pools.get(pool)
-              keeper?.releaseAddress(endpoint)
-              if (upstream === undefined) return
-              keeper?.noteServed(endpoint, upstream, Date.now())
-              if (upstream !== endpoint) this.#threads.outcomes.fellBack++
-            },
-          }
-        : {}),
-    })
+  async #startXds(listen: { readonly host: string; readonly port: number }): Promise<void> {
+    const parts = { cache: this.#cache, threads: this.#threads, log: this.#log }
+    this.#ads = xdsServer(this.#options, listen, parts)
     this.#xdsPort = await this.#ads.listen()
   }
 
@@ -406,25 +330,5 @@ export class Signalbox {
         ...(followed ? { '/kubernetes': figures } : {}),
       },
     })
-  }
-}
-
-/**
- * Who tells that a request is over: the access log of our own fleet; without a fleet the response, which we follow then. The embedded
- * data plane without xDS has nowhere to send an access log to.
- */
-function releaseMode({ xds, accessLogService, embedded }: ServeOptions): ReleaseBy {
-  if (xds === undefined) return embedded ? 'scrape' : 'response'
-  return accessLogService ? 'access-log' : 'scrape'
-}
-
-/** How ext_proc is served; undefined: plaintext. */
-function tlsOf({ tls, clientCaFile, trust, picker }: ServeOptions): TlsOptions | undefined {
-  if (tls === 'off') return undefined
-  return {
-    certificate: tls === 'self-signed' ? { kind: 'self-signed' } : { kind: 'files', ...tls },
-    // Where it only tells Envoys from others, a certificate may be missing.
-    ...(clientCaFile === undefined ? {} : { clientCaFile, clientOptional: trust === 'verified' }),
-    ...picker?.tls,
   }
 }
