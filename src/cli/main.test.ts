@@ -201,7 +201,7 @@ describe('bootstrap', () => {
   it.each([
     [['--tls-client', 'a,b'], '--tls-client needs --tls-ca'],
     [['--tls-client', 'a'], "--tls-client: 'a'"],
-    [['--tls-ca', '/nowhere'], '--tls-ca: ENOENT'],
+    [['--tls-ca', '/nowhere'], '--tls-ca: there is no file /nowhere'],
     [['--tls-ca', PROGRAM], '--tls-ca:'],
   ])('%j is refused', async (args, message) => {
     const { status, err } = await run('bootstrap', ...args)
@@ -346,7 +346,7 @@ describe('serve refuses to start', () => {
     expect(await refused('--config', good, '--descriptors', good)).toContain('--descriptors: ')
     expect(await refused('--config', good, '--tls', `${good},${good}`)).toContain('--tls')
     expect(await refused('--config', good, '--tls', `${path('cert.pem')},${path('other.pem')}`)).toContain('--tls')
-    expect(await refused('--config', good, '--tls', `${path('none')},${path('none')}`)).toContain('ENOENT')
+    expect(await refused('--config', good, '--tls', `${path('none')},${path('none')}`)).toContain('there is no file')
     expect(await refused('--config', good, '--tls', 'a,b', '--tls-ca', good)).toContain('--tls-ca: ')
   })
 })
