@@ -235,7 +235,8 @@ schedulingProfiles: [{ name: default, plugins: [{ pluginRef: gpus, weight: 1 }] 
 })
 
 it('what wants to read responses is told where they are not to be had: on our own fleet', () => {
-  const fleet = `${documents(GATEWAY, poolYaml({ addresses: ['10.0.0.1:1'] }), routeYaml({ models: { m: 'pool' } }))}
+  const annotations = { 'signalbox.dev/load-reports': 'Headers' }
+  const fleet = `${documents(GATEWAY, poolYaml({ addresses: ['10.0.0.1:1'], annotations }), routeYaml({ models: { m: 'pool' } }))}
 ---
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
@@ -251,6 +252,7 @@ flowControl: { defaultPriorityBand: { fairnessPolicyRef: program-aware-fairness 
   })
   expect(errors).toEqual([])
   expect(warnings.map(formatProblem)).toEqual([
+    expect.stringContaining('signalbox.dev/load-reports sees nothing'),
     expect.stringContaining('request-attribute-reporter of the pool'),
     expect.stringContaining('program-aware-fairness, as far as answers go,'),
   ])
