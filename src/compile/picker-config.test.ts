@@ -252,8 +252,8 @@ flowControl: { defaultPriorityBand: { fairnessPolicyRef: program-aware-fairness 
   })
   expect(errors).toEqual([])
   expect(warnings.map(formatProblem)).toEqual([
-    expect.stringContaining('signalbox.dev/load-reports sees nothing'),
     expect.stringContaining('request-attribute-reporter of the pool'),
     expect.stringContaining('program-aware-fairness, as far as answers go,'),
+    expect.stringContaining('signalbox.dev/load-reports sees nothing'),
   ])
 })
