@@ -56,6 +56,11 @@ flow_control_capacity_utilization_bytes gauge priority inference_pool
 flow_control_global_capacity_utilization_requests gauge inference_pool
 flow_control_global_capacity_utilization_bytes gauge inference_pool
 flow_control_requests_total counter outcome priority inference_pool
+flow_control_revocations_issued_total counter priority inference_pool
+flow_control_revocations_total counter outcome inference_pool
+flow_control_reclaim_target gauge inference_pool
+flow_control_pending_reclaim gauge inference_pool
+flow_control_revocation_confirmation_seconds histogram inference_pool | .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10
 extproc_streams_inflight gauge
 extproc_stream_duration_seconds histogram | .001 .005 .01 .05 .1 .5 1 5 10 30 60 120 300 600
 extproc_streams_total counter code

@@ -5,6 +5,7 @@ import type { Metrics, Sample } from '../../telemetry/metrics.ts'
 import { Figure } from '../../threads/thread-figures.ts'
 import { shownNames } from './describe-pools.ts'
 import type { MetricSources } from './describe-metrics.ts'
+import { describeRevocations } from './describe-revocations.ts'
 
 type Band = FlowFigures['bands'][number]
 const SOURCE = 'metrics-data-source'
@@ -166,4 +167,5 @@ function describeFlowControl(metrics: Metrics, { threads }: MetricSources): void
         ),
       ),
   )
+  describeRevocations(metrics, { prefix: 'llm_d_epp_flow_control', pool: 'inference_pool' }, flows)
 }

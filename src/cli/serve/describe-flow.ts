@@ -3,6 +3,7 @@ import type { FlowFigures } from '../../inference/flow-control/flow-keeper.ts'
 import { WAIT_BUCKETS, type WaitFigures } from '../../inference/flow-control/flow-memory.ts'
 import type { PlanKeeper } from '../../pipeline/plan-keeper.ts'
 import type { HistogramSample, Metrics, Sample } from '../../telemetry/metrics.ts'
+import { describeRevocations } from './describe-revocations.ts'
 
 type Band = FlowFigures['bands'][number]
 
@@ -94,6 +95,7 @@ export function describeFlow(metrics: Metrics, keeper: PlanKeeper): void {
       histogram([...labels, 'NotDispatched'], dropped),
     ]),
   )
+  describeRevocations(metrics, { prefix: 'signalbox_flow_control', pool: 'pool' }, flows)
 }
 
 function histogram(labels: readonly string[], { buckets, sumSeconds }: WaitFigures): HistogramSample {
