@@ -4,7 +4,7 @@ import type { EnginePlan, EnginesPlan, MetricSpec } from './pool-plan.ts'
 
 /** Labels of pods that name their engine; the second is the older name. */
 export const ENGINE_LABELS = ['llm-d.ai/engine-type', 'inference.networking.k8s.io/engine-type'] as const
-export const DEFAULT_ENGINE = 'vllm'
+const DEFAULT_ENGINE = 'vllm'
 
 /** Triton's `nv_inference_exec_count` counts what ever ran, not what runs: it is of no use, and is only read where it is asked for. */
 export const ENGINES: readonly EnginePlan[] = [

@@ -17,8 +17,6 @@ import { type EnginePage, type Want, WantKind } from './engine-page.ts'
 import { createReplicaMetrics, type ReplicaMetrics, Signal } from './replica-metrics.ts'
 import { findLabel, label, labelIs, readSeries, series } from './series.ts'
 
-export type { ReplicaMetrics as VllmMetrics } from './replica-metrics.ts'
-
 /** A longer line is passed over. */
 const LONGEST_LINE = 64 * 1024
 const LARGEST_COUNT = 0x3fffffff

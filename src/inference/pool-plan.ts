@@ -182,7 +182,7 @@ export interface ScrapeTlsPlan {
   readonly keyPath?: string
 }
 
-export interface SourcePlan {
+interface SourcePlan {
   readonly scheme: 'http' | 'https'
   /** Default: the endpoint's own. */
   readonly port?: number

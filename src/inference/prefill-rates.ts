@@ -14,7 +14,7 @@ import { PREFILL_BASE_TOKENS, type PrefillSample, PrefillSampler } from './prefi
 import type { ReplicaMetrics } from './replica-metrics.ts'
 
 /** Before anything is learned: a mid-sized model on a current GPU. */
-export const PRIOR_PREFILL_MS = 0.1
+const PRIOR_PREFILL_MS = 0.1
 /** Up to so many tokens a prompt tells of the base … */
 const SHORT_TOKENS = 200
 /** … and from so many on in full of the rate. */

@@ -15,10 +15,7 @@ function exchange(rig: PickerRig, headers: Readonly<Record<string, string>> = {}
 describe('H23: sessions by a token of the response (epp.md §8.1)', () => {
   it.each([
     ['session-affinity-filter', `${HERMETIC}- type: session-affinity-filter\n`],
-    [
-      'session-affinity-scorer',
-      HERMETIC.replace('- type: prefix', '- type: session-affinity-scorer\n- type: prefix'),
-    ],
+    ['session-affinity-scorer', HERMETIC.replace('- type: prefix', '- type: session-affinity-scorer\n- type: prefix')],
   ])('%s', (_, config) => {
     const rig = new PickerRig([pod(0, 0), pod(0, 0), pod(0, 0)], config)
     for (let i = 0; i < 3; i++) {

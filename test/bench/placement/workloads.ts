@@ -28,7 +28,7 @@ export interface Workload {
   readonly diesAt?: number
 }
 
-export const REPLICAS = 6
+const REPLICAS = 6
 export const BASE_MODEL = 'base'
 
 const DURATION_MS = 40_000

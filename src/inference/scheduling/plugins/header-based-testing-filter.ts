@@ -20,7 +20,10 @@ export const headerBasedTestingFilter = filterType(
       adopt: table => listed.update(table),
       filter({ count, slots, headers }, table, kept) {
         const value = headers?.joined(HEADER)
-        if (value === undefined && onMissing === 'Keep') return void kept.fill(1, 0, count)
+        if (value === undefined && onMissing === 'Keep') {
+          kept.fill(1, 0, count)
+          return
+        }
         listed.mark(value === undefined ? [] : value.split(','), table)
         for (let i = 0; i < count; i++) kept[i] = listed.has(slots[i]!) ? 1 : 0
       },
