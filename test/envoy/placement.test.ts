@@ -139,7 +139,8 @@ describeOnPlanes('placement', plane => {
     const requests = Array.from({ length: total }, () => replicaFor(`${beginning} ${text(20)}`, { tokens: 300 }))
     const counts = countOf(await Promise.all(requests))
     expect(Object.keys(counts).length).toBeGreaterThanOrEqual(3)
-    expect(Math.max(...Object.values(counts))).toBeLessThanOrEqual(total / 2)
+    // These replicas prefill a hundred times as fast as is taken for granted before they were seen at it: so no even share.
+    expect(Math.max(...Object.values(counts))).toBeLessThanOrEqual((2 * total) / 3)
   })
 
   it('a replica that queues loses new traffic with the next scrape', async () => {
