@@ -3,6 +3,7 @@ import { waitFor } from '../../../test/support/wait-for.ts'
 import { ALONE, EndpointSlots } from '../endpoint-slots.ts'
 import { EndpointTable } from '../endpoint-table.ts'
 import { InFlightLimit } from '../in-flight-limit.ts'
+import { metrics } from '../testing.ts'
 import { Entering, FlowControl } from './flow-control.ts'
 import { FlowEntry } from './flow-entry.ts'
 import { FlowKeeper } from './flow-keeper.ts'
@@ -25,6 +26,7 @@ class Play {
   hangs = false
   readonly revoked: string[] = []
   readonly sent: string[] = []
+  readonly slots: EndpointSlots
   readonly keeper: FlowKeeper
   readonly plan: FlowControlPlan
   readonly threads: FlowControl[]
@@ -43,6 +45,7 @@ class Play {
       ...changes,
     }
     const slots = new EndpointSlots({ releaseBy: 'response', threads: threads + 1 })
+    this.slots = slots
     slots.update([{ address: '10.0.0.1:1', labels: {} }], ALONE)
     this.keeper = new FlowKeeper(this.plan, threads + 1, slots.table, 50)
     const clock = { nowMs: () => this.now, monotonicMs: () => this.now }
@@ -65,6 +68,12 @@ class Play {
     const requests = priorities.map((priority, i) => this.enter(`${priority}/${i}`, priority))
     expect(this.sent).toHaveLength(priorities.length)
     return requests
+  }
+
+  /** So many requests wait at the endpoint, which has just said so. */
+  tells(waiting: number): void {
+    this.slots.scrapeBegan(0)
+    this.slots.scraped(0, metrics({ waiting }), this.now)
   }
 
   /** All that is to happen without time has happened. */
@@ -149,7 +158,7 @@ describe('eviction', () => {
     expect(play.figures.confirmed).toBe(0)
   })
 
-  it('nothing is called back while all go on, for a pool without endpoints, or where the plan does not say so', async () => {
+  it('nothing is called back while all go on, or where the plan does not say so', async () => {
     const free = new Play()
     free.fill(-1, -1)
     free.enter('urgent', 2)
@@ -167,6 +176,46 @@ describe('eviction', () => {
     expect(off.keeper.figures(off.now).revocations).toBeUndefined()
     // What an earlier evictor knew does no harm when it is over.
     expect(held).toHaveLength(4)
+  })
+
+  it('nothing is called back where nothing is known of any endpoint, or there is none', async () => {
+    const play = new Play({ saturation: { type: 'utilization-detector', parameters: {} } })
+    const held = [-1, -1].map(priority => {
+      const request = new Request(play, 'held', priority, 0)
+      request.send()
+      return request
+    })
+    play.enter('urgent', 2)
+    await play.after(60_000)
+    expect(play.revoked).toEqual([])
+    play.slots.update([], ALONE)
+    play.threads[0]!.adopt(play.plan, play.keeper.share())
+    await play.after(60_000)
+    expect(play.revoked).toEqual([])
+    expect(held).toHaveLength(2)
+  })
+
+  it('by what replicas tell of themselves, a decision waits for what they tell after it', async () => {
+    const play = new Play({ saturation: { type: 'utilization-detector', parameters: { queueDepthThreshold: 10 } } })
+    play.tells(20)
+    for (const name of ['a', 'b', 'c', 'd']) new Request(play, name, -1, 0).send()
+    play.enter('urgent', 2)
+    await play.settle()
+    // Twice as full as it should be: two of four.
+    expect(play.revoked).toEqual(['d', 'c'])
+    // Still so, with two requests: one of them.
+    for (const [ms, count] of [
+      [50 + 200 + 250 - 1, 2],
+      [1, 3],
+    ] as const) {
+      play.now += ms
+      play.tells(20)
+      await play.after(0)
+      expect(play.revoked).toHaveLength(count)
+    }
+    play.tells(3)
+    await play.after(0)
+    expect(play.sent).toContain('urgent')
   })
 
   it('a ceiling of 0 would never open', async () => {

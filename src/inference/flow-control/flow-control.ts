@@ -231,8 +231,9 @@ export class FlowControl {
   /** The highest band must wait: `#isFree` has just said so, unless another thread has a higher one, which sees to it. */
   #reclaim(evictor: Evictor): void {
     const { priority } = this.#highest()!
-    // Where there is no endpoint, none gets free.
-    if (this.#memory.higherElsewhere(priority) || this.#saturation.empty) return
+    // Where there is no endpoint none gets free, and where nothing is known of any the pool may not be full at all.
+    const { empty, known } = this.#saturation
+    if (empty || !known || this.#memory.higherElsewhere(priority)) return
     evictor.reclaim({ priority, saturation: this.#saturation.effective, ceiling: this.#ceilingOf(priority) })
   }
 

@@ -21,6 +21,8 @@ interface StageDetector {
   saturation(): number
   /** Of those added, the ones that have told nothing for too long. */
   readonly stale: number
+  /** Something is known of some of those added. */
+  readonly known: boolean
 }
 
 const ROLE = 'llm-d.ai/role'
@@ -42,6 +44,8 @@ export class Saturation {
   decode = 0
   effective = 1
   stale = 0
+  /** Something is known of some endpoint. */
+  known = false
   /** No endpoint can be picked. */
   empty = true
   readonly #table: EndpointTable
@@ -78,10 +82,12 @@ export class Saturation {
   measure(nowMs: number): number {
     this.decode = this.#stage(DECODE, nowMs)
     this.stale = this.#detector.stale
+    this.known = this.#detector.known
     this.prefill = 0
     if (this.#staged) {
       this.prefill = this.#stage(PREFILL, nowMs)
       this.stale += this.#detector.stale
+      this.known ||= this.#detector.known
     }
     this.effective = Math.max(this.prefill, this.decode)
     return this.effective
@@ -157,6 +163,10 @@ class Utilization implements StageDetector {
     this.#sum += Math.max(queued / this.#queue, table.kvUsage[slot]! / this.#usage)
   }
 
+  get known(): boolean {
+    return this.#count > this.stale
+  }
+
   saturation(): number {
     return this.#count === 0 ? 1 : this.#sum / this.#count
   }
@@ -170,6 +180,8 @@ const SIGNALS = MissingSignal.WAITING | MissingSignal.KV_USAGE
  */
 class Concurrency implements StageDetector {
   readonly stale = 0
+  /** It goes by what we count ourselves. */
+  readonly known = true
   readonly #mode: 'requests' | 'tokens' | 'hybrid'
   readonly #maxRequests: number
   readonly #maxTokens: number
