@@ -82,13 +82,13 @@ export class Evictor {
     const memory = this.#memory
     // Nothing that is called back would ever open a ceiling of 0.
     if (ceiling <= 0) return
-    const nowMs = this.#clock.nowMs()
-    const wait = memory.closedFor(nowMs, this.#graceMs)
+    const wait = memory.closedFor(this.#clock.nowMs(), this.#graceMs)
     if (wait > 0) return this.#retryIn(wait)
     if (!memory.hasVictim(priority)) return
     // Who decides now leaves slots taken, or nothing to be done.
     if (!memory.lock()) return this.#retryIn(this.#graceMs)
     // Another thread may have decided between the two looks.
+    const nowMs = this.#clock.nowMs()
     if (memory.closedFor(nowMs, this.#graceMs) === 0) this.#decide({ priority, saturation, ceiling }, nowMs)
     memory.unlock()
     this.#retryIn(this.#graceMs)

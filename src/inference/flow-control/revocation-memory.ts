@@ -9,7 +9,7 @@ import { MAX_BANDS } from './flow-memory.ts'
 import { MAX_REVOCATIONS } from './reclaim-size.ts'
 
 /** A revocation whose stream has not ended by then is given up, ms. */
-export const CONFIRMATION_TIMEOUT_MS = 10_000
+const CONFIRMATION_TIMEOUT_MS = 10_000
 /** Upper ends of the histogram of confirmations, seconds. */
 export const CONFIRMATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const
 
@@ -280,10 +280,11 @@ export class RevocationMemory {
     return true
   }
 
-  /** A clock that was set back closes nothing. */
   #graceLeft(nowMs: number, graceMs: number): number {
     const since = nowMs - this.#cells[RETIRED_AT]!
-    return since < 0 ? 0 : Math.max(0, graceMs - since)
+    // Another thread may be a little ahead; a clock that was set back closes nothing for long.
+    if (since < 0) return since > -CONFIRMATION_TIMEOUT_MS ? graceMs : 0
+    return Math.max(0, graceMs - since)
   }
 
   #slotWord(slot: number): number {
