@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals'
 import { readTexts } from '../config/object-set.ts'
 import { formatProblem } from '../config/problem.ts'
+import { ALONE } from '../inference/endpoint-slots.ts'
+import { PlanKeeper } from '../pipeline/plan-keeper.ts'
 import { compileSet } from './compile.ts'
 
 const POOL = `
@@ -190,6 +192,36 @@ flowControl:
     expect(entryOf(`${ON}flowControl: { noEndpointRequestTTL: 3m }\n`)).toEqual({ maxWaitMs: 180_000, limited: 0 })
     // timeouts.idle is ten minutes.
     expect(entryOf(`${ON}flowControl: { defaultRequestTTL: 0s }\n`)).toEqual({ maxWaitMs: 570_000, limited: 1 })
+  })
+})
+
+describe('more priorities than a pool may have', () => {
+  const bands = (count: number) => `flowControl:
+  priorityBands: [${Array.from({ length: count }, (_, i) => `{ priority: ${i + 1} }`).join(', ')}]
+`
+  const objectives = (count: number, from: number, created: string) =>
+    Array.from({ length: count }, (_, i) =>
+      objective(`o${from + i}`, from + i).replace('metadata: {', `metadata: { creationTimestamp: ${created},`),
+    )
+
+  it('leave out the newest objectives, not the configuration: a plan never has more than the pool can keep', () => {
+    const late = objectives(40, 200, "'2026-02-01T00:00:00Z'")
+    const early = objectives(20, 100, "'2026-01-01T00:00:00Z'")
+    const { plan, errors, warnings } = compiled(`${ON}${bands(40)}`, ...late, ...early, objective('known', 7))
+    expect(errors).toEqual([])
+    const pool = plan.pools[0]!
+    expect(pool.scheduling.flowControl!.bands).toHaveLength(64)
+    expect(() => new PlanKeeper({ releaseBy: 'response', threads: 1 }).update(plan, ALONE)).not.toThrow()
+    const kept = Object.keys(pool.objectives!)
+    expect(kept).toEqual(expect.arrayContaining(['known', 'o100', 'o119', 'o200', 'o202']))
+    expect(kept).toHaveLength(24)
+    expect(warnings).toHaveLength(37)
+    expect(formatProblem(warnings[0]!)).toContain('a pool has at most 64 priorities')
+  })
+
+  it('are an error where the bands alone are too many', () => {
+    expect(problemsOf(`${ON}${bands(63)}`)).toEqual([])
+    expect(problemsOf(`${ON}${bands(64)}`)).toEqual([expect.stringContaining('at most 63 bands are supported')])
   })
 })
 

@@ -51,10 +51,11 @@ export function readFlowControl(
   })
   const given = spec ?? flowControlSchema.parse({})
   const defaultBand = template(given.defaultPriorityBand, at('defaultPriorityBand'))
-  const bands = given.priorityBands.map(
-    (band, index): BandPlan => ({ priority: band.priority, ...template(band, at('priorityBands', index)) }),
-  )
-  if (bands.length >= MAX_BANDS)
+  // Beside them there is 0. What is too much has its error, and the plan must work all the same.
+  const bands = given.priorityBands
+    .map((band, index): BandPlan => ({ priority: band.priority, ...template(band, at('priorityBands', index)) }))
+    .slice(0, MAX_BANDS - 1)
+  if (given.priorityBands.length >= MAX_BANDS)
     plugins.error('invalid-value', at('priorityBands'), `at most ${MAX_BANDS - 1} bands are supported`)
   const flowControl: FlowControlPlan = {
     ...(given.maxBytes === undefined ? {} : { maxBytes: given.maxBytes }),

@@ -6,6 +6,7 @@ import { parseQuantity } from '../config/quantity.ts'
 import type { Problem } from '../config/problem.ts'
 import type { EndpointPlan, PoolLimits, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
+import { compareAge } from './age.ts'
 import { LOAD_REPORTS, MAX_HELD_BYTES, MAX_IN_FLIGHT, UNKNOWN_MODELS } from './annotations.ts'
 import { objectivesOf } from './objectives.ts'
 import { dataLayerOf, pickerConfigOf } from './picker-configs.ts'
@@ -27,8 +28,9 @@ export function compilePool(
   unknownModels: 'Reject' | 'Forward' = 'Reject',
 ): PoolPlan {
   const { scheduling, scrape, failureMode } = objects.parameters
-  const objectives = objectivesOf(objects, pool, problems)
   const picker = pickerConfigOf(objects, pool, problems)
+  const bands = picker?.flowControl?.bands.map(({ priority }) => priority) ?? []
+  const objectives = objectivesOf(objects, pool, bands, problems)
   const limits = limitsOf(pool)
   return {
     name: keyOf(pool),
@@ -140,14 +142,6 @@ function rewritesOf(objects: ObjectIndex, pool: InferencePool): RewritePlan[] {
     }
   }
   return [...rewrites.values()].sort((a, b) => Number(a.model === undefined) - Number(b.model === undefined))
-}
-
-/** Older first; an object without a time counts as the newest. */
-export function compareAge(a: string | undefined, b: string | undefined): number {
-  if (a === b) return 0
-  if (a === undefined) return 1
-  if (b === undefined) return -1
-  return a < b ? -1 : 1
 }
 
 /** The text that Envoy makes of an address: IPv6 shortened and in lower case. */

@@ -3,7 +3,7 @@ import { keyOf } from '../config/object.ts'
 import { compareText } from '../config/problem.ts'
 import type { RoutingPlan, ValueMatch } from '../pipeline/plan.ts'
 import type { Backend } from './backends.ts'
-import { compareAge } from './pools.ts'
+import { compareAge } from './age.ts'
 
 /** One rule of an HTTPRoute with its references resolved. */
 export interface ResolvedRule {

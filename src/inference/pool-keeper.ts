@@ -6,7 +6,7 @@ import { createHeldMemory, HeldBudget } from '../extproc/held-budget.ts'
 import { EndpointSlots, type EndpointSlotsOptions, type PlanVersion } from './endpoint-slots.ts'
 import { EndpointState, type EndpointTable } from './endpoint-table.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
-import { type FlowFigures, FlowKeeper } from './flow-control/flow-keeper.ts'
+import { checkFlowPlan, type FlowFigures, FlowKeeper } from './flow-control/flow-keeper.ts'
 import { KvKeeper } from './kv-events/kv-keeper.ts'
 import type { KvLedger } from './kv-events/kv-ledger.ts'
 import type { ServedModel } from './model-list.ts'
@@ -45,6 +45,12 @@ export interface SentPrompt {
   readonly blocks: number
   /** Of the prompt, as far as they are known. */
   readonly promptBytes: number
+}
+
+/** What a pool picks by; throws for a plan that `PoolKeeper` would not take. @throws UnknownScorerError, ZodError, RangeError */
+export function checkPoolPlan({ scheduling }: PoolPlan): Profiles {
+  if (scheduling.flowControl !== undefined) checkFlowPlan(scheduling.flowControl)
+  return new Profiles(scheduling)
 }
 
 export class PoolKeeper {
@@ -87,7 +93,7 @@ export class PoolKeeper {
 
   /** Takes over a plan; endpoints that stay keep all that is known of them. Nothing changes when it throws. */
   update(plan: PoolPlan, version: PlanVersion): void {
-    const profiles = new Profiles(plan.scheduling)
+    const profiles = checkPoolPlan(plan)
     const usesPrefix = promptNeeds(plan.scheduling).prefix
     const { prefixBlocksPerEndpoint, prefixBlockBytes } = plan.scheduling
     const { freed, left } = this.#slots.update(plan.endpoints, version)

@@ -1,6 +1,5 @@
 import type { EndpointSlotsOptions, PlanVersion } from '../inference/endpoint-slots.ts'
-import { PoolKeeper, type PoolKeeperOptions } from '../inference/pool-keeper.ts'
-import { Profiles } from '../inference/scheduling/profiles.ts'
+import { checkPoolPlan, PoolKeeper, type PoolKeeperOptions } from '../inference/pool-keeper.ts'
 import { KEPT_GENERATIONS } from './linked-plan.ts'
 import type { PlanShare } from './plan-share.ts'
 import type { Plan } from './plan.ts'
@@ -74,7 +73,7 @@ export class PlanKeeper {
 
 /** Whatever linking a plan could trip over. */
 function check({ entries, pools }: Plan): void {
-  for (const { scheduling } of pools) void new Profiles(scheduling)
+  for (const pool of pools) void checkPoolPlan(pool)
   const names = new Set(pools.map(({ name }) => name))
   for (const { name, rules } of entries) {
     for (const rule of rules) {

@@ -2,7 +2,7 @@ import type { EndpointTable } from '../endpoint-table.ts'
 import { type BandFigures, createFlowMemory, FlowMemory, type FlowShare, MAX_BANDS } from './flow-memory.ts'
 import type { BandPlan, FlowControlPlan } from './flow-plan.ts'
 import { createRevocationMemory, type RevocationFigures, RevocationMemory } from './revocation-memory.ts'
-import { Saturation, visibleAfterMs } from './saturation.ts'
+import { createDetector, Saturation, visibleAfterMs } from './saturation.ts'
 
 /** For metrics. */
 export interface FlowFigures {
@@ -12,6 +12,12 @@ export interface FlowFigures {
   readonly bands: readonly (BandFigures & { readonly plan: BandPlan; readonly revocationsIssued: number })[]
   /** Absent: the plan has no eviction. */
   readonly revocations?: RevocationFigures
+}
+
+/** Whatever `FlowKeeper` could trip over. @throws ZodError, RangeError: too many bands */
+export function checkFlowPlan(plan: FlowControlPlan): void {
+  if (plan.bands.length > MAX_BANDS) throw new RangeError(`more than ${MAX_BANDS} priorities in one pool`)
+  void createDetector(plan.saturation)
 }
 
 /** A pool's flow control on the main thread: gives threads their memory, and tells them what happens here. */
@@ -38,7 +44,7 @@ export class FlowKeeper {
 
   /** Takes over a plan, or the table's other endpoints. Bands that stay keep their places. @throws ZodError, RangeError: too many bands */
   update(plan: FlowControlPlan, scrapeIntervalMs: number): void {
-    if (plan.bands.length > MAX_BANDS) throw new RangeError(`more than ${MAX_BANDS} priorities in one pool`)
+    checkFlowPlan(plan)
     this.#saturation.adopt(plan.saturation)
     const wanted = new Set(plan.bands.map(({ priority }) => priority))
     for (const priority of wanted) if (!this.#places.has(priority)) this.#places.set(priority, this.#freePlace(wanted))

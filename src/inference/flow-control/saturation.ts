@@ -123,7 +123,7 @@ export function visibleAfterMs({ type, parameters }: PluginPlan, scrapeIntervalM
   return scrapeIntervalMs + (parseDuration(metricsStalenessThreshold) ?? 0) + ABORT_MS
 }
 
-function createDetector({ type, parameters }: PluginPlan): StageDetector {
+export function createDetector({ type, parameters }: PluginPlan): StageDetector {
   return type === 'concurrency-detector' ? new Concurrency(parameters) : new Utilization(parameters)
 }
 
