@@ -297,6 +297,22 @@ describe('eviction', () => {
     expect(play.revoked).toHaveLength(2)
   })
 
+  it('and when a stream has ended long before it would have been given up', async () => {
+    const play = new Play()
+    play.hangs = true
+    const held = play.fill(-1, -1, -1, -1)
+    play.enter('one', 2)
+    play.enter('two', 2)
+    // Both have looked, and found that they must wait for the stream.
+    await play.after(0)
+    expect(play.revoked).toHaveLength(1)
+    held[3]!.end()
+    await waitFor('one', () => play.sent.includes('one'))
+    await play.settle()
+    play.now += 10
+    await waitFor('the next', () => play.revoked.length === 2, { timeoutMs: 8000 })
+  })
+
   it('a limit of what is in flight counts as full too', async () => {
     const play = new Play({}, { capacity: 100 })
     play.threads[0]!.limit = new InFlightLimit(2, play.tables[0]!)

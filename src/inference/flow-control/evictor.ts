@@ -31,6 +31,7 @@ export class Evictor {
   #inFlight = 0
   #sequence = 0
   #timer: NodeJS.Timeout | undefined
+  #dueAt = 0
   #closed = false
 
   /** @throws RangeError for a share without memory for it */
@@ -147,9 +148,13 @@ export class Evictor {
     this.#memory.publish(this.#inFlight, size, head, second)
   }
 
-  /** One timer, for the first moment. */
+  /** One timer, for the first moment that was asked for. */
   #retryIn(ms: number): void {
-    this.#timer ??= setTimeout(() => {
+    const dueAt = performance.now() + ms
+    if (this.#timer !== undefined && this.#dueAt <= dueAt) return
+    clearTimeout(this.#timer)
+    this.#dueAt = dueAt
+    this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.#retry()
     }, ms).unref()
