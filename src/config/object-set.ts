@@ -40,13 +40,28 @@ export function readTexts(files: readonly TextFile[], problemsBefore: readonly P
     })
   }
   problems.push(...findDuplicates(items))
-  const sorted = sortProblems(problems)
+  const sorted = sortProblems(oncePerIgnoredKind(problems))
   return {
     items,
     objects,
     errors: sorted.filter(problem => problem.severity === 'error'),
     warnings: sorted.filter(problem => problem.severity === 'warning'),
   }
+}
+
+/** What means nothing to us is told once a kind, at its first object: a folder of manifests has many. */
+function oncePerIgnoredKind(problems: readonly Problem[]): Problem[] {
+  const more = new Map<string, number>()
+  const kept = problems.filter(({ code, message }) => {
+    if (code !== 'ignored-kind') return true
+    const before = more.get(message)
+    more.set(message, before === undefined ? 0 : before + 1)
+    return before === undefined
+  })
+  return kept.map(problem => {
+    const others = problem.code === 'ignored-kind' ? (more.get(problem.message) ?? 0) : 0
+    return others === 0 ? problem : { ...problem, message: `${problem.message} (and ${others} more)` }
+  })
 }
 
 function findDuplicates(items: readonly ConfigItem[]): Problem[] {

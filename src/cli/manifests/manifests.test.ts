@@ -7,6 +7,7 @@ import { readTexts } from '../../config/object-set.ts'
 import { UsageError } from '../command.ts'
 import { parseEppOptions } from '../epp/epp-options.ts'
 import type { Manifest } from './manifest.ts'
+import { validateCommand } from '../validate.ts'
 import { manifestsCommand } from './manifests-command.ts'
 
 /** What stands in deploy/manifests; `UPDATE_GOLDEN=1` writes it anew. */
@@ -46,6 +47,24 @@ describe('signalbox manifests', () => {
   it('has no other files there', async () => {
     expect((await readdir(FOLDER)).toSorted()).toEqual(Object.keys(GOLDEN).toSorted())
   })
+
+  it.each(Object.keys(GOLDEN))(
+    '%s is what validate accepts, with one warning per kind that is not ours',
+    async file => {
+      let text = ''
+      const stdout = new Writable({
+        write: (chunk: Buffer, _encoding, done) => {
+          text += chunk.toString()
+          done()
+        },
+      })
+      const io = { stdout, stderr: process.stderr, signal: AbortSignal.abort() }
+      expect([await validateCommand.run([join(FOLDER, file)], io), text]).toEqual([0, expect.any(String)])
+      const ignored = [...text.matchAll(/: (\w+) means nothing to Signalbox and is ignored/g)].map(([, kind]) => kind)
+      expect(ignored.length).toBeGreaterThan(3)
+      expect(new Set(ignored).size).toBe(ignored.length)
+    },
+  )
 
   it.each(Object.entries(GOLDEN))('%s hangs together', async (_file, argv) => {
     const manifests = read(await write(argv))
