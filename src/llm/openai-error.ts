@@ -114,6 +114,19 @@ export function noEndpoints(): OpenAiProblem {
   }
 }
 
+/** `named`: the gateway says for which pool the request is, and we do not serve that one. */
+export function unknownPool(named: boolean): OpenAiProblem {
+  return {
+    status: 503,
+    code: 'unknown_pool',
+    type: 'server_error',
+    message: named
+      ? 'The gateway names a pool that is not served here.'
+      : 'The gateway does not say for which of its pools this request is.',
+    droppedReason: 'rejected-no-endpoints',
+  }
+}
+
 /** The gateway's subset hint cannot be meant. */
 export function subsetTooLarge(limit: number): OpenAiProblem {
   return {

@@ -24,6 +24,7 @@ import { giveBack, giveBackLogged, giveBackOnceSeen, giveBackStages, giveBackSta
 import type { LinkedPool } from './linked-pool.ts'
 import { noteLoadReport } from './load-reports.ts'
 import type { EntryPlan, ModelFact } from './plan.ts'
+import { requestPath } from './request-path.ts'
 import { RequestRouter } from './request-router.ts'
 import { renderApiOf } from './request-tokens.ts'
 import { tellSessions } from './session-headers.ts'
@@ -31,10 +32,6 @@ import { SERVED_HEADER } from './served-header.ts'
 import { pathLength } from './rules.ts'
 
 const METHOD = headerName(':method')
-const PATH = headerName(':path')
-/** Where a gateway may say what the path was, where it has no `:path` (epp.md §1.6). */
-const OTHER_PATHS = [headerName('x-original-path'), headerName('x-forwarded-path')]
-const DEFAULT_PATH = '/v1/completions'
 const SUBSET_NAMESPACE = 'envoy.lb.subset_hint'
 const SUBSET_KEY = 'x-gateway-destination-endpoint-subset'
 const LB_NAMESPACE = 'envoy.lb'
@@ -105,14 +102,8 @@ export class EntryDecider implements Decider {
   }
 
   requestHeaders(x: Exchange, message: IncomingMessage, bodyComes: boolean): Verdict {
-    const call = this.#context.calls.pop() ?? new Call()
-    x.call = call
+    const call = this.#begin(x)
     const { headers } = x
-    call.headers = headers
-    call.method = headers.common(METHOD) ?? ''
-    call.path = headers.common(PATH) ?? pathElsewhere(headers)
-    call.pathEnd = pathLength(call.path)
-    this.#context.observers?.begin(x, call)
     if (!this.#fleet) this.#readControl(x, call)
     this.requestMetadata(x, message)
     if (this.plan.listModels && isModelList(call)) return this.#router.listModels(x)
@@ -137,6 +128,12 @@ export class EntryDecider implements Decider {
     if (this.#renders && !multipart && renderApiOf(call) !== undefined) call.body.begin(x.context.budget)
     call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media, grpc)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)
+  }
+
+  /** Instead of `requestHeaders`: a request that is refused whatever it says. */
+  refuseAtOnce(x: Exchange, problem: OpenAiProblem): Verdict {
+    this.#begin(x)
+    return this.#router.refuse(x, problem)
   }
 
   requestMetadata(x: Exchange, message: IncomingMessage): void {
@@ -249,6 +246,18 @@ export class EntryDecider implements Decider {
     if (calls.length < MAX_POOLED_CALLS) calls.push(call)
   }
 
+  #begin(x: Exchange): Call {
+    const call = this.#context.calls.pop() ?? new Call()
+    x.call = call
+    const { headers } = x
+    call.headers = headers
+    call.method = headers.common(METHOD) ?? ''
+    call.path = requestPath(headers)
+    call.pathEnd = pathLength(call.path)
+    this.#context.observers?.begin(x, call)
+    return call
+  }
+
   /** What the client says to an endpoint picker, and what it must not say. Our own fleet's clients say nothing that we heed. */
   #readControl(x: Exchange, call: Call): void {
     findSystemOwned(x.headers, call.forged)
@@ -285,14 +294,6 @@ export class EntryDecider implements Decider {
         return overloaded()
     }
   }
-}
-
-function pathElsewhere(headers: HeaderView): string {
-  for (const name of OTHER_PATHS) {
-    const path = headers.get(name)
-    if (path !== undefined) return path
-  }
-  return DEFAULT_PATH
 }
 
 function isModelList({ method, path, pathEnd }: Call): boolean {

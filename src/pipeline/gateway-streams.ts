@@ -15,16 +15,16 @@ export interface GatewayPool {
 }
 
 /**
- * Which pool a stream of a gateway that we don't configure is for, where we serve several. In this order: the pool that its gRPC metadata
- * names; the only pool that there is; the pool that the first message's attributes name (./named-pools.ts); the pool whose Service it was
- * opened to, by its `:authority`; among those that share a Service, the pool that the first message's metadata name.
+ * Which pool a stream of a gateway that we don't configure is for. In this order: the pool that its gRPC metadata name; the pool that the
+ * first message's attributes name (./named-pools.ts); the pool whose Service it was opened to, by its `:authority`; among those that share
+ * a Service, the pool that the first message's metadata name; the only pool that there is.
  */
 export class GatewayStreams {
   readonly #byName = new Map<string, Decider>()
   /** `name.namespace:port` and `name.namespace` of a Service → its pools' decider. */
   readonly #byService = new Map<string, Decider>()
   /** Of streams that say nothing before their first message. */
-  readonly #other: Decider | undefined
+  #other: Decider | undefined
 
   constructor(pools: readonly GatewayPool[]) {
     const services = new Map<string, GatewayPool[]>()
@@ -34,13 +34,10 @@ export class GatewayStreams {
       if (service === undefined) continue
       for (const key of [service, `${service}:${port}`]) services.set(key, [...(services.get(key) ?? []), pool])
     }
-    if (pools.length > 1) {
-      const named = new NamedPools(pools)
-      for (const [key, sharing] of services) this.#byService.set(key, new PoolChooser(pools, named, sharing))
-      this.#other = new PoolChooser(pools, named, pools)
-    } else {
-      this.#other = pools[0]?.decider
-    }
+    if (pools.length === 0) return
+    const named = new NamedPools(pools)
+    for (const [key, sharing] of services) this.#byService.set(key, new PoolChooser(pools, named, sharing))
+    this.#other = new PoolChooser(pools, named, pools)
   }
 
   decider(headers: StreamHeaders): Decider | undefined {

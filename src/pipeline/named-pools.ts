@@ -10,6 +10,11 @@ const ROUTE_METADATA = [
   'xds.route_metadata.filter_metadata["signalbox.dev"]["pool"]',
 ]
 const LONGEST_SERVICE_NAME = 63
+/** What `istioService` makes. */
+const POOL_SERVICE = /-ip-[0-9a-f]{8}$/
+
+/** A pool is named, and we do not serve it. */
+export const NOT_HERE = 'not-here'
 
 /** Pools by what Envoy tells of the request: metadata of its route, or the cluster that was chosen, also one of a route's weighted ones. */
 export class NamedPools {
@@ -25,17 +30,18 @@ export class NamedPools {
     }
   }
 
-  /** Undefined: there are no such attributes, or they name none of the pools. */
-  find({ bytes, attributesStart, attributesEnd }: IncomingMessage): GatewayPool | undefined {
+  /** Undefined: there are no such attributes, or the cluster is not one of a pool. */
+  find({ bytes, attributesStart, attributesEnd }: IncomingMessage): GatewayPool | typeof NOT_HERE | undefined {
     if (bytes === undefined || attributesStart < 0) return undefined
     for (const attribute of ROUTE_METADATA) {
       const name = attributeString(bytes, attributesStart, attributesEnd, attribute)
-      if (name !== undefined) return this.#byName.get(name)
+      if (name !== undefined) return this.#byName.get(name) ?? NOT_HERE
     }
     const cluster = attributeString(bytes, attributesStart, attributesEnd, CLUSTER)
     // Istio's `outbound|port|subset|host`.
     const [name, namespace] = cluster?.split('|')[3]?.split('.') ?? []
-    return this.#byService.get(`${name}.${namespace}`)
+    if (name === undefined || namespace === undefined) return undefined
+    return this.#byService.get(`${name}.${namespace}`) ?? (POOL_SERVICE.test(name) ? NOT_HERE : undefined)
   }
 }
 

@@ -2,25 +2,19 @@ import type { IncomingMessage } from '../extproc/decode-request.ts'
 import { type Decider, type Refusal, Verdict } from '../extproc/decider.ts'
 import type { Exchange } from '../extproc/exchange.ts'
 import { metadataStrings } from '../extproc/metadata.ts'
-import type { OpenAiProblem } from '../llm/openai-error.ts'
-import { answerProblem } from './answers.ts'
+import { unknownPool } from '../llm/openai-error.ts'
+import type { EntryDecider } from './entry-decider.ts'
 import type { GatewayPool } from './gateway-streams.ts'
-import type { NamedPools } from './named-pools.ts'
+import { NOT_HERE, type NamedPools } from './named-pools.ts'
 
 /** Where a gateway's route or filters say which pool a request is for: dynamic metadata that the ext_proc filter forwards. */
 const NAMESPACE = 'signalbox.dev'
 const KEY = 'pool'
 
-const NO_POOL: OpenAiProblem = {
-  status: 503,
-  code: 'unknown_pool',
-  type: 'server_error',
-  message: 'The gateway does not say for which of its pools this request is.',
-}
-
 /**
- * Decides for several pools by handing the exchange on to the decider of the pool that the first message is for: the one that its
- * attributes name; else the only one that the stream may be for; else the one that its metadata name.
+ * Decides for pools by handing the exchange on to the decider of the pool that the first message is for: the one that its attributes name;
+ * else the one that its metadata name, of those that the stream may be for; else the only one of those. A request that names a pool
+ * which is not here goes to no other.
  */
 export class PoolChooser implements Decider {
   readonly maxBodyBytes: number
@@ -33,7 +27,7 @@ export class PoolChooser implements Decider {
   readonly #named: NamedPools
   readonly #only: GatewayPool | undefined
   readonly #pools: ReadonlyMap<string, GatewayPool>
-  readonly #any: Decider
+  readonly #any: EntryDecider
 
   /** @param pools those that a stream without attributes may be for, of `all` */
   constructor(all: readonly GatewayPool[], named: NamedPools, pools: readonly GatewayPool[]) {
@@ -51,18 +45,21 @@ export class PoolChooser implements Decider {
   }
 
   requestHeaders(x: Exchange, message: IncomingMessage, bodyComes: boolean): Verdict {
-    const pool = this.#named.find(message) ?? this.#only ?? this.#byMetadata(message)
-    if (pool === undefined) {
-      answerProblem(x.decision, NO_POOL)
-      return Verdict.DECIDED
+    const pool = this.#named.find(message) ?? this.#byMetadata(message) ?? this.#only
+    if (pool === undefined || pool === NOT_HERE) {
+      // Whose count and trace it is: some decider's, which then also learns that the stream is over.
+      x.decider = this.#any
+      return this.#any.refuseAtOnce(x, unknownPool(pool === NOT_HERE))
     }
     x.decider = pool.decider
     return pool.decider.requestHeaders(x, message, bodyComes)
   }
 
-  #byMetadata({ bytes, metadataStart, metadataEnd }: IncomingMessage): GatewayPool | undefined {
-    const names = bytes === undefined ? undefined : metadataStrings(bytes, metadataStart, metadataEnd, NAMESPACE, KEY)
-    return Array.isArray(names) ? this.#pools.get(names[0] ?? '') : undefined
+  #byMetadata({ bytes, metadataStart, metadataEnd }: IncomingMessage): GatewayPool | typeof NOT_HERE | undefined {
+    if (bytes === undefined || metadataStart < 0) return undefined
+    const names = metadataStrings(bytes, metadataStart, metadataEnd, NAMESPACE, KEY)
+    const name = Array.isArray(names) ? names[0] : undefined
+    return name === undefined ? undefined : (this.#pools.get(name) ?? NOT_HERE)
   }
 
   requestMetadata(): void {}

@@ -186,7 +186,7 @@ describe('many pools in one process', () => {
     server.put(POOLS, pool('b', 'shared', 9002))
     server.put(POOLS, pool('c', 'shared', 9002))
     server.put(POOLS, pool('d', 'shared', 9012))
-    const signalbox = await epp(kubeconfig, '--all-pools', '--secure-serving=false')
+    const signalbox = await epp(kubeconfig, '--all-pools', '--secure-serving=false', '--metrics-endpoint-auth=false')
     const health = client(signalbox.healthAddress)
     await isReady(health)
     const to = (authority: string) => client(signalbox.extProcAddress, { authority })
@@ -231,8 +231,27 @@ describe('many pools in one process', () => {
     ])
       for (const at0 of [picker, shared, plain])
         expect(await at0.pick({ attributes })).toEqual({ endpoints: at('127.0.0.5') })
-    for (const attributes of [clusterOf('x-ip-2d711642'), { 'xds.cluster_name': 'd' }, { other: 'default/d' }])
+    for (const attributes of [{ 'xds.cluster_name': 'd' }, clusterOf('d'), { other: 'default/d' }])
       expect(await picker.pick({ attributes })).toEqual({ endpoints: at('127.0.0.2') })
+    // A pool that is not here is none of those that are.
+    const elsewhere = [
+      { attributes: clusterOf('x-ip-2d711642') },
+      { attributes: { 'xds.route_metadata.filter_metadata["signalbox.dev"].pool': 'default/x' } },
+      { metadata: { 'signalbox.dev': { pool: 'default/x' } } },
+    ]
+    const refused = async () => {
+      const text = await (await fetch(`http://${signalbox.adminAddress}/metrics`)).text()
+      return Number(/^signalbox_requests_refused_total\{code="unknown_pool"\} (\d+)$/m.exec(text)?.[1] ?? 0)
+    }
+    const before = await refused()
+    for (const request of elsewhere) {
+      const { status, body } = await picker.pick(request)
+      expect({ status, body }).toMatchObject({ status: 503, body: expect.stringContaining('is not served here') })
+    }
+    expect(await refused()).toBe(before + elsewhere.length)
+    for (const name of ['a', 'b', 'c']) server.remove(POOLS, name)
+    await waitFor('the only pool', async () => (await picker.pick()).endpoints === at('127.0.0.5'))
+    for (const request of elsewhere) expect(await picker.pick(request)).toMatchObject({ status: 503 })
   }, 60_000)
 
   it('can be those that name a Service; pools come and go', async () => {
