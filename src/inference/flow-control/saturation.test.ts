@@ -57,6 +57,8 @@ describe('utilization-detector as the saturation of a pool', () => {
 
   it.each<[string, Load[], number]>([
     ['no endpoint', [], 1],
+    // One that lies, or has a very long queue, counts twice.
+    ['one of four with 10,000 waiting', [{ waiting: 10_000 }, {}, {}, {}], 0.5],
     ['idle', [{}], 0],
     ['part of a queue', [{ waiting: 2 }], 0.4],
     ['a queue at its threshold', [{ waiting: 5 }], 1],

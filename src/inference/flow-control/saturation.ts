@@ -127,7 +127,13 @@ export function createDetector({ type, parameters }: PluginPlan): StageDetector 
   return type === 'concurrency-detector' ? new Concurrency(parameters) : new Utilization(parameters)
 }
 
-/** The mean over endpoints of max(queue/threshold, KV usage/threshold); one that says nothing counts 1. */
+/**
+ * An endpoint counts as saturated twice over at the most. llm-d's mean knows no such limit: there one replica that lies, or has a very long
+ * queue, stops a pool whose others are idle.
+ */
+const MOST_SHARE = 2
+
+/** The mean over endpoints of max(queue/threshold, KV usage/threshold), each at most `MOST_SHARE`; one that says nothing counts 1. */
 class Utilization implements StageDetector {
   stale = 0
   readonly #queue: number
@@ -160,7 +166,7 @@ class Utilization implements StageDetector {
     const unseen = table.unseen(slot)
     const free = waiting > 0 ? 0 : Math.max(this.#queue, table.running[slot]!)
     const queued = waiting + Math.max(0, unseen - free)
-    this.#sum += Math.max(queued / this.#queue, table.kvUsage[slot]! / this.#usage)
+    this.#sum += Math.min(MOST_SHARE, Math.max(queued / this.#queue, table.kvUsage[slot]! / this.#usage))
   }
 
   get known(): boolean {
