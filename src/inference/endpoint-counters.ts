@@ -76,9 +76,9 @@ export class EndpointCounters {
 
   /**
    * `count` requests are over; negative: fewer than was said. `tokens`: of them together; absent where nobody knows: then they had as many
-   * as all that are outstanding have on average, so that nothing is left of the last one.
+   * as all of this process that are outstanding have on average, so that nothing is left of the last one.
    */
-  release(slot: number, count: number, tokens = this.#meanTokens(slot) * count): void {
+  release(slot: number, count: number, tokens = this.#meanTokens(slot, count)): void {
     if (tokens !== 0) this.addTokens(slot, -Math.round(tokens))
     Atomics.add(this.#segments[slot >> SHIFT]!, this.thread * BLOCK + RELEASED + (slot & MASK), count)
   }
@@ -109,12 +109,19 @@ export class EndpointCounters {
     return this.#peers < 0 ? this.outstanding(slot) : (this.outstanding(slot) - this.peers(slot)) | 0
   }
 
-  /** … and as totals, modulo 2³²: what other replicas are told. */
-  ownTotals(slot: number): { readonly decided: number; readonly released: number; readonly tokens: number } {
-    const segment = this.#segments[slot >> SHIFT]!
-    const at = this.#peers * BLOCK + (slot & MASK)
-    const own = (kind: number) => (this.#sum(slot, kind) - (this.#peers < 0 ? 0 : segment[at + kind]!)) | 0
-    return { decided: own(DECIDED), released: own(RELEASED), tokens: own(TOKENS) }
+  /** … and all that were ever decided by them, modulo 2³². */
+  ownDecided(slot: number): number {
+    return this.#own(slot, DECIDED)
+  }
+
+  /** … and all of those that are over. */
+  ownReleased(slot: number): number {
+    return this.#own(slot, RELEASED)
+  }
+
+  /** … and the tokens of those that are not. */
+  ownTokens(slot: number): number {
+    return this.#own(slot, TOKENS)
   }
 
   /** Decided by all threads, and by other replicas, and not released. */
@@ -196,9 +203,10 @@ export class EndpointCounters {
     this.release(slot, counted - open, 0)
   }
 
-  #meanTokens(slot: number): number {
-    const tokens = this.tokens(slot)
-    return tokens === 0 ? 0 : tokens / Math.max(1, this.outstanding(slot))
+  /** Of so many of our own requests; other replicas' are theirs to give back. */
+  #meanTokens(slot: number, count: number): number {
+    const tokens = this.ownTokens(slot)
+    return tokens <= 0 || count <= 0 ? 0 : Math.min(tokens, (tokens * count) / Math.max(1, this.own(slot)))
   }
 
   /** A data plane tried the endpoint, and had to go to another one. */
@@ -248,6 +256,13 @@ export class EndpointCounters {
     const segment = this.#segments[slot >> SHIFT]!
     const at = slot & MASK
     return segment[at + MISSES] !== 0 && ((segment[at + AVOIDED]! - seconds(nowMs)) | 0) > 0
+  }
+
+  #own(slot: number, kind: number): number {
+    const sum = this.#sum(slot, kind)
+    return this.#peers < 0
+      ? sum
+      : (sum - this.#segments[slot >> SHIFT]![this.#peers * BLOCK + (slot & MASK) + kind]!) | 0
   }
 
   #sum(slot: number, kind: number): number {

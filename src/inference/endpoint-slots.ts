@@ -1,6 +1,11 @@
 /**
  * The main thread's side of an endpoint table: which endpoint has which slot, and what scrapes say of it. Other threads adopt
  * `share()` and count; see ./endpoint-table.ts for what slots, generations and counters mean.
+ *
+ * Lost releases. Where responses release, none is lost: a count belongs to a stream, which ends, or dies with its thread (`threadDied`); what a
+ * scrape says settles nothing. An Envoy that goes down takes entries of its access log with it: there `scraped` settles after
+ * `SETTLE_AFTER_MS`, and remembers when. An entry that comes all the same is of a request that began before, and is passed over
+ * (`releaseLogged`), or it would take away another request's count. Where scrapes release there is nothing to settle.
  */
 import {
   ADAPTERS_PER_ENDPOINT,
@@ -16,10 +21,11 @@ import { PrefillRates } from './prefill-rates.ts'
 import { ServiceEstimates } from './service-estimates.ts'
 
 /**
- * An idle replica to which nothing was decided for so long has nothing in flight, ms. Long enough for the access log's entries, which
- * come in batches: a count that is settled before them would be lowered twice.
+ * Where the access log releases: what an idle replica, to which nothing was decided for so long, still has in flight has lost its entry, ms.
+ * Longer than streams may idle (Envoy's default is five minutes), because that a replica idles proves little: the request's
+ * upload may be under way, or its prompt may be computed elsewhere.
  */
-const SETTLE_AFTER_MS = 2000
+export const SETTLE_AFTER_MS = 600_000
 
 const REQUEST_SIGNALS = MissingSignal.WAITING | MissingSignal.RUNNING
 const LOAD_SIGNALS = REQUEST_SIGNALS | MissingSignal.KV_USAGE
@@ -59,6 +65,8 @@ export class EndpointSlots {
   #begunOwn: number[] = []
   /** Start of the first scrape since which a slot is idle and nothing was decided, Unix ms. */
   #idleSince: (number | undefined)[] = []
+  /** When a slot's counts were settled last, Unix ms. */
+  #settledAt: (number | undefined)[] = []
   readonly #service = new ServiceEstimates()
   readonly #prefills = new PrefillRates()
   readonly #decodes = new DecodeRates()
@@ -116,12 +124,11 @@ export class EndpointSlots {
     const { counters } = this.table
     counters.cover(slot)
     this.#begun[slot] = counters.decided(slot)
-    this.#begunOwn[slot] = counters.ownTotals(slot).decided
+    this.#begunOwn[slot] = counters.ownDecided(slot)
   }
 
   /**
-   * Takes over a good scrape that began at `beganAt` (Unix ms). A replica that stays idle while nothing is decided proves that nothing
-   * is in flight: counts that lost releases left behind are settled then.
+   * Takes over a good scrape that began at `beganAt` (Unix ms). May settle what lost releases have left behind (head of this file).
    */
   scraped(slot: number, metrics: ReplicaMetrics, beganAt: number): void {
     const { table } = this
@@ -147,8 +154,7 @@ export class EndpointSlots {
     const seen = this.#begun[slot] ?? 0
     table.observed[slot] = seen
     if (releaseBy === 'scrape') {
-      const { released } = counters.ownTotals(slot)
-      counters.release(slot, ((this.#begunOwn[slot] ?? 0) - released) | 0)
+      counters.release(slot, ((this.#begunOwn[slot] ?? 0) - counters.ownReleased(slot)) | 0)
     }
     table.failures[slot] = 0
     table.scrapedAt[slot] = beganAt
@@ -168,14 +174,34 @@ export class EndpointSlots {
     for (let slot = 0; slot < table.capacity; slot++) table.counters.releaseThread(slot, thread)
   }
 
+  /** The access log tells that a request is over that began at `startedAt` (Unix ms; absent: not known). Tells whether it was counted. */
+  releaseLogged(slot: number, startedAt = Number.POSITIVE_INFINITY): boolean {
+    if (startedAt < (this.#settledAt[slot] ?? 0)) return false
+    this.table.release(slot, this.table.currentGeneration[slot]!)
+    return true
+  }
+
   /** The replica was idle at `now`, and nothing was decided since the scrape before. */
   #settle(slot: number, now: number): void {
     const since = (this.#idleSince[slot] ??= now)
     const { counters, releaseBy } = this.table
-    if (releaseBy === 'scrape' || now - since < SETTLE_AFTER_MS) return
-    const leaked = counters.own(slot)
-    const { tokens } = counters.ownTotals(slot)
-    if (leaked !== 0 || tokens !== 0) counters.release(slot, leaked, tokens)
+    if (releaseBy === 'access-log' && now - since >= SETTLE_AFTER_MS) {
+      const leaked = counters.own(slot)
+      if (leaked !== 0) {
+        counters.release(slot, leaked, counters.ownTokens(slot))
+        this.#settledAt[slot] = now
+      }
+    }
+    this.#settleTokens(slot)
+  }
+
+  /** Tokens that are left where no request is: some were given back as a mean. */
+  #settleTokens(slot: number): void {
+    const { counters, observed } = this.table
+    if (counters.own(slot) !== 0) return
+    const tokens = counters.ownTokens(slot)
+    // In this order: nothing was decided while we looked.
+    if (tokens !== 0 && counters.decided(slot) === observed[slot]) counters.addTokens(slot, -tokens)
   }
 
   #take(): number {
@@ -206,6 +232,6 @@ export class EndpointSlots {
     table.kvUsage[slot] = 0
     table.scrapedAt[slot] = table.slack[slot] = 0
     table.missing[slot] = 0
-    this.#idleSince[slot] = undefined
+    this.#idleSince[slot] = this.#settledAt[slot] = undefined
   }
 }

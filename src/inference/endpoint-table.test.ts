@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { ALONE, EndpointSlots } from './endpoint-slots.ts'
+import { ALONE, EndpointSlots, SETTLE_AFTER_MS } from './endpoint-slots.ts'
 import { EndpointState, EndpointTable, type ReleaseBy } from './endpoint-table.ts'
 import { addresses, endpoints, metrics } from './testing.ts'
 
@@ -8,8 +8,8 @@ class Local {
   readonly slots: EndpointSlots
   readonly table: EndpointTable
 
-  constructor(releaseBy: ReleaseBy, names: readonly string[], threads = 2) {
-    this.slots = new EndpointSlots({ releaseBy, threads })
+  constructor(releaseBy: ReleaseBy, names: readonly string[], threads = 2, peers = false) {
+    this.slots = new EndpointSlots({ releaseBy, threads, peers })
     this.slots.update(endpoints(names), ALONE)
     this.table = this.thread(1)
   }
@@ -185,23 +185,47 @@ describe('in-flight counts', () => {
     expect(made.table.inFlight(0)).toBe(1)
   })
 
-  it('settle lost releases when the replica stays idle, and only then', () => {
+  it('settle lost entries of the access log when the replica stays idle for long, and only then', () => {
     const made = table('access-log')
     const scrapeAt = (now: number, running: number) => made.scrape(0, { running }, now)
-    made.table.decide(0)
+    made.table.decide(0, 70)
     scrapeAt(1000, 0)
     // The request may have been under way to the replica.
     scrapeAt(1050, 3)
     scrapeAt(4000, 0)
-    scrapeAt(5900, 0)
-    // Its entry in the access log may be on the way.
+    scrapeAt(4000 + SETTLE_AFTER_MS - 1, 0)
+    // Its prompt may be computed elsewhere for now.
     expect(made.table.inFlight(0)).toBe(1)
-    scrapeAt(6000, 0)
-    expect(made.table.inFlight(0)).toBe(0)
-    // The entry comes all the same: the next request must not be hidden by it.
-    made.release(0)
+    const settled = 4000 + SETTLE_AFTER_MS
+    scrapeAt(settled, 0)
+    expect([made.table.inFlight(0), made.table.counters.tokens(0)]).toEqual([0, 0])
+    // The entry comes all the same: it must not take away the next request.
     made.table.decide(0)
-    expect([made.table.inFlight(0), made.table.unseen(0)]).toEqual([1, 1])
+    made.table.decide(0)
+    expect(made.slots.releaseLogged(0, 900)).toBe(false)
+    expect([made.table.inFlight(0), made.table.unseen(0)]).toEqual([2, 2])
+    expect(made.slots.releaseLogged(0, settled + 1)).toBe(true)
+    expect(made.table.inFlight(0)).toBe(1)
+  })
+
+  it.each(['response', 'access-log'] as const)(
+    'of a replica that idles while a prompt is computed elsewhere stay, and fall with their own request (%s)',
+    releaseBy => {
+      const made = table(releaseBy)
+      made.table.decide(0)
+      for (let now = 1000; now < 61_000; now += 200) made.scrape(0, { running: 0 }, now)
+      expect(made.table.inFlight(0)).toBe(1)
+      made.table.decide(0)
+      made.release(0)
+      expect(made.table.inFlight(0)).toBe(1)
+    },
+  )
+
+  it('by responses are never settled by what a scrape says', () => {
+    const made = table('response')
+    made.table.decide(0)
+    for (let now = 1000; now < 3 * SETTLE_AFTER_MS; now += SETTLE_AFTER_MS / 2) made.scrape(0, { running: 0 }, now)
+    expect(made.table.inFlight(0)).toBe(1)
   })
 
   it('never fall below zero', () => {
@@ -250,10 +274,10 @@ describe('the counts of a thread that has died', () => {
     expect(second.inFlight(0)).toBe(3)
   })
 
-  it('that were settled before are not given back twice', () => {
+  it('that were given back before are not given back twice', () => {
     const made = new Local('response', ['a:1'], 3)
     made.table.decide(0)
-    for (const at of [1000, 2000, 4000]) made.scrape(0, { running: 0 }, at)
+    made.slots.table.release(0, made.table.generation[0]!)
     expect(made.table.inFlight(0)).toBe(0)
     made.slots.threadDied(1)
     made.thread(2).decide(0)
@@ -298,6 +322,31 @@ describe('tokens in flight', () => {
     })
     expect(left).toEqual([401, 201, 0].map(tokens => expect.closeTo(tokens, -1)))
     expect(left[2]).toBe(0)
+  })
+
+  it('that nobody knows are the mean of our own, whatever other replicas have in flight', () => {
+    const made = new Local('access-log', ['a:1'], 2, true)
+    const slot = made.table.slotOf('a:1')!
+    const { counters } = made.slots.table
+    counters.addPeers(slot, 1, 0, 100_000)
+    for (const tokens of [10, 30]) made.table.decide(slot, tokens)
+    made.release(slot)
+    expect([counters.ownTokens(slot), counters.tokens(slot)]).toEqual([20, 100_020])
+    made.release(slot)
+    expect([counters.ownTokens(slot), counters.tokens(slot)]).toEqual([0, 100_000])
+  })
+
+  it('that a mean has left behind are gone once nothing is in flight', () => {
+    const made = table('response')
+    const slot = made.table.slotOf('a:1')!
+    made.table.decide(slot, 1000)
+    made.table.decide(slot, 10)
+    made.table.releaseOnceSeen(slot, made.table.generation[slot]!)
+    made.scrape(slot, { running: 1 })
+    made.table.release(slot, made.table.generation[slot]!, 10)
+    expect(made.table.counters.tokens(slot)).toBeGreaterThan(0)
+    made.scrape(slot, {})
+    expect(made.table.counters.tokens(slot)).toBe(0)
   })
 
   it('of a thread that has died are over', () => {

@@ -178,14 +178,13 @@ export class PoolKeeper {
 
   /**
    * An access log entry says that a request is over. `address` is the endpoint that was *picked* (a retry may have been served by
-   * another). Counts only where `releaseBy` is `access-log`.
+   * another), `startedAt` when the request began (Unix ms; absent: not known). Counts only where `releaseBy` is `access-log`.
    */
-  releaseAddress(address: string): void {
+  releaseAddress(address: string, startedAt?: number): void {
     const { table } = this
     const slot = table.slotOf(address)
     if (slot === undefined || table.releaseBy !== 'access-log') return
-    table.release(slot, table.generation[slot]!)
-    this.#flow?.signal()
+    if (this.#slots.releaseLogged(slot, startedAt)) this.#flow?.signal()
   }
 
   /** An access log entry says where a request was served that had been picked for `picked`: that one did not answer, if it is another. */
@@ -211,7 +210,15 @@ export class PoolKeeper {
     for (let i = 0; i < table.liveCount; i++) {
       const slot = table.live[i]!
       const generation = table.currentGeneration[slot]!
-      yield { address: table.address(slot)!, slot, generation, ...table.counters.ownTotals(slot) }
+      const [decided, released] = [table.counters.ownDecided(slot), table.counters.ownReleased(slot)]
+      yield {
+        address: table.address(slot)!,
+        slot,
+        generation,
+        decided,
+        released,
+        tokens: table.counters.ownTokens(slot),
+      }
     }
   }
 

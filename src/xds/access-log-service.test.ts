@@ -28,6 +28,7 @@ describe('readAccessLogs', () => {
           upstreamRemoteAddress: at('10.0.0.1', 8000),
           upstreamLocalAddress: at('10.0.0.2', 1),
           startTime: { seconds: 5n },
+          duration: { seconds: 2n, nanos: 250_000_000 },
           metadata: {
             filterMetadata: {
               other: { endpoint: 'wrong', pool: 'wrong' },
@@ -51,7 +52,7 @@ describe('readAccessLogs', () => {
       { commonProperties: { metadata: { filterMetadata: { signalbox: { pool: 7, endpoint: '' } } } } },
     )
     expect(readAccessLogs(bytes)).toEqual([
-      { endpoint: '10.0.0.1:8000', pool: 't-1', upstream: '10.0.0.1:8000' },
+      { endpoint: '10.0.0.1:8000', pool: 't-1', upstream: '10.0.0.1:8000', durationMs: 2250 },
       { upstream: '[fd00::1]:80' },
       { upstream: '/run/x.sock' },
       {},

@@ -13,6 +13,8 @@ export interface AccessLogEntry {
   readonly pool?: string
   /** `ip:port` (IPv6 in brackets) of the last attempt, or the path of a socket. */
   readonly upstream?: string
+  /** From the request's first byte to its end, ms. */
+  readonly durationMs?: number
 }
 
 export type AccessLogCall = ServerReadableStream<Uint8Array, Uint8Array>
@@ -26,7 +28,8 @@ const EMPTY = new Uint8Array()
 const Message = { HTTP_LOGS: 2 } as const
 const HttpLogs = { LOG_ENTRY: 1 } as const
 const HttpEntry = { COMMON_PROPERTIES: 1 } as const
-const Common = { UPSTREAM_REMOTE_ADDRESS: 13, METADATA: 17 } as const
+const Common = { UPSTREAM_REMOTE_ADDRESS: 13, METADATA: 17, DURATION: 23 } as const
+const Duration = { SECONDS: 1, NANOS: 2 } as const
 const Metadata = { FILTER_METADATA: 1 } as const
 const Struct = { FIELDS: 1 } as const
 const Value = { STRING: 3 } as const
@@ -73,12 +76,13 @@ export function readAccessLogs(message: Uint8Array): AccessLogEntry[] {
 }
 
 function readEntry(bytes: Uint8Array): AccessLogEntry {
-  const entry: { endpoint?: string; pool?: string; upstream?: string } = {}
+  const entry: { endpoint?: string; pool?: string; upstream?: string; durationMs?: number } = {}
   eachPart(bytes, HttpEntry.COMMON_PROPERTIES, common => {
     eachPart(common, Common.UPSTREAM_REMOTE_ADDRESS, address => {
       const upstream = readAddress(address)
       if (upstream !== '') entry.upstream = upstream
     })
+    eachPart(common, Common.DURATION, duration => (entry.durationMs = readDuration(duration)))
     eachPart(common, Common.METADATA, metadata => {
       eachPart(metadata, Metadata.FILTER_METADATA, item => {
         const [namespace, struct] = readMapEntry(item)
@@ -91,6 +95,19 @@ function readEntry(bytes: Uint8Array): AccessLogEntry {
     })
   })
   return entry
+}
+
+/** In ms. */
+function readDuration(bytes: Uint8Array): number {
+  let milliseconds = 0
+  const reader = new BinaryReader(bytes)
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag()
+    if (field === Duration.SECONDS) milliseconds += Number(reader.int64()) * 1000
+    else if (field === Duration.NANOS) milliseconds += reader.int32() / 1e6
+    else reader.skip(wireType, field)
+  }
+  return milliseconds
 }
 
 function readAddress(bytes: Uint8Array): string {

@@ -24,10 +24,11 @@ export function xdsServer(
       log.debug({ node: nodeId, type: typeUrl, version }, 'Envoy took a configuration'),
     ...(accessLogService
       ? {
-          onAccessLog: ({ endpoint, pool, upstream }) => {
+          onAccessLog: ({ endpoint, pool, upstream, durationMs }) => {
             if (endpoint === undefined || pool === undefined) return
             const keeper = threads.keeper.pools.get(pool)
-            keeper?.releaseAddress(endpoint)
+            // By our clock: Envoy's may differ.
+            keeper?.releaseAddress(endpoint, durationMs === undefined ? undefined : Date.now() - durationMs)
             if (upstream === undefined) return
             keeper?.noteServed(endpoint, upstream, Date.now())
             if (upstream !== endpoint) threads.outcomes.fellBack++

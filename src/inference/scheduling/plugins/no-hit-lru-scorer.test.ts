@@ -1,4 +1,4 @@
-import { expect, it } from '@jest/globals'
+import { expect, it, jest } from '@jest/globals'
 import { ScorerPlay } from './testing.ts'
 
 it('no-hit-lru-scorer sends cold requests to unused endpoints, then to those used longest ago', () => {
@@ -21,4 +21,14 @@ it('no-hit-lru-scorer leaves warm requests alone, and they leave no trace', () =
 
 it('no-hit-lru-scorer has a score for the only endpoint', () => {
   expect(new ScorerPlay('no-hit-lru-scorer', {}, [{}]).scores()).toEqual([1])
+})
+
+it('no-hit-lru-scorer sorts the candidates, however many slots the table has', () => {
+  const sort = jest.spyOn(Float64Array.prototype, 'sort')
+  try {
+    expect(new ScorerPlay('no-hit-lru-scorer', {}, [{}, {}, {}]).scores()).toEqual([1, 0.5, 0])
+    expect(sort.mock.contexts.map(sorted => (sorted as Float64Array).length)).toEqual([3])
+  } finally {
+    sort.mockRestore()
+  }
 })

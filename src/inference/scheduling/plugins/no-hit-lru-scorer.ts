@@ -22,7 +22,8 @@ class NoHitLruScorer implements Scorer {
   readonly type = 'no-hit-lru-scorer'
   readonly #producer: string | undefined
   #memory: Int32Array = new Int32Array(1)
-  /** `number of the last cold request · capacity + candidate`, to be sorted. */
+  #space = new Float64Array(0)
+  /** `number of the last cold request · capacity + candidate`, to be sorted: of the candidates alone, not of the table's whole capacity. */
   #keys = new Float64Array(0)
   #cold = false
 
@@ -31,7 +32,8 @@ class NoHitLruScorer implements Scorer {
   }
 
   adopt({ capacity }: EndpointTable): void {
-    this.#keys = new Float64Array(capacity)
+    this.#space = new Float64Array(capacity)
+    this.#keys = this.#space
   }
 
   sharedWords(capacity: number): number {
@@ -52,8 +54,8 @@ class NoHitLruScorer implements Scorer {
       return
     }
     const { capacity } = table
+    if (this.#keys.length !== count) this.#keys = this.#space.subarray(0, count)
     const keys = this.#keys
-    keys.fill(Number.POSITIVE_INFINITY)
     for (let i = 0; i < count; i++) keys[i] = this.#lastUse(slots[i]!, table) * capacity + i
     keys.sort()
     for (let place = 0; place < count; place++) out[keys[place]! % capacity] = count === 1 ? 1 : 1 - place / (count - 1)
