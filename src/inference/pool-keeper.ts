@@ -262,7 +262,10 @@ export class PoolKeeper {
     if (this.table.currentGeneration[slot] !== generation) return
     const change = noteScrapeFailure(this.table, slot, how)
     if (change === 'returned') this.#returned(slot)
-    else if (change === 'lost' && this.#checkListed()) this.#options.onModels?.(this)
+    if (change !== 'lost') return
+    // Where none is left, other times count for what waits.
+    this.#flow?.signal()
+    if (this.#checkListed()) this.#options.onModels?.(this)
   }
 
   /** An endpoint answered `/v1/models`. */

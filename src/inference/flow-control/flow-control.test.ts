@@ -207,6 +207,56 @@ describe('flow control on a thread', () => {
     expect(play.waiting()).toBe(0)
   })
 
+  it('a patient request puts off nobody: whose time is up first is told first, whenever it came', async () => {
+    const play = new Play(planOf({ requestTtlMs: 3_600_000 }))
+    play.enter('first')
+    play.enter('patient')
+    await new Promise(resolve => setImmediate(resolve))
+    play.enter('hurried', { timeoutMs: 100 })
+    await new Promise(resolve => setImmediate(resolve))
+    play.now = 100
+    await waitFor('the refusal', () => play.refused.length > 0)
+    expect(play.refused).toEqual(['hurried: EvictedTTL'])
+    play.threads[0]!.close(FlowOutcome.EVICTED_OTHER)
+  })
+
+  it('a deadline is found without a look at all that waits', async () => {
+    const play = new Play()
+    play.enter('first')
+    let looks = 0
+    for (let i = 0; i < 500; i++)
+      Object.defineProperty(play.enter('patient'), 'timeoutMs', { get: () => (looks++, 1e9) })
+    for (let i = 1; i <= 3; i++) play.enter(`hurried ${i}`, { timeoutMs: i })
+    play.now = 3
+    await waitFor('the refusals', () => play.refused.length === 3)
+    expect(looks).toBe(0)
+    expect(play.threads[0]!.waiting).toBe(500)
+  })
+
+  it('other times count from the moment that the pool loses its last endpoint', async () => {
+    const play = new Play(planOf({ requestTtlMs: 3_600_000, noEndpointTtlMs: 1000 }))
+    play.enter('first')
+    play.enter('a')
+    await new Promise(resolve => setImmediate(resolve))
+    play.now = 2000
+    play.slots.table.endpointState[0] = EndpointState.UNREACHABLE
+    play.keeper.signal()
+    await waitFor('the refusal', () => play.refused.length > 0)
+    expect(play.refused).toEqual(['a: EvictedNoEndpoints'])
+  })
+
+  it('a plan with another time holds for what waits already', async () => {
+    const play = new Play(planOf({ requestTtlMs: 3_600_000 }))
+    play.enter('first')
+    play.enter('a')
+    await new Promise(resolve => setImmediate(resolve))
+    const shorter = planOf({ requestTtlMs: 50 })
+    play.threads[0]!.adopt(shorter, play.keeper.share())
+    await new Promise(resolve => setImmediate(resolve))
+    play.now = 50
+    await waitFor('the refusal', () => play.refused.length > 0)
+  })
+
   it('while there is no endpoint another time counts, and one that comes is used at once', async () => {
     const play = new Play(planOf({ requestTtlMs: 10, noEndpointTtlMs: 1000 }))
     play.slots.table.endpointState[0] = EndpointState.UNREACHABLE
@@ -292,6 +342,51 @@ describe('flow control on several threads', () => {
     await play.sees(['first', 'high', 'middle'])
     play.finish(0)
     await play.sees(['first', 'high', 'middle', 'low'])
+  })
+
+  it('an end at another thread between a look at the pool and what follows from it is not missed', async () => {
+    const play = new Play(planOf(), { threads: 2 })
+    play.enter('first', {}, 1)
+    const [table] = play.tables
+    let looks = 0
+    // Asked for once the saturation has been read: the place gets free after the look at which nothing is known to wait yet.
+    play.threads[0]!.limit = new (class extends InFlightLimit {
+      override get isReached(): boolean {
+        if (++looks === 2) play.finish(1)
+        return false
+      }
+    })(9, table!)
+    play.enter('next', {}, 0)
+    await play.sees(['first', 'next'])
+  })
+
+  it('what comes does not take a free place from an equal that waits at another thread', async () => {
+    const play = new Play(planOf(), { threads: 2 })
+    play.enter('first', {}, 0)
+    play.enter('waits', {}, 1)
+    await new Promise(resolve => setImmediate(resolve))
+    play.finish(0)
+    expect(play.enter('late', {}, 0).entering).toBe(Entering.WAITS)
+    expect(play.enter('later', {}, 0).entering).toBe(Entering.WAITS)
+    await play.sees(['first', 'waits'])
+    play.finish(1)
+    await play.sees(['first', 'waits', 'late'])
+    play.finish(0)
+    await play.sees(['first', 'waits', 'late', 'later'])
+  })
+
+  it('but for a moment only: a thread that hangs holds up nobody', async () => {
+    const play = new Play(planOf(), { threads: 2 })
+    play.enter('first', {}, 0)
+    play.enter('waits', {}, 1)
+    await new Promise(resolve => setImmediate(resolve))
+    play.threads[1]!.schedule = () => {}
+    play.finish(0)
+    play.enter('late', {}, 0)
+    await play.sees(['first', 'late'])
+    play.finish(0)
+    play.enter('later', {}, 0)
+    await play.sees(['first', 'late', 'later'])
   })
 
   it('a thread that died holds up nobody, and what waited there is not counted any more', async () => {

@@ -3,11 +3,14 @@
  * fairness between those who send them, and by the order of their flow. What lets requests go on are events: one arrives, one is over, a
  * scrape tells something new (./flow-memory.ts). There is no clock but a timer for the first one whose time is up.
  *
- * The head of the line: as long as the highest band in which anything waits, at any thread, must wait, everything waits.
+ * The head of the line: as long as the highest band in which anything waits, at any thread, must wait, everything waits. Of equals, one
+ * that comes does not go before those that wait, at other threads either: those are left the first try.
  */
 import { type HeaderName, headerName } from '../../extproc/header-view.ts'
 import type { EndpointTable } from '../endpoint-table.ts'
 import { Band } from './band.ts'
+import { Deadlines } from './deadlines.ts'
+import { DueTimer } from './due-timer.ts'
 import { Evictor } from './evictor.ts'
 import type { FlowEntry } from './flow-entry.ts'
 import { FlowMemory, type FlowShare } from './flow-memory.ts'
@@ -19,7 +22,10 @@ import type { InFlightLimit } from '../in-flight-limit.ts'
 import { Saturation } from './saturation.ts'
 import type { UsageLimit } from './usage-limits.ts'
 
-/** Times are looked at so often, ms: a request may wait that much longer than it may. */
+/**
+ * Times are looked at so often, ms: a request may wait that much longer than it may. Also how long those who wait at other threads
+ * are given to take a free place: one of them may hang.
+ */
 const TIMES_MS = 25
 
 export interface FlowClock {
@@ -68,7 +74,10 @@ export class FlowControl {
   #sequence = 0
   #waiting = 0
   #scheduled = false
-  #timer: NodeJS.Timeout | undefined
+  /** What came here first must let equals that wait elsewhere try first: until the next event, or for `TIMES_MS`. */
+  #yields = false
+  readonly #deadlines = new Deadlines()
+  readonly #timer = new DueTimer(() => this.#checkTimes())
   #closed = false
 
   /** @throws ZodError, RangeError for a share that lacks a band */
@@ -103,6 +112,7 @@ export class FlowControl {
       else known.adopt(band, plan.requestTtlMs)
     }
     this.#plan = plan
+    this.#deadlines.adopt(plan)
     this.agentHeaders = (plan.agentHeaders ?? []).map(headerName)
     this.wantsUsage = plan.bands.some(({ fairness }) => goesByUsage(fairness))
     this.#priorities = plan.bands.map(({ priority }) => priority)
@@ -115,23 +125,27 @@ export class FlowControl {
   enter(entry: FlowEntry): Entering {
     const band = this.#bandOf(entry.priority)
     entry.arrivedAt = this.#clock.monotonicMs()
-    if (this.#waiting === 0 && !this.#memory.higherElsewhere(entry.priority) && this.#isFree(band.priority)) {
-      this.#memory.ended(band.place, FlowOutcome.DISPATCHED, 0)
+    const memory = this.#memory
+    if (this.#waiting === 0 && !memory.waitsElsewhere(band.priority) && this.#isFree(band.priority)) {
+      memory.ended(band.place, FlowOutcome.DISPATCHED, 0)
       return Entering.NOW
     }
     if (this.#closed) {
-      this.#memory.ended(band.place, FlowOutcome.REJECTED_OTHER, 0)
+      memory.ended(band.place, FlowOutcome.REJECTED_OTHER, 0)
       return Entering.CLOSED
     }
     if (!this.#hasRoom(band, entry.bytes)) {
-      this.#memory.ended(band.place, FlowOutcome.REJECTED_CAPACITY, 0)
+      memory.ended(band.place, FlowOutcome.REJECTED_CAPACITY, 0)
       return Entering.FULL
     }
     entry.sequence = ++this.#sequence
-    entry.sawNoEndpoint = this.#saturation.empty
+    this.#deadlines.add(entry, band)
     band.push(entry, this.#plan.requestTtlMs)
     this.#waiting++
-    this.#memory.count(band.place, 1, entry.bytes)
+    memory.count(band.place, 1, entry.bytes)
+    // Told before the pool is looked at again: whoever frees a place in between must know that something waits.
+    this.#publish()
+    this.#yields ||= this.#waiting === 1
     this.schedule()
     return Entering.WAITS
   }
@@ -144,7 +158,7 @@ export class FlowControl {
   /** The client of a waiting request has gone, or it was refused for another reason. */
   cancel(entry: FlowEntry): void {
     if (entry.place < 0) return
-    const band = this.#bandOf(entry.priority)
+    const band = this.#deadlines.bandOf(entry)
     band.remove(entry)
     this.#left(band, entry, FlowOutcome.EVICTED_CONTEXT_CANCELLED)
     // It may have been the one that all others waited for.
@@ -160,7 +174,7 @@ export class FlowControl {
   close(outcome: FlowOutcome): void {
     this.#closed = true
     this.evictor?.close()
-    clearTimeout(this.#timer)
+    this.#timer.clear()
     for (const band of this.#bands.values()) for (const entry of band.entries()) this.#drop(band, entry, outcome)
     this.#publish()
   }
@@ -186,24 +200,38 @@ export class FlowControl {
     const seen = this.#wake.now()
     for (let band = this.#next(); band !== undefined; band = this.#next()) this.#send(band)
     this.#publish()
-    if (this.#waiting > 0 && this.evictor !== undefined) this.#reclaim(this.evictor)
     if (this.#waiting === 0) {
-      clearTimeout(this.#timer)
-      this.#timer = undefined
+      this.#timer.clear()
+      this.#yields = false
       this.#forgetBands()
       return
     }
+    // Where it yields, the pool has room.
+    if (this.evictor !== undefined && !this.#yields) this.#reclaim(this.evictor)
     this.#wake.arm(seen)
-    this.#timer ??= setTimeout(() => this.#checkTimes(), this.#nextTime()).unref()
+    const now = this.#clock.monotonicMs()
+    const soon = now + TIMES_MS
+    this.#timer.setBy(this.#yields ? soon : Math.max(this.#deadlines.next, soon), now)
+  }
+
+  /** Those who were let try first have had the same event. */
+  #woken(): void {
+    this.#yields = false
+    this.schedule()
   }
 
   /** The band of which a request may go on now. */
   #next(): Band | undefined {
     if (this.#waiting === 0) return undefined
     const band = this.#highest()
-    if (band === undefined || this.#memory.higherElsewhere(band.priority) || !this.#isFree(band.priority))
+    if (band === undefined) return undefined
+    if (this.#memory.higherElsewhere(band.priority)) {
+      this.#measure()
       return undefined
-    return band
+    }
+    const isFree = this.#isFree(band.priority)
+    this.#yields &&= isFree && this.#memory.waitsElsewhere(band.priority)
+    return isFree && !this.#yields ? band : undefined
   }
 
   #highest(): Band | undefined {
@@ -213,9 +241,16 @@ export class FlowControl {
     return highest
   }
 
+  /** Whatever comes of it: deadlines depend on whether there is an endpoint. */
+  #measure(): number {
+    const saturation = this.#saturation.measure(this.#clock.nowMs())
+    this.#deadlines.see(this.#saturation.empty)
+    return saturation
+  }
+
   /** Is the pool below the ceiling of this priority? */
   #isFree(priority: number): boolean {
-    const saturation = this.#saturation.measure(this.#clock.nowMs())
+    const saturation = this.#measure()
     if (this.#saturation.empty) return false
     this.#usage.ceilings(saturation, this.#priorities, this.#ceilings)
     return this.limit?.isReached !== true && saturation < this.#ceilingOf(priority)
@@ -251,6 +286,7 @@ export class FlowControl {
 
   #left(band: Band, entry: FlowEntry, outcome: FlowOutcome): void {
     this.#waiting--
+    this.#deadlines.remove(entry)
     this.#memory.count(band.place, -1, -entry.bytes)
     this.#memory.ended(band.place, outcome, this.#clock.monotonicMs() - entry.arrivedAt)
   }
@@ -289,38 +325,13 @@ export class FlowControl {
   }
 
   #checkTimes(): void {
-    this.#timer = undefined
+    this.#yields = false
+    this.#measure()
     const now = this.#clock.monotonicMs()
-    this.#saturation.measure(this.#clock.nowMs())
-    const { empty } = this.#saturation
-    for (const band of this.#bands.values()) {
-      if (band.size === 0) continue
-      for (const entry of band.entries()) {
-        if (empty) entry.sawNoEndpoint = true
-        if (this.#endOf(entry, empty) > now) continue
-        this.#drop(band, entry, empty ? FlowOutcome.EVICTED_NO_ENDPOINTS : FlowOutcome.EVICTED_TTL)
-      }
-    }
+    const outcome = this.#saturation.empty ? FlowOutcome.EVICTED_NO_ENDPOINTS : FlowOutcome.EVICTED_TTL
+    for (let late = this.#deadlines.due(now); late !== undefined; late = this.#deadlines.due(now))
+      this.#drop(late.band, late.entry, outcome)
     this.#run()
-  }
-
-  /** Milliseconds to the first moment at which a request may have waited long enough. */
-  #nextTime(): number {
-    let first = Number.POSITIVE_INFINITY
-    const { empty } = this.#saturation
-    for (const band of this.#bands.values())
-      for (const entry of band.entries()) first = Math.min(first, this.#endOf(entry, empty), this.#endOf(entry, !empty))
-    if (first === Number.POSITIVE_INFINITY) return 0x7fffffff
-    return Math.min(Math.max(first - this.#clock.monotonicMs(), TIMES_MS), 0x7fffffff)
-  }
-
-  /** When a request has waited long enough. One that has seen the pool empty may wait as long as that allows. */
-  #endOf({ arrivedAt, timeoutMs, sawNoEndpoint }: FlowEntry, empty: boolean): number {
-    const { requestTtlMs, noEndpointTtlMs } = this.#plan
-    const queued = requestTtlMs === 0 ? Number.POSITIVE_INFINITY : requestTtlMs
-    const unserved = noEndpointTtlMs === 0 ? Number.POSITIVE_INFINITY : noEndpointTtlMs
-    const ttl = empty ? unserved : sawNoEndpoint ? Math.max(queued, unserved) : queued
-    return arrivedAt + Math.min(ttl, timeoutMs)
   }
 
   #adoptEvictor(share: FlowShare): void {
@@ -335,7 +346,7 @@ export class FlowControl {
   #move(share: FlowShare): void {
     this.#buffer = share.memory
     this.#memory = new FlowMemory(share, this.#thread)
-    this.#wake = new FlowWake(this.#memory.events, () => this.schedule())
+    this.#wake = new FlowWake(this.#memory.events, () => this.#woken())
   }
 
   #forgetBands(): void {

@@ -87,7 +87,10 @@ export class FlowMemory {
     this.#thread = thread
   }
 
-  /** Something has changed that may let requests go on: wakes the threads that wait for it. Costs little where nothing waits. */
+  /**
+   * Something has changed that may let requests go on: wakes the threads that wait for it. Costs little where nothing waits: a thread
+   * publishes what waits before it looks whether that may go on.
+   */
   signal(): void {
     if (!this.anyWaits) return
     Atomics.add(this.events, 0, 1)
@@ -95,7 +98,7 @@ export class FlowMemory {
   }
 
   get anyWaits(): boolean {
-    for (let thread = 0; thread < this.#threads; thread++) if (this.#waiting[thread] !== 0) return true
+    for (let thread = 0; thread < this.#threads; thread++) if (Atomics.load(this.#waiting, thread) !== 0) return true
     return false
   }
 
@@ -112,6 +115,11 @@ export class FlowMemory {
     for (let thread = 0; thread < this.#threads; thread++)
       if (thread !== this.#thread && Atomics.load(this.#priorities, thread) > priority) return true
     return false
+  }
+
+  /** The same of an equal or higher one. */
+  waitsElsewhere(priority: number): boolean {
+    return this.higherElsewhere(Math.max(priority - 1, NOTHING_WAITS))
   }
 
   /** Requests that wait in a band, at all threads. */
