@@ -2,6 +2,7 @@ import type { EndpointPickerConfig } from '../config/kinds/endpoint-picker-confi
 import type { Problem } from '../config/problem.ts'
 import { didYouMean } from '../config/suggest.ts'
 import type { SchedulingPlan } from '../inference/pool-plan.ts'
+import { addFormerDecider } from './picker-former.ts'
 import { readKvEvents } from './picker-kv-events.ts'
 import { readFlowControl } from './picker-flow-control.ts'
 import { PickerPlugins } from './picker-plugins.ts'
@@ -28,6 +29,7 @@ class Reader {
 
   read(): Partial<SchedulingPlan> {
     this.#readGates()
+    addFormerDecider(this.#plugins)
     const profiles = readProfiles(this.#config, this.#plugins)
     const scheduling = {
       ...this.#readParsers(),
@@ -50,6 +52,8 @@ class Reader {
         this.#plugins.error('invalid-value', path, `must be a name, name=true or name=false`)
       else if (name === 'haPopulateNonLeaderDatastore')
         this.#plugins.warn('no-effect', path, 'has no effect: every replica knows all endpoints')
+      else if (name === 'prepareDataPlugins' || name === 'dataLayer')
+        this.#plugins.warn('no-effect', path, 'has no effect: it became the rule, data producers are made where needed')
       else if (name !== 'flowControl') {
         const known = ['flowControl', 'haPopulateNonLeaderDatastore']
         this.#plugins.error('invalid-value', path, `there is no feature gate "${name}"${didYouMean(name ?? '', known)}`)

@@ -42,6 +42,12 @@ export class PickerPlugins {
     return this.#plugins.get(name)
   }
 
+  /** Adds one that the configuration has in a former form. */
+  add(plugin: Plugin): void {
+    this.#names.add(plugin.name)
+    this.#plugins.set(plugin.name, plugin)
+  }
+
   /** Whether there is one of this name, good or bad. */
   declares(name: string): boolean {
     return this.#names.has(name)
@@ -123,7 +129,7 @@ export class PickerPlugins {
       const type = this.#typeOf(written, [...path, 'type'])
       if (type === undefined) continue
       for (const { parameter, message } of deprecationsOf(type, parameters)) {
-        const at = parameter === undefined ? ['type'] : ['parameters', parameter]
+        const at = parameter === undefined ? ['type'] : ['parameters', ...parameter.split('.')]
         this.warn('deprecated', [...path, ...at], `"${parameter ?? written}" is deprecated: ${message}`)
       }
       const read = type.parameters.safeParse(parameters)

@@ -10,6 +10,7 @@ import { PREDICTOR_WITHOUT_EFFECT } from '../inference/scheduling/plugins/predic
 import { needsOf, pluginType } from '../inference/scheduling/plugins/registry.ts'
 import { sessionParameters } from '../inference/scheduling/plugins/session-affinity.ts'
 import { type ApproxPrefixCache, approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
+import { formerPrefixCache } from './picker-former.ts'
 import { PRECISE_PRODUCER } from './picker-kv-events.ts'
 import type { PickerPlugins, Plugin } from './picker-plugins.ts'
 
@@ -155,7 +156,9 @@ function placed(plugins: PickerPlugins, scheduling: Partial<SchedulingPlan>): Pa
 /** The pool's own prefix cache is the one that is called by its type; those with names of their own stand beside it. */
 function readPrefixCaches(plugins: PickerPlugins): Partial<SchedulingPlan> {
   const declared = plugins.all().filter(({ type }) => type.type === PREFIX_PRODUCER)
-  const own = approxPrefixCacheParameters.parse(declared.find(({ name }) => name === PREFIX_PRODUCER)?.parameters ?? {})
+  const own = approxPrefixCacheParameters.parse(
+    declared.find(({ name }) => name === PREFIX_PRODUCER)?.parameters ?? formerPrefixCache(plugins),
+  )
   const blockTokens = blockTokensOf(own)
   const prefixCaches: PrefixCachePlan[] = []
   for (const { name, index, parameters } of declared) {

@@ -14,8 +14,16 @@ const parameters = object({
   prefixPluginType: z.string().optional(),
   prefixPluginName: z.string().optional(),
   prefixMatchInfoProducerName: z.string().optional(),
+  /** Before there were deciders: non-cached tokens of a prompt from which on another replica prefills; 0 = always. */
+  threshold: z.int().min(0).max(16_777_216).optional(),
+  hashBlockSize: z.int().min(0).max(65_536).optional(),
 })
-const UNUSED = ['prefixPluginType', 'prefixPluginName'] as const
+const DEPRECATED: Readonly<Record<string, string>> = {
+  prefixPluginType: 'has no effect',
+  prefixPluginName: 'has no effect',
+  threshold: 'moved to prefix-based-pd-decider: say nonCachedTokens there',
+  hashBlockSize: 'has no effect: approx-prefix-cache-producer has the size of blocks',
+}
 
 /** The former disagg-profile-handler: prefill and decode only, and the primary port of data-parallel replicas (epp.md §3.1). */
 export const pdProfileHandler: ProfileHandlerType = {
@@ -24,7 +32,9 @@ export const pdProfileHandler: ProfileHandlerType = {
   parameters,
   deprecated: given => [
     { message: 'say disagg-profile-handler' },
-    ...UNUSED.filter(each => given[each] !== undefined).map(each => ({ parameter: each, message: 'has no effect' })),
+    ...Object.entries(DEPRECATED)
+      .filter(([parameter]) => given[parameter] !== undefined)
+      .map(([parameter, message]) => ({ parameter, message })),
   ],
   references: given => {
     const { decodeProfile, prefillProfile, deciderPluginName } = parameters.parse(given)

@@ -23,7 +23,7 @@ interface PluginTypeOf<Role extends string> {
 }
 
 export interface Deprecation {
-  /** A parameter; absent: the type itself. */
+  /** A parameter, with dots where it is inside of another; absent: the type itself. */
   readonly parameter?: string
   readonly message: string
 }

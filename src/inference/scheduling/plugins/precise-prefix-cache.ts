@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { duration, object, port } from '../../../config/kinds/common.ts'
 import { MAX_TIERS } from '../../kv-events/engine-blocks.ts'
 import type { LabelRequirement } from '../../kv-events/kv-events-plan.ts'
-import { scorerType, type ScorerType, type SettingType } from './plugin-type.ts'
+import { type Deprecation, scorerType, type ScorerType, type SettingType } from './plugin-type.ts'
 
 const ELSEWHERE = 'the index is in the memory of this process; every replica follows the events itself'
 const TOKENS = 'tokens come from a token-producer with the backend "vllm"'
@@ -13,14 +13,17 @@ const DEFAULT_TIERS = [
   { name: 'cpu', weight: 0.8 },
 ]
 
-const tokenProcessor = object(
-  {
-    blockSizeTokens: z.int().min(1).max(16_384).default(16),
-    hashSeed: z.string().default(''),
-    hashAlgorithm: z.enum(['cbor-fnv', 'xxh64']).optional(),
-  },
-  { blockSize: 'say blockSizeTokens' },
-)
+const tokenProcessor = object({
+  blockSizeTokens: z.int().min(0).max(16_384).optional(),
+  /** The former name of `blockSizeTokens`, which wins. */
+  blockSize: z.int().min(0).max(16_384).optional(),
+  hashSeed: z.string().default(''),
+  hashAlgorithm: z.enum(['cbor-fnv', 'xxh64']).optional(),
+}).transform(({ blockSizeTokens, blockSize, ...rest }) => ({
+  ...rest,
+  // As there, 0 is not given.
+  blockSizeTokens: blockSizeTokens || blockSize || 16,
+}))
 
 const memory = z
   .union([z.int().min(1024 * 1024), z.string()], 'must be bytes, or a text like 2GiB')
@@ -128,6 +131,13 @@ export const precisePrefixCacheProducer: SettingType = {
   type: 'precise-prefix-cache-producer',
   role: 'producer',
   parameters: precisePrefixCacheParameters,
+  deprecated: formerNames,
+}
+
+function formerNames({ tokenProcessorConfig }: Readonly<Record<string, unknown>>): readonly Deprecation[] {
+  const given = Object(tokenProcessorConfig) as { readonly blockSize?: unknown }
+  if (given.blockSize === undefined) return []
+  return [{ parameter: 'tokenProcessorConfig.blockSize', message: 'is called blockSizeTokens now' }]
 }
 
 /** The producer and its scorer in one: share of the prompt's blocks, by the best tier that holds them. */
@@ -139,5 +149,8 @@ export const precisePrefixCacheScorer: ScorerType = {
       for (let i = 0; i < candidates.count; i++) out[i] = share[i]!
     },
   })),
-  deprecated: () => [{ message: 'say precise-prefix-cache-producer, and prefix-cache-scorer with its name' }],
+  deprecated: given => [
+    { message: 'say precise-prefix-cache-producer, and prefix-cache-scorer with its name' },
+    ...formerNames(given),
+  ],
 }
