@@ -2,8 +2,8 @@ import { stringify } from 'yaml'
 import { compileSet } from '../compile/compile.ts'
 import { loadFiles } from '../config/load-files.ts'
 import { formatProblem } from '../config/problem.ts'
-import { loadUserPlugins } from '../inference/scheduling/plugins/user-plugins.ts'
 import { type Command, UsageError } from './command.ts'
+import { loadPlugins } from './load-plugins.ts'
 import { parseOptions, parsePlugins, parseReachable } from './options.ts'
 import { withoutSecrets } from './without-secrets.ts'
 
@@ -34,7 +34,7 @@ statuses of the objects. Private keys are left out.
     if (part !== undefined && !isPart(part)) throw new UsageError(`--part: '${part}' is none of ${PARTS.join(', ')}`)
     const extProc = { addresses: [parseReachable(values['ext-proc'], '--ext-proc')] }
     if (positionals.length === 0) throw new UsageError('compile: name files or folders')
-    await loadUserPlugins(parsePlugins(values.plugins))
+    await loadPlugins(parsePlugins(values.plugins))
     const set = await loadFiles(positionals)
     const { envoy, plan, statuses, errors, warnings } = compileSet(set, { extProc })
     for (const problem of [...errors, ...warnings]) stderr.write(`${formatProblem(problem)}\n`)

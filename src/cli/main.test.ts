@@ -14,6 +14,8 @@ import { compileCommand } from './compile.ts'
 import { demoCommand } from './demo/demo-command.ts'
 import { envoyCommand } from './envoy/envoy-command.ts'
 import { serveCommand } from './serve/serve-command.ts'
+import { StartError } from './serve/start-error.ts'
+import { replayCommand } from './replay.ts'
 import { simCommand } from './sim.ts'
 import { validateCommand } from './validate.ts'
 
@@ -40,6 +42,7 @@ async function spawned(...args: string[]): Promise<Outcome> {
 const COMMANDS: Readonly<Record<string, Command>> = {
   serve: serveCommand,
   demo: demoCommand,
+  replay: replayCommand,
   sim: simCommand,
   validate: validateCommand,
   compile: compileCommand,
@@ -61,6 +64,7 @@ async function run(name: string, ...args: string[]): Promise<Outcome> {
   try {
     return { status: await COMMANDS[name]!.run(args, io), out, err }
   } catch (error) {
+    if (error instanceof StartError) return { status: 1, out, err: error.message }
     if (!(error instanceof UsageError)) throw error
     return { status: 2, out, err: error.message }
   }
@@ -235,6 +239,27 @@ describe('validate', () => {
     expect(out).toMatch(/^8 objects, 5 errors, 0 warnings\n$/m)
   })
 
+  it('tells of a bad module with plug-ins in one line', async () => {
+    const broken = join(folder.path, 'syntax.ts')
+    await writeFile(broken, '\n\nexport const plugins = (\n')
+    for (const [file, message] of [
+      ['nosuch.ts', 'nosuch.ts: there is no such file'],
+      [broken, `${broken}: `],
+    ] as const) {
+      const { status, out, err } = await spawned('validate', '--plugins', file, good)
+      expect([status, out]).toEqual([1, ''])
+      expect(err).toMatch(/^signalbox: --plugins: [^\n]+\n$/)
+      expect(err).toContain(message)
+    }
+    expect(await run('compile', '--plugins', 'nosuch.ts', good)).toMatchObject({ status: 1, out: '' })
+  })
+
+  it('quotes little of what is no YAML', async () => {
+    const { status, out } = await run('validate', join(import.meta.dirname, '..', '..', 'README.md'))
+    expect(status).toBe(1)
+    for (const line of out.split('\n')) expect(line.length).toBeLessThan(400)
+  })
+
   it('tells what is missing', async () => {
     const { status, out } = await run('validate', join(folder.path, 'missing.yaml'))
     expect(status).toBe(1)
@@ -287,6 +312,18 @@ describe('compile', () => {
   })
 })
 
+describe('replay', () => {
+  it('refuses what is no trace', async () => {
+    const garbage = join(folder.path, 'garbage')
+    await writeFile(garbage, 'no\ntrace\n')
+    const { status, out, err } = await run('replay', garbage, '--config', good)
+    expect([status, out]).toEqual([1, ''])
+    expect(err).toBe(`signalbox: replay: no line of ${garbage} is a traced decision\n`)
+    const missing = await run('replay', '/no/such', '--config', good)
+    expect([missing.status, missing.err]).toEqual([2, 'replay: /no/such: there is no file /no/such'])
+  })
+})
+
 it('bootstrap prints what it was told', async () => {
   const { status, out } = await run(
     'bootstrap',
@@ -329,6 +366,26 @@ describe('serve refuses to start', () => {
 
   it('with a pool that nobody wrote', async () => {
     expect(await refused('--config', good, '--pool', 'default/nope')).toContain('default/nope')
+  })
+
+  it('with a port in use: that of a thread, which nobody named', async () => {
+    const err = await refused('--config', good, '--ext-proc', `127.0.0.1:${port - 1}`, '--threads', '2')
+    expect(err).toMatch(/ is in use/)
+    // The port before may be in use as well.
+    if (err.includes(`:${port} `))
+      expect(err).toContain(`127.0.0.1:${port} is in use: thread 1 has this port of its own`)
+  })
+
+  it('with a port in use: that of --peer-listen', async () => {
+    const peers = ['--peers', '127.0.0.1:1', '--peer-listen', `127.0.0.1:${port}`]
+    expect(await refused('--config', good, ...peers)).toContain(`127.0.0.1:${port} is in use\n`)
+    const sim = await run('sim', '--port', String(port))
+    expect([sim.status, sim.err]).toEqual([1, `signalbox sim: 127.0.0.1:${port} is in use\n`])
+  })
+
+  it('with a trace in a folder that does not exist', async () => {
+    const { status, err } = await run('serve', ...FREE, '--config', good, '--trace-file', '/no/such/trace')
+    expect([status, err]).toEqual([2, '--trace-file: the folder of /no/such/trace does not exist'])
   })
 
   it.each(['--ext-proc', '--xds', '--admin'])('with a port in use: %s', async option => {

@@ -1,5 +1,6 @@
 import { didYouMean } from '../config/suggest.ts'
 import { type Command, UsageError } from './command.ts'
+import { StartError } from './serve/start-error.ts'
 import { readVersion } from './version.ts'
 
 /** Commands by name; each is loaded when it is called. */
@@ -75,6 +76,9 @@ try {
   if (error instanceof UsageError) {
     process.stderr.write(`signalbox: ${error.message}\n`)
     process.exitCode = 2
+  } else if (error instanceof StartError) {
+    process.stderr.write(`signalbox: ${error.message}\n`)
+    process.exitCode = 1
   } else {
     process.stderr.write(`signalbox: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
     process.exitCode = 1

@@ -8,9 +8,10 @@ import { formatProblem } from '../config/problem.ts'
 import type { PickRecord } from '../inference/pick-record.ts'
 import type { SchedulingPlan } from '../inference/pool-plan.ts'
 import { Replay } from '../inference/replay.ts'
-import { loadUserPlugins } from '../inference/scheduling/plugins/user-plugins.ts'
 import { type Command, UsageError } from './command.ts'
+import { loadPlugins } from './load-plugins.ts'
 import { parseOptions, parsePlugins } from './options.ts'
+import { explainSystemError } from './system-error.ts'
 
 const numbers = z.array(z.number())
 const load = z.number().min(0)
@@ -63,7 +64,8 @@ export const replayCommand: Command = {
 
 Reads traces that 'signalbox serve --trace-file' has written, oldest first, and picks again with the loads of then under the scheduling of
 another configuration (an EndpointPickerConfig is enough; it counts for every pool that names no other). Prints each pick that
-changes, and what becomes of every scorer's scores. Exit status: 0 done, 1 the configuration has errors, 2 wrong usage.
+changes, and what becomes of every scorer's scores. Exit status: 0 done, 1 the configuration has errors or there is no
+decision in the files, 2 wrong usage.
 
   --config PATH               file or folder of YAML or JSON; may be given several times
   --changes N                 changed picks to print [20]
@@ -84,8 +86,12 @@ changes, and what becomes of every scorer's scores. Exit status: 0 done, 1 the c
     const most = Number(values.changes)
     if (!Number.isSafeInteger(most) || most < 0)
       throw new UsageError(`--changes: '${values.changes}' is no whole number`)
-    await loadUserPlugins(parsePlugins(values.plugins))
+    await loadPlugins(parsePlugins(values.plugins))
     const { decisions, unread } = await readTraces(positionals)
+    if (decisions.length === 0 && unread > 0) {
+      stderr.write(`signalbox: replay: no line of ${positionals.join(', ')} is a traced decision\n`)
+      return 1
+    }
     const report = new Report(most, text => stdout.write(`${text}\n`))
     for (const pool of new Set(decisions.map(decision => decision.pool))) {
       const scheduling = await schedulingOf(pool, values.config, text => stderr.write(`${text}\n`))
@@ -112,7 +118,7 @@ async function readTraces(files: readonly string[]): Promise<{ decisions: Decisi
         else decisions.push({ line: number, ...read })
       }
     } catch (error) {
-      throw new UsageError(`${file}: ${(error as Error).message}`)
+      throw new UsageError(`replay: ${file}: ${explainSystemError((error as Error).message)}`)
     }
   }
   return { decisions, unread }

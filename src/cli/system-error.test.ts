@@ -33,6 +33,14 @@ it('… and of addresses', async () => {
   expect(await failure(() => listen('192.0.2.1', 9002))).toBe('192.0.2.1:9002 is no address of this machine')
 })
 
+it('… that grpc-js quotes, and IPv6', () => {
+  const quoted = (address: string) =>
+    `No address added out of total 1 resolved errors: [listen EADDRINUSE: address already in use ${address}]`
+  expect(explainSystemError(quoted('127.0.0.1:5'))).toBe('127.0.0.1:5 is in use')
+  expect(explainSystemError(quoted(':::5'))).toBe(':::5 is in use')
+  expect(explainSystemError('listen EADDRINUSE: address already in use :::5')).toBe(':::5 is in use')
+})
+
 it('leaves the rest as it is', () => {
   expect(explainSystemError('something: else, open to all')).toBe('something: else, open to all')
 })

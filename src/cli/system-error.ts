@@ -18,10 +18,11 @@ const FILE_FAILURES: Readonly<Record<string, Explain>> = {
 
 /**
  * What the system says of listening and of files, in words; anything else as it is. By the message, because an error that comes from
- * another thread has nothing else.
+ * another thread has nothing else. grpc-js has the message in brackets.
  */
 export function explainSystemError(message: string): string {
-  const [, listen = '', address = ''] = /^listen ([A-Z]+): .* (\S+)$/.exec(message) ?? []
+  const [, listen = '', address = ''] =
+    /(?:^|\[)listen ([A-Z]+): .* ([^\s\]]+|\[[^\s\]]+\]:\d+)\]?$/.exec(message) ?? []
   const [, code = '', file = ''] = /^([A-Z]+): [^,]*, (?:open|stat|lstat|read|access)(?: '(.*)')?$/.exec(message) ?? []
   return LISTEN_FAILURES[listen]?.(address) ?? FILE_FAILURES[code]?.(file) ?? message
 }

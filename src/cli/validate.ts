@@ -2,11 +2,11 @@ import type { EnvoyResources } from '../config/envoy-resources.ts'
 import { formatProblem, type Problem, sortProblems } from '../config/problem.ts'
 import { loadFiles } from '../config/load-files.ts'
 import { compileSet } from '../compile/compile.ts'
-import { loadUserPlugins } from '../inference/scheduling/plugins/user-plugins.ts'
 import { ResourceRegistry } from '../xds/registry.ts'
 import { SnapshotCache } from '../xds/snapshot-cache.ts'
 import { InvalidResourcesError } from '../xds/invalid-resources-error.ts'
 import { type Command, UsageError } from './command.ts'
+import { loadPlugins } from './load-plugins.ts'
 import { parseOptions, parsePlugins } from './options.ts'
 
 export const validateCommand: Command = {
@@ -21,7 +21,7 @@ Exit status: 0 valid, 1 errors, 2 wrong usage.
   async run(argv, { stdout }) {
     const { values, positionals } = parseOptions(argv, { plugins: { type: 'string', multiple: true } }, true)
     if (positionals.length === 0) throw new UsageError('validate: name files or folders to check')
-    await loadUserPlugins(parsePlugins(values.plugins))
+    await loadPlugins(parsePlugins(values.plugins))
     const set = await loadFiles(positionals)
     const { envoy, errors: found, warnings } = compileSet(set, { extProc: { addresses: ['127.0.0.1:9002'] } })
     const problems = sortProblems([...found, ...warnings, ...resourceProblems(envoy)])

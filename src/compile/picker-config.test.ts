@@ -159,10 +159,10 @@ schedulingProfiles:
       /^6 plugins\[1\].type: a second plug-in "queue-scorer"; a second one of this type needs a name/,
     ),
     expect.stringMatching(
-      /^7 plugins\[2\].type: there is no plug-in type "quue-scorer" \(did you mean "queue-scorer"\?\); supp/,
+      /^7 plugins\[2\].type: there is no plug-in type "quue-scorer" \(did you mean "queue-scorer"\?\) \(unknown-plugin\)$/,
     ),
     expect.stringMatching(
-      /^8 plugins\[3\].type: plug-in type "burst-prefix-cache-producer" is not supported: a pick never waits.*; supported are/,
+      /^8 plugins\[3\].type: plug-in type "burst-prefix-cache-producer" is not supported: a pick never waits.*; docs\/plug-ins\.md lists/,
     ),
     expect.stringMatching(/^9 .*unknown field "threshhold" \(did you mean "threshold"\?\) \(unknown-field\)/),
     expect.stringMatching(/^10 plugins\[5\].parameters.maxBusyScore: must be at most 1 \(out-of-range\)/),

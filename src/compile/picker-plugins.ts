@@ -149,17 +149,18 @@ export class PickerPlugins {
     if (renamed !== undefined) this.warn('deprecated', path, `"${written}" is called "${renamed}" now`)
     const type = pluginType(renamed ?? written)
     if (type !== undefined) return type
-    const supported = `supported are ${pluginTypes().toSorted().join(', ')}`
     const reason = UNSUPPORTED_TYPES.get(written)
     if (reason !== undefined)
-      this.error('not-supported', path, `plug-in type "${written}" is not supported: ${reason}; ${supported}`)
+      this.error('not-supported', path, `plug-in type "${written}" is not supported: ${reason}; ${LIST}`)
     else {
       const hint = didYouMean(written, [...pluginTypes(), ...UNSUPPORTED_TYPES.keys()])
-      this.error('unknown-plugin', path, `there is no plug-in type "${written}"${hint}; ${supported}`)
+      this.error('unknown-plugin', path, `there is no plug-in type "${written}"${hint === '' ? `: ${LIST}` : hint}`)
     }
     return undefined
   }
 }
+
+const LIST = 'docs/plug-ins.md lists those that there are'
 
 /** Who refers to plug-ins of a role; those of other roles do their work unnamed. */
 const REFERRERS: Readonly<Partial<Record<PluginType['role'], string>>> = {

@@ -16,6 +16,8 @@ import type { FieldPath, Position, Problem } from './problem.ts'
 const MAX_ALIASES = 100
 const MAX_LOOKED_UP = 1000
 const MAX_PROBLEMS_PER_FILE = 50
+/** Of a message about the syntax, which may quote any length of text. */
+const MAX_MESSAGE = 160
 
 /** One YAML document as plain data, with the way back to the text. */
 export interface YamlDocument {
@@ -42,10 +44,20 @@ export function parseYaml(text: string, file: string): YamlResult {
   const list: readonly Document.Parsed[] = Array.isArray(parsed) ? parsed : []
   for (const document of list) {
     for (const error of document.errors) {
-      problems.push({ severity: 'error', code: codeOf(error.code), message: error.message, position: at(error.pos[0]) })
+      problems.push({
+        severity: 'error',
+        code: codeOf(error.code),
+        message: shortened(error.message),
+        position: at(error.pos[0]),
+      })
     }
     for (const warning of document.warnings) {
-      problems.push({ severity: 'error', code: 'yaml', message: warning.message, position: at(warning.pos[0]) })
+      problems.push({
+        severity: 'error',
+        code: 'yaml',
+        message: shortened(warning.message),
+        position: at(warning.pos[0]),
+      })
     }
     if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) continue
     if (document.errors.length > 0) continue
@@ -82,6 +94,10 @@ function unresolvedAliases(document: Document.Parsed): Alias[] {
     },
   })
   return result
+}
+
+function shortened(message: string): string {
+  return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message
 }
 
 function codeOf(yamlCode: string): string {

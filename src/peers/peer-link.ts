@@ -1,4 +1,9 @@
-import { type ChannelCredentials, type ClientDuplexStream, makeClientConstructor } from '@grpc/grpc-js'
+import {
+  type ChannelCredentials,
+  type ClientDuplexStream,
+  makeClientConstructor,
+  type ServiceError,
+} from '@grpc/grpc-js'
 import type { Listener } from '../gen/signalbox/peers/v1/peers_pb.ts'
 import { peersService } from './peers-service.ts'
 
@@ -34,6 +39,8 @@ export type LinkState = 'connecting' | 'connected' | 'self'
 /** Tells one other replica what this one does, again and again until `close`. */
 export class PeerLink {
   state: LinkState = 'connecting'
+  /** Why the last attempt failed; '' while none has. */
+  failure = ''
   readonly #options: PeerLinkOptions
   readonly #client: InstanceType<typeof PeersClient>
   #call: Call | undefined
@@ -84,8 +91,10 @@ export class PeerLink {
       this.state = 'connected'
       this.#pause = FIRST_PAUSE_MS
     })
+    call.on('error', ({ details }: ServiceError) => {
+      if (this.#call === call) this.failure = details
+    })
     // An end without an error too.
-    call.on('error', () => {})
     call.on('close', () => this.#ended(call))
     call.on('end', () => this.#ended(call))
     call.write(this.#options.state())

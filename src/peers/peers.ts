@@ -13,6 +13,7 @@ import { Inbox } from './inbox.ts'
 import { Outbox } from './outbox.ts'
 import { PeerAddresses, type PeerPlaces } from './peer-addresses.ts'
 import { PeerLink } from './peer-link.ts'
+import { PeerWatch } from './peer-watch.ts'
 import { peersService } from './peers-service.ts'
 
 const TELL_MS = 25
@@ -52,6 +53,7 @@ export class Peers {
   readonly #options: PeersOptions
   readonly #addresses: PeerAddresses
   readonly #links = new Map<string, PeerLink>()
+  readonly #watch = new PeerWatch()
   readonly #tellers = new Map<string, Teller>()
   readonly #server = new Server({ 'grpc.keepalive_time_ms': 5000, 'grpc.keepalive_timeout_ms': 5000 })
   readonly #timers: NodeJS.Timeout[] = []
@@ -138,9 +140,18 @@ export class Peers {
 
   #refresh(): void {
     for (const link of this.#links.values()) link.refresh()
+    // Those of a name come and go with their pods.
+    if (this.#options.places.kind === 'list') this.#look()
     const now = performance.now()
     for (const { call, heardAt } of this.#tellers.values())
       if (now - heardAt > SILENT_MS) hangUp(call, status.DEADLINE_EXCEEDED, 'nothing was told for long')
+  }
+
+  #look(): void {
+    const { log } = this.#options
+    for (const { address, reached, failure } of this.#watch.look(this.#links))
+      if (reached) log.warn({ address }, 'another replica is reached again')
+      else log.warn({ address, why: failure }, 'another replica is not reached: it does not know what this one does')
   }
 
   #hear(call: Call): void {

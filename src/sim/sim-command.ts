@@ -7,6 +7,8 @@ export interface CommandContext {
   readonly stderr: { write(text: string): unknown }
   /** Ends the command. */
   readonly signal: AbortSignal
+  /** Says in words what the system says of a port that cannot be had. */
+  readonly explain?: (message: string) => string
 }
 
 /**
@@ -14,7 +16,7 @@ export interface CommandContext {
  * options give 2, a port that cannot be had 1.
  */
 export async function runSimCommand(argv: readonly string[], context: CommandContext): Promise<number> {
-  const { stdout, stderr, signal } = context
+  const { stdout, stderr, signal, explain = (message: string) => message } = context
   if (argv.includes('--help') || argv.includes('-h')) {
     stdout.write(simHelp())
     return 0
@@ -24,7 +26,7 @@ export async function runSimCommand(argv: readonly string[], context: CommandCon
     simulator = await startSimulator(parseSimOptions(argv))
   } catch (error) {
     const isUsage = error instanceof SimulatorOptionsError
-    const messages = isUsage ? error.messages : [error instanceof Error ? error.message : String(error)]
+    const messages = isUsage ? error.messages : [explain((error as Error).message)]
     for (const message of messages) stderr.write(`signalbox sim: ${message}\n`)
     if (isUsage) stderr.write("See 'signalbox sim --help'.\n")
     return isUsage ? 2 : 1

@@ -12,7 +12,7 @@ export interface ThreadListen {
 
 /**
  * One thread listens where it is told. Several share that port; where data planes are told of each thread (`ownAddresses`), thread i, counted
- * from 0, has port + 1 + i besides, or any free one when the port is 0. Unix sockets can't be shared: PATH, PATH.1, PATH.2, …
+ * from 1, has port + i besides, or any free one when the port is 0. Unix sockets can't be shared: PATH, PATH.1, PATH.2, …
  */
 export function listenAddresses(listen: ListenAt, count: number, ownAddresses: boolean): ThreadListen[] {
   return Array.from({ length: count }, (_, i) => {

@@ -22,7 +22,7 @@ PodDisruptionBudget, NetworkPolicy, InferencePools.
   --replicas N            [2]; two and more tell each other what they do (docs/replicas.md)
   --peer-tls SECRET       with certificates that they show each other: tls.crt, tls.key, ca.crt [plaintext; a NetworkPolicy keeps others out]
   --pool NAME:LABELS      an InferencePool and the labels of its pods, NAME:a=b,c=d; may be given several times [llm:app=llm]
-  --model MODEL=POOL      which pool serves a model (plug, one-hop); what no pool is named for goes to the first; several times
+  --model MODEL=POOL      which pool serves a model (plug, one-hop: required); what no pool is named for goes to the first; several times
   --target-port N         of the pods [8000]
   --app-protocol P        http, or kubernetes.io/h2c [http]
   --failure-mode MODE     without a picker: FailOpen (the gateway balances) or FailClose [FailOpen]

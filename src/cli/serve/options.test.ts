@@ -208,8 +208,8 @@ describe('threads', () => {
     expect(() => parse('--threads=2', '--ext-proc=65534')).toThrow('no ports for 2 threads')
     expect(parse('--threads=2', '--ext-proc=65533').extProc).toMatchObject({ port: 65_533 })
     // Thread i listens at port + 1 + i.
-    expect(() => parse('--threads=88')).toThrow('--admin: port 9090 is that of thread 87')
-    expect(() => parse('--threads=2', '--ext-proc=0.0.0.0:17998')).toThrow('--xds: port 18000 is that of thread 1')
+    expect(() => parse('--threads=88')).toThrow('--admin: port 9090 is that of thread 88')
+    expect(() => parse('--threads=2', '--ext-proc=0.0.0.0:17998')).toThrow('--xds: port 18000 is that of thread 2')
     expect(parse('--threads=87').threads).toBe(87)
     expect(parse('--threads=88', '--xds=off').threads).toBe(88)
     expect(parse('--threads=88', '--ext-proc=127.0.0.2:9002').threads).toBe(88)
@@ -237,6 +237,8 @@ describe('--peers', () => {
   })
 
   it.each([
+    [['--peers=dns:a:9005,b:1', '--peer-listen=1'], '--peers: dns:NAME:PORT stands alone'],
+    [['--peers=b:1,dns:a:9005', '--peer-listen=1'], '--peers: dns:NAME:PORT stands alone'],
     [['--peers=a:1'], '--peers needs --peer-listen'],
     [['--peer-listen=9005'], '--peer-listen needs --peers'],
     [['--peer-tls=a,b,c'], '--peer-tls needs --peers'],

@@ -90,7 +90,8 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --plugins FILE[,FILE …]  modules (JavaScript or TypeScript) with plug-ins of your own for an EndpointPickerConfig; see docs/own-plug-ins.md
   --embedded               carry the traffic too, with the embedded data plane (where there is no Envoy)
   --threads N              threads that decide requests [one per core, at most 64]. Several share the port of --ext-proc; Envoys that we configure reach
-                           thread i at port + 1 + i as well (any free one with port 0). Of a socket PATH, thread i has PATH.i
+                           thread i (1, 2, …) at port + i as well (any free one with port 0). Of a socket PATH, the first thread has PATH itself,
+                           the others PATH.1, PATH.2, …
   --transport own|node     HTTP/2 of the ext_proc service: our own, or node's [own]
   --trust all|verified     whose resets and control frames are not counted as a flood: everybody's who reaches the port; or those
                            of peers with a verified certificate only, and then others may come without one (with --client-ca) [all]
@@ -238,9 +239,17 @@ function refusePorts(options: ServeOptions): void {
     ] as const) {
       const thread = listen === undefined ? -1 : listen.port - extProc.port - 1
       if (thread < 0 || thread >= threads || !meet(extProc.host, listen!.host)) continue
-      throw new UsageError(`${option}: port ${listen!.port} is that of thread ${thread} (--ext-proc, --threads)`)
+      throw new UsageError(`${option}: port ${listen!.port} is that of thread ${thread + 1} (--ext-proc, --threads)`)
     }
   }
+}
+
+/** Says of a port in use that it is a thread's own, which nobody has named. */
+export function withThread(why: string, { extProc, threads }: Pick<ServeOptions, 'extProc' | 'threads'>): string {
+  const port = Number(/:(\d+) is in use$/.exec(why)?.[1])
+  if ('path' in extProc || extProc.port === 0 || threads === 1) return why
+  const thread = port - extProc.port
+  return thread >= 1 && thread <= threads ? `${why}: thread ${thread} has this port of its own (see --threads)` : why
 }
 
 function meet(one: string, other: string): boolean {

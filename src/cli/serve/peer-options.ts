@@ -38,8 +38,11 @@ export function parsePeers(
 }
 
 function parsePlaces(text: string): PeerPlaces {
+  const parts = text.split(',')
+  if (parts.length > 1 && parts.some(part => part.startsWith('dns:')))
+    throw new UsageError('--peers: dns:NAME:PORT stands alone; give either that or a list of HOST:PORT')
   if (!text.startsWith('dns:'))
-    return { kind: 'list', addresses: text.split(',').map(address => parseReachable(address, '--peers')) }
+    return { kind: 'list', addresses: parts.map(address => parseReachable(address, '--peers')) }
   const place = text.slice('dns:'.length)
   parseReachable(place, '--peers')
   const colon = place.lastIndexOf(':')

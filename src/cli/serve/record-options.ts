@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { RecordOptions } from '../../pipeline/decision-records.ts'
 import { UsageError } from '../command.ts'
 import { parseCount } from '../options.ts'
+import { explainSystemError } from '../system-error.ts'
 
 /** What of decisions is told, and to whom. */
 export interface RecordSettings {
@@ -49,10 +50,11 @@ export function parseRecords(values: {
   }
 }
 
-/** For the threads; undefined: nobody wants records. Reads the key. @throws UsageError */
+/** For the threads; undefined: nobody wants records. Reads the key, and sees whether the trace can be written. @throws UsageError */
 export function recordOptions({ records }: { readonly records: RecordSettings }): RecordOptions | undefined {
   const { scores, explainKeyFile, trace } = records
   if (!scores && explainKeyFile === undefined && trace === undefined) return undefined
+  if (trace !== undefined) tryTrace(trace.file)
   return {
     scores,
     explainKey: explainKeyFile === undefined ? undefined : readKey(explainKeyFile),
@@ -65,11 +67,21 @@ function readKey(file: string): string {
   try {
     key = readFileSync(file, 'utf8').trim()
   } catch (error) {
-    throw new UsageError(`--explain-key-file: ${(error as Error).message}`)
+    throw new UsageError(`--explain-key-file: ${explainSystemError((error as Error).message)}`)
   }
   if (key.length < LEAST_KEY_LENGTH)
     throw new UsageError(`--explain-key-file: a key of less than ${LEAST_KEY_LENGTH} characters is guessed too easily`)
   return key
+}
+
+function tryTrace(file: string): void {
+  try {
+    closeSync(openSync(file, 'a'))
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = code === 'ENOENT' ? `the folder of ${file} does not exist` : explainSystemError(message)
+    throw new UsageError(`--trace-file: ${code === 'EACCES' ? `no permission to write ${file}` : why}`)
+  }
 }
 
 function parseShare(text: string): number {

@@ -41,6 +41,8 @@ describe('plug-ins of the user', () => {
 
   it.each([
     ['export const x = 1', 'must export a function "plugins" that returns a list'],
+    ['export const plugins = k => [k.scorer("a-b")]', 'scorer("a-b", fields, create): the fields are missing'],
+    ['export const plugins = k => [k.filter("a-b", {})]', 'filter("a-b", fields, create): create is missing'],
     ['export const plugins = () => 7', 'must export a function "plugins" that returns a list'],
     ['export const plugins = []', 'plugins is not a function'],
     ['throw new Error("broken at once")', 'broken at once'],
@@ -58,6 +60,7 @@ describe('plug-ins of the user', () => {
   })
 
   it('of a file that is not there is refused', async () => {
-    await expect(loadUserPlugins([join(folder, 'none.mjs')])).rejects.toThrow(/none\.mjs/)
+    await expect(loadUserPlugins([join(folder, 'none.mjs')])).rejects.toThrow(/none\.mjs: there is no such file$/)
+    await expect(loadUserPlugins([folder])).rejects.toThrow(/: is no file$/)
   })
 })

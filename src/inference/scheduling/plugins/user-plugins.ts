@@ -1,4 +1,5 @@
 /** Plug-ins of the user's own: JavaScript or TypeScript modules that `--plugins` names. */
+import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { PLUGIN_KIT, type Plugins } from './plugin-kit.ts'
@@ -40,14 +41,26 @@ export async function loadUserPlugins(files: readonly string[]): Promise<void> {
 const loaded = new Set<string>()
 
 async function pluginsOf(file: string, path: string): Promise<readonly unknown[]> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isFile() !== true)
+    throw new UserPluginError(file, found === undefined ? 'there is no such file' : 'is no file')
   try {
     const { plugins } = (await import(pathToFileURL(path).href)) as { readonly plugins?: Plugins }
     const made: unknown = plugins?.(PLUGIN_KIT)
     if (Array.isArray(made)) return made
   } catch (error) {
-    throw new UserPluginError(file, error instanceof Error ? error.message : String(error), error)
+    throw new UserPluginError(file, whyOf(error, path), error)
   }
   throw new UserPluginError(file, 'must export a function "plugins" that returns a list of plug-ins')
+}
+
+/** In one line; of a syntax error with its line, which node says in the stack alone. */
+function whyOf(error: unknown, path: string): string {
+  if (!(error instanceof Error)) return String(error)
+  const [message] = error.message.trim().split('\n') as [string]
+  const head = error.stack?.split('\n', 1)[0] ?? ''
+  const line = error instanceof SyntaxError && head.includes(path) ? /:(\d+)$/.exec(head)?.[1] : undefined
+  return line === undefined ? message : `line ${line}: ${message}`
 }
 
 /** What keeps a value from being a plug-in type; undefined: nothing. */
