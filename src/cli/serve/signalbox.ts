@@ -3,7 +3,6 @@ import { type AdminServer, type AdminSources, startAdminServer } from '../../adm
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
 import type { ObjectSet } from '../../config/object-set.ts'
 import { AccessReviewer } from '../../kubernetes/access-review.ts'
-import { loadUserPlugins } from '../../inference/scheduling/plugins/user-plugins.ts'
 import { LineFile } from '../../telemetry/line-file.ts'
 import { Peers } from '../../peers/peers.ts'
 import type { Log } from '../../telemetry/log.ts'
@@ -12,6 +11,7 @@ import { Threads } from '../../threads/threads.ts'
 import type { AdsServer } from '../../xds/ads-server.ts'
 import { ResourceRegistry } from '../../xds/registry.ts'
 import { SnapshotCache } from '../../xds/snapshot-cache.ts'
+import { loadPlugins } from '../load-plugins.ts'
 import { joinHostPort } from '../options.ts'
 import { Configuration } from './configuration.ts'
 import { describeKubernetes } from './describe-kubernetes.ts'
@@ -23,7 +23,7 @@ import { Handover } from './handover.ts'
 import { HealthListener } from './health-listener.ts'
 import { withLiveThreads } from './live-addresses.ts'
 import { missingPools } from './missing-pools.ts'
-import { isFleet, isWildcard, reachableAt, type ServeOptions } from './options.ts'
+import { isFleet, isWildcard, reachableAt, type ServeOptions, withThread } from './options.ts'
 import { KvFeeds } from './kv-feeds.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
@@ -71,14 +71,6 @@ export class Signalbox {
     this.#scrapers = new Scrapers(log)
     this.#kvFeeds = new KvFeeds(log)
     this.#embedded = new EmbeddedUpdates(log)
-    const { trace } = options.records
-    if (trace !== undefined)
-      this.#trace = new LineFile({
-        path: trace.file,
-        maxBytes: trace.maxBytes,
-        files: 3,
-        onError: error => log.error({ error: error.message }, 'the trace of decisions cannot be written'),
-      })
     this.#threads = new Threads({
       count: options.threads,
       listen: options.extProc,
@@ -92,6 +84,14 @@ export class Signalbox {
         if (this.#sent !== undefined && !this.#draining) this.#send(this.#sent)
       },
     })
+    const { trace } = options.records
+    if (trace !== undefined)
+      this.#trace = new LineFile({
+        path: trace.file,
+        maxBytes: trace.maxBytes,
+        files: 3,
+        onError: error => log.error({ error: error.message }, 'the trace of decisions cannot be written'),
+      })
     this.#handover = new Handover({
       alone: options.xds === undefined && !options.embedded,
       run: (plan, inForce) => {
@@ -138,14 +138,18 @@ export class Signalbox {
   async start(): Promise<void> {
     const options = this.#options
     const { descriptors, xds, admin } = options
-    await startsWith('--plugins', () => loadUserPlugins(options.plugins))
+    await loadPlugins(options.plugins)
     if (descriptors !== undefined)
       await startsWith('--descriptors', async () => this.#registry.loadDescriptors(await readFile(descriptors)))
     await this.#startTraces()
     const verified = typeof options.tls === 'object'
     const tls = options.tls === 'off' ? undefined : await upstreamTls(options, this.#log, verified)
     const logsTls = options.xdsTls === undefined ? undefined : await upstreamTls(options, this.#log, true)
-    await startsWith(options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls', () => this.#threads.start())
+    await startsWith(
+      options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls',
+      () => this.#threads.start(),
+      why => withThread(why, options),
+    )
     if (xds !== undefined)
       await startsWith(options.xdsTls === undefined ? '--xds' : '--xds with --xds-tls', () => this.#startXds(xds))
     await this.#startPeers()
