@@ -14,25 +14,42 @@ interface Event {
 
 interface Outcome {
   readonly events: Event[]
-  readonly ok: boolean
-  readonly error: unknown
+  /** The most memory that was held. */
+  readonly held: number
 }
 
 function frame(chunks: readonly Uint8Array[], limits?: SseLimits): Outcome {
   const events: Event[] = []
-  const framer = new SseFramer(event => {
-    events.push({
-      data: event.text(),
-      type: event.type,
-      id: event.lastEventId,
-      retry: event.retry,
-      offset: event.dataOffset,
-      cutOff: event.cutOff,
-    })
-    expect(Buffer.from(event.bytes.subarray(event.dataStart, event.dataEnd)).toString()).toBe(event.text())
-  }, limits)
-  feedLent(chunks, chunk => framer.feed(chunk))
-  return { events, ok: framer.finish(), error: framer.error }
+  let pieces = ''
+  const take = (bytes: Uint8Array, start: number, end: number) => {
+    pieces += Buffer.from(bytes.subarray(start, end)).toString('latin1')
+  }
+  const framer = new SseFramer(
+    event => {
+      const data = event.inPieces ? Buffer.from(pieces, 'latin1').toString() : event.text()
+      pieces = ''
+      events.push({
+        data,
+        type: event.type,
+        id: event.lastEventId,
+        retry: event.retry,
+        offset: event.dataOffset,
+        cutOff: event.cutOff,
+      })
+      expect(Buffer.from(event.bytes.subarray(event.dataStart, event.dataEnd)).toString()).toBe(event.text())
+    },
+    take,
+    limits,
+  )
+  let held = framer.heldBytes
+  feedLent(chunks, chunk => {
+    framer.feed(chunk)
+    held = Math.max(held, framer.heldBytes)
+  })
+  framer.finish()
+  framer.reset()
+  expect(framer.heldBytes).toBeLessThanOrEqual(8192)
+  return { events, held }
 }
 
 /** The specification's algorithm over the whole text; a last unfinished event counts. Byte offsets are not part of it. */
@@ -59,6 +76,10 @@ function reference(text: string): Omit<Event, 'offset'>[] {
 }
 
 const data = (text: string, options?: SseLimits) => frame([Buffer.from(text)], options).events.map(event => event.data)
+
+const noPiece = () => {
+  throw new Error('not in pieces')
+}
 
 describe('SseFramer', () => {
   it.each([
@@ -113,13 +134,13 @@ describe('SseFramer', () => {
     let same = false
     new SseFramer(event => {
       same = event.bytes === chunk
-    }).feed(chunk)
+    }, noPiece).feed(chunk)
     expect(same).toBe(true)
   })
 
   it('reads a window of a chunk only', () => {
     const seen: string[] = []
-    const framer = new SseFramer(event => seen.push(`${event.text()}@${event.dataOffset}`))
+    const framer = new SseFramer(event => seen.push(`${event.text()}@${event.dataOffset}`), noPiece)
     const chunk = Buffer.from('xxdata: ab\n\ndata: c\n\nyy')
     framer.feed(chunk, 2, 9)
     framer.feed(chunk, 9, chunk.length - 2)
@@ -129,7 +150,10 @@ describe('SseFramer', () => {
 
   it('can be used again', () => {
     const seen: string[] = []
-    const framer = new SseFramer(event => seen.push(event.text() + event.lastEventId + event.type + event.cutOff))
+    const framer = new SseFramer(
+      event => seen.push(event.text() + event.lastEventId + event.type + event.cutOff),
+      noPiece,
+    )
     framer.feed(Buffer.from('id: 1\nevent: x\ndata: a\r'))
     framer.finish()
     framer.reset()
@@ -140,22 +164,27 @@ describe('SseFramer', () => {
 
   describe('limit', () => {
     it.each([
-      ['of one line', 'data: 1\n\ndata: 234567890\n\ndata: 4\n\n', 9],
-      ['of a line without an end', 'data: 1\n\ndata: 234567890', 9],
-      ['of a comment', 'data: 1\n\n: 23456789012\n', 9],
-      ['of joined lines', 'data: 1\n\ndata: 23456\ndata: 12345\ndata: 4\n\n', 33],
-    ])('%s', (_, text, offset) => {
-      for (const chunks of everySplit(Buffer.from(text))) {
-        const outcome = frame(chunks, { maxEventBytes: 11 })
-        expect(outcome).toMatchObject({ ok: false, error: { code: 'event_too_long', offset } })
-        expect(outcome.events.map(event => event.data)).toEqual(['1'])
+      ['one line', 'data: 1\n\ndata: 2345678901234567890\n\ndata: 4\n\n', ['1', '2345678901234567890', '4']],
+      ['a line without an end', 'data: 1\n\ndata: 2345678901234567890', ['1', '2345678901234567890']],
+      ['a comment', 'data: 1\n: 234567890123456789\n\ndata: 4\n\n', ['1', '4']],
+      ['other names', 'data: 1\ndatas: 234567890123456789\nevent: 234567890123456789\n\n', ['1']],
+      ['a mark', '\uFEFFdata: 234567890123456789\n\ndata: 4\n\n', ['234567890123456789', '4']],
+      ['joined lines', 'data: 123456789\ndata\ndata: 123456789\n\ndata: 4\n\n', ['123456789\n\n123456789', '4']],
+      ['a long line among others', 'data: 1\ndata:2345678901234567890\ndata: 4\n\n', ['1\n2345678901234567890\n4']],
+      ['CRLF', 'data: 2345678901234567890\r\ndata:\r\n\r\ndata: 4\r\n\r\n', ['2345678901234567890\n', '4']],
+    ])('holds no more: %s', (_, text, expected) => {
+      for (const chunks of [...everySplit(Buffer.from(text)), [...Buffer.from(text)].map(byte => Buffer.of(byte))]) {
+        const { events } = frame(chunks, { maxHeldBytes: 16 })
+        expect(events.map(event => event.data)).toEqual(expected)
+        expect(events.every(event => event.type === '')).toBe(true)
       }
     })
 
-    it('is not reached by many comments, or by events that fit', () => {
-      const text = `${': ping\n'.repeat(100)}data: 123456\n\n`.repeat(3)
-      for (const chunks of [[Buffer.from(text)], cutAt(Buffer.from(text), [3, 99, 701])])
-        expect(frame(chunks, { maxEventBytes: 12 })).toMatchObject({ ok: true, events: { length: 3 } })
+    it('of memory, which is given back with the stream', () => {
+      const text = `data: ${'a'.repeat(1_000_000)}\ndata: ${'b'.repeat(1_000_000)}`
+      const { events, held } = frame(cutAt(Buffer.from(text), [10_000, 20_000, 1_000_000, 1_010_000, 1_990_000]))
+      expect(events.map(event => event.data.length)).toEqual([2_000_001])
+      expect(held).toBeLessThanOrEqual(64 * 1024)
     })
   })
 
@@ -180,16 +209,20 @@ describe('SseFramer', () => {
       'x'.repeat(300),
     )
     fc.assert(
-      fc.property(fc.array(piece, { maxLength: 40 }), cutPositions, (pieces, cuts) => {
-        const text = pieces.join('')
-        const { events, ok } = frame(cutAt(Buffer.from(text), cuts))
-        expect(ok).toBe(true)
-        expect(events).toMatchObject(reference(text))
-        expect(events).toHaveLength(reference(text).length)
-        for (const event of events)
-          if (event.offset !== -1)
-            expect(Buffer.from(text).subarray(event.offset).toString().startsWith(event.data)).toBe(true)
-      }),
+      fc.property(
+        fc.array(piece, { maxLength: 40 }),
+        cutPositions,
+        fc.constantFrom(400, 16_384),
+        (pieces, cuts, most) => {
+          const text = pieces.join('')
+          const { events } = frame(cutAt(Buffer.from(text), cuts), { maxHeldBytes: most })
+          expect(events).toMatchObject(reference(text))
+          expect(events).toHaveLength(reference(text).length)
+          for (const event of events)
+            if (event.offset !== -1)
+              expect(Buffer.from(text).subarray(event.offset).toString().startsWith(event.data)).toBe(true)
+        },
+      ),
       { numRuns: 500 },
     )
   })

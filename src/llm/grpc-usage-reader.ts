@@ -62,6 +62,12 @@ export class GrpcUsageReader {
     if (!this.#over) this.#over = this.#scanner.feed(bytes, start, end) === ScanState.INVALID
   }
 
+  /** Gives back what it holds; it reads nothing until it begins again. */
+  release(): void {
+    this.#over = true
+    this.#json.release()
+  }
+
   /** The response is over. */
   end(): void {
     if (this.#form === 'events') this.#endJson()

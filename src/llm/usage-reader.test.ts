@@ -44,6 +44,12 @@ const CASES: readonly (readonly [name: string, streams: boolean, text: string, e
     { input: 64, output: 1, total: 65, cached: 40, events: 0 },
   ],
   ['no usage', false, '{"choices":[{"usage":{"prompt_tokens":1}}],"text":"\\"usage\\""}', undefined],
+  [
+    'more tokens than there can be',
+    false,
+    '{"usage":{"prompt_tokens":9e15,"completion_tokens":9007199254740991,"total_tokens":16777217}}',
+    { input: 16_777_216, output: 16_777_216, total: 16_777_216, ...none },
+  ],
   ['null', false, '{"usage":null}', undefined],
   ['what is no number', false, '{"usage":{"prompt_tokens":"7","completion_tokens":-1,"total_tokens":1.5}}', undefined],
   ['what is no JSON', false, '{malformed', undefined],
@@ -103,4 +109,32 @@ describe.each([1, 2, 3, 7, 4096])('usage of responses in chunks of %i bytes (epp
   it.each(CASES)('%s', (_name, streams, text, expected) => {
     expect(read(text, streams, chunk)).toEqual(expected)
   })
+})
+
+it('reads usage in an event that is too long to be held, and gives back what it held', () => {
+  const reader = new UsageReader()
+  const text = (output: number) =>
+    Buffer.from(
+      `data: {"type":"response.completed","response":{"output":"${'x'.repeat(1_000_000)}","usage":{"input_tokens":1,"output_tokens":${output}}}}\n`,
+    )
+  for (const size of [1000, 100_000]) {
+    reader.begin(true)
+    const bytes = Buffer.concat([text(1), Buffer.from('\n'), text(2)])
+    for (let at = 0; at < bytes.length; at += size) reader.feed(bytes, at, Math.min(bytes.length, at + size))
+    expect(reader.heldBytes).toBeLessThanOrEqual(64 * 1024)
+    reader.end()
+    expect(reader.usage).toMatchObject({ input: 1, output: 2 })
+    expect(reader.events).toBe(2)
+    expect(reader.heldBytes).toBeLessThanOrEqual(8192)
+  }
+})
+
+it('gives back what it held of a response that was broken off', () => {
+  const reader = new UsageReader()
+  reader.begin(true)
+  const bytes = Buffer.from(`data: ${'x'.repeat(10_000)}`)
+  reader.feed(bytes, 0, bytes.length)
+  expect(reader.heldBytes).toBeGreaterThan(8192)
+  reader.release()
+  expect(reader.heldBytes).toBeLessThanOrEqual(8192)
 })

@@ -1,4 +1,4 @@
-/** Tokens of one request as the engine counts them, from any of the APIs' shapes (epp.md §8.4). −1: it did not say. */
+/** Tokens of one request as the engine counts them, from any of the APIs' shapes (epp.md §8.4), 2^24 at most. −1: it did not say. */
 import { FieldType } from '../body/json-fields.ts'
 import type { Wanted } from '../body/json-program.ts'
 import type { JsonScanner } from '../body/json-scan.ts'
@@ -23,6 +23,9 @@ const OUTPUT_AT = INPUT.length
 const TOTAL_AT = OUTPUT_AT + OUTPUT.length
 const CACHED_AT = TOTAL_AT + 1
 
+/** Nobody's response has more; an engine that says so shall not spoil what is counted by tokens. */
+const MAX_TOKENS = 2 ** 24
+
 /** What a scan has to look for, in this order, from index `first` of its list on: see `Usage.take`. */
 export const USAGE_FIELDS: readonly Wanted[] = ROOTS.flatMap(root =>
   LEAVES.map(leaf => ({ path: [...root, 'usage', ...leaf], kind: 'text' as const })),
@@ -44,9 +47,9 @@ export class Usage {
   /** All that there is to know. */
   set(input: number, output: number, cached: number): void {
     this.clear()
-    this.input = input
-    this.output = output
-    this.cached = cached
+    this.input = Math.min(input, MAX_TOKENS)
+    this.output = Math.min(output, MAX_TOKENS)
+    this.cached = Math.min(cached, MAX_TOKENS)
   }
 
   copy(other: Usage): void {
@@ -70,8 +73,9 @@ export class Usage {
       const at = first + root * LEAVES.length
       for (let leaf = 0; leaf < LEAVES.length; leaf++) {
         if (json.type(at + leaf) !== FieldType.NUMBER) continue
-        const tokens = Number(json.text(at + leaf))
-        if (!Number.isSafeInteger(tokens) || tokens < 0) continue
+        const said = Number(json.text(at + leaf))
+        if (!Number.isSafeInteger(said) || said < 0) continue
+        const tokens = Math.min(said, MAX_TOKENS)
         if (leaf < OUTPUT_AT) this.input = tokens
         else if (leaf < TOTAL_AT) this.output = tokens
         else if (leaf < CACHED_AT) this.#total = tokens

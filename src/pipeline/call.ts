@@ -122,6 +122,7 @@ export class Call implements RuleFacts {
     if (this.told.length > 0) this.told.length = 0
     this.staged = undefined
     this.bodyBytes = -1
+    this.readsUsage?.release()
     this.readsUsage = undefined
     this.follower = undefined
     this.owner = undefined
