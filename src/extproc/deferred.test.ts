@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
-import type { MessageInitShape } from '@bufbuild/protobuf'
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { ScriptedDecider, ScriptedEnvoy, scriptedService } from '../../test/support/ext-proc-script.ts'
-import type { ProcessingRequestSchema } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
+import { ProcessingRequestSchema } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { GrpcStatus } from '../grpc/transport.ts'
 import { Verdict } from './decider.ts'
 import type { Exchange } from './exchange.ts'
@@ -9,7 +9,9 @@ import { BodyMode } from './modes.ts'
 
 type Message = MessageInitShape<typeof ProcessingRequestSchema>
 
-function headers(mode: 'look' | 'full-duplex', length: number): Message {
+type Mode = 'look' | 'full-duplex' | 'buffered'
+
+function headers(mode: Mode, length: number): Message {
   const list = [
     [':method', 'POST'],
     [':path', '/v1/completions'],
@@ -19,7 +21,11 @@ function headers(mode: 'look' | 'full-duplex', length: number): Message {
   return {
     request: { case: 'requestHeaders', value: { headers: { headers: list }, endOfStream: false } },
     protocolConfig: {
-      requestBodyMode: look ? BodyMode.STREAMED : BodyMode.FULL_DUPLEX_STREAMED,
+      requestBodyMode: look
+        ? BodyMode.STREAMED
+        : mode === 'buffered'
+          ? BodyMode.BUFFERED
+          : BodyMode.FULL_DUPLEX_STREAMED,
       responseBodyMode: look ? BodyMode.NONE : BodyMode.FULL_DUPLEX_STREAMED,
       sendBodyWithoutWaitingForHeaderResponse: look,
     },
@@ -31,7 +37,7 @@ const body = (bytes: number, eos = false): Message => ({
 })
 
 /** A request whose decision is deferred with the first piece of its body; the clock stands at `clock.now`. */
-function play(mode: 'look' | 'full-duplex', length: number, retryBufferBytes = 0) {
+function play(mode: Mode, length: number, retryBufferBytes = 0) {
   const clock = { now: 0 }
   const decider = new ScriptedDecider()
   decider.retryBufferBytes = retryBufferBytes
@@ -83,6 +89,42 @@ describe.each(['look', 'full-duplex'] as const)('a deferred decision (%s)', mode
     resume(routes)
     expect(envoy.receivesWords()[0]).toMatch(/^hdr\(x-late=yes/)
   })
+})
+
+it('BUFFERED: a body that was held back meanwhile has the time of an upload afterwards, and no more', () => {
+  const played = () => {
+    const made = play('buffered', 100_000)
+    Object.assign(made.decider, { uploadTimeoutMs: 5000, uploadIdleMs: 3000 })
+    const tickAt = (at: number) => {
+      made.clock.now = at
+      made.service.tick()
+    }
+    const message = toBinary(ProcessingRequestSchema, create(ProcessingRequestSchema, body(100_000, true)))
+    tickAt(1000)
+    made.envoy.sendsPart(message.subarray(0, 50_000), message.length - 50_000)
+    for (let at = 2000; at <= 60_000; at += 1000) tickAt(at)
+    made.clock.now = 60_900
+    made.resume(made.routes)
+    tickAt(61_000)
+    made.envoy.receivesWords()
+    return { ...made, tickAt, rest: () => made.envoy.sendsPart(message.subarray(50_000), 0) }
+  }
+  const { tickAt, rest, envoy } = played()
+  tickAt(63_000)
+  expect(envoy.receivesWords()).toEqual([])
+  rest()
+  expect(envoy.receivesWords()).toEqual([expect.stringContaining('x-late=yes')])
+
+  const stalled = played()
+  stalled.tickAt(64_000)
+  expect(stalled.envoy.receivesWords()).toEqual(['immediate(408)'])
+
+  const slow = played()
+  slow.decider.uploadIdleMs = 1e9
+  slow.tickAt(64_900)
+  expect(slow.envoy.receivesWords()).toEqual([])
+  slow.tickAt(65_000)
+  expect(slow.envoy.receivesWords()).toEqual(['immediate(408)'])
 })
 
 it('look: Envoy is asked for the time that a decision may be deferred, too', () => {

@@ -140,9 +140,13 @@ export class Exchange {
   timeoutOverridden = false
   /** `traceparent` of the gRPC stream: a data plane that traces names its own span there. */
   traceparent: string | undefined
-  /** `bodyBytes` when time was looked at last, and since when it has not grown. */
+  /** When time was looked at last; what `bodyBytes` was then, and since when it has not grown. */
+  seenAt = 0
   seenBytes = 0
   idleSince = 0
+  /** The decision was deferred at some time since then, and for how long until then, ms. */
+  wasDeferred = false
+  deferredMs = 0
   /** Index in the service's list of open exchanges. */
   index = -1
 
@@ -185,8 +189,11 @@ export class Exchange {
     this.owed = 0
     this.startedAt = now
     this.timeoutOverridden = false
+    this.seenAt = now
     this.seenBytes = 0
     this.idleSince = now
+    this.wasDeferred = false
+    this.deferredMs = 0
   }
 
   /** Gives back everything held; the record may be used again afterwards. */

@@ -90,12 +90,15 @@ export function timer(x: Exchange, now: number): void {
   // The end of the body did not come with the rest: a slow client, or trailers (no end of stream comes before our answer then).
   if (x.verdictReady && readsInParts(x) && ++x.readyTurns >= 2) return decided(x)
   const waited = now - x.startedAt
-  if (x.bodyBytes !== x.seenBytes) {
+  // A deferred decision is bounded by whoever defers it, and the body is held back meanwhile.
+  if (x.deferred || x.wasDeferred) x.deferredMs += now - x.seenAt
+  if (x.deferred || x.wasDeferred || x.bodyBytes !== x.seenBytes) {
     x.seenBytes = x.bodyBytes
     x.idleSince = now
   }
-  // A deferred decision is bounded by whoever defers it.
-  if (!x.deferred && (waited >= decider.uploadTimeoutMs || now - x.idleSince >= decider.uploadIdleMs))
+  x.seenAt = now
+  x.wasDeferred = x.deferred
+  if (!x.deferred && (waited - x.deferredMs >= decider.uploadTimeoutMs || now - x.idleSince >= decider.uploadIdleMs))
     return refuse(x, Refusal.UPLOAD_TIMEOUT)
   const hasTimer = x.look || (x.requestMode !== BodyMode.FULL_DUPLEX_STREAMED && !x.headersAnswered)
   if (hasTimer && !x.timeoutOverridden && decider.messageTimeoutMs > 0 && waited * 2 >= decider.messageTimeoutMs) {
@@ -108,6 +111,7 @@ export function timer(x: Exchange, now: number): void {
 /** A deferred decision has come, or one that was ready waits no longer. */
 export function decided(x: Exchange): void {
   if (x.finished || x.requestState !== RequestState.UNDECIDED) return
+  x.wasDeferred ||= x.deferred
   // As one that was made at once: Envoy may keep this body.
   if (!x.verdictReady && readsInParts(x) && waitsForEnd(x)) {
     x.deferred = false

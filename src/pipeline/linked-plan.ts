@@ -103,7 +103,7 @@ export class LinkedPlan {
 
   /** We are shutting down: requests that wait before a pool wait no longer. */
   refuseWaiting(): void {
-    for (const { gate } of this.pools.values()) gate.flow?.close(FlowOutcome.REJECTED_OTHER)
+    for (const { gate } of this.pools.values()) gate.flow?.close(FlowOutcome.EVICTED_OTHER)
   }
 
   /** The endpoints of a pool have listed other models. */

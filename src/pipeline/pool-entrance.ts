@@ -97,18 +97,16 @@ export class WaitingCall extends FlowEntry {
   }
 
   refused(outcome: FlowOutcome): void {
-    this.#x.resume(this.#serial, () => this.#continuation.drop(problemOf(outcome)))
+    this.#x.resume(this.#serial, () => this.#continuation.drop(problemOf(outcome, this.#flow)))
   }
 }
 
-function problemOf(outcome: FlowOutcome): OpenAiProblem {
+function problemOf(outcome: FlowOutcome, { isClosed }: FlowControl): OpenAiProblem {
   switch (outcome) {
     case FlowOutcome.EVICTED_TTL:
       return queueTimeout()
     case FlowOutcome.EVICTED_NO_ENDPOINTS:
-      return queueTimeoutWithoutEndpoints()
-    case FlowOutcome.REJECTED_NO_ENDPOINTS:
-      return poolGone()
+      return isClosed ? poolGone() : queueTimeoutWithoutEndpoints()
     default:
       return shuttingDown()
   }

@@ -15,6 +15,7 @@ import type { SeriesWriter } from '../telemetry/shared-series.ts'
 import type { Call } from './call.ts'
 import { Measured } from './measured.ts'
 import { PodNames } from './pod-names.ts'
+import { queueOutcome } from './queue-outcome.ts'
 import type { LinkedPool } from './linked-pool.ts'
 import { Family } from './request-families.ts'
 import type { UsageSink } from './response-usage.ts'
@@ -127,11 +128,11 @@ export class RequestMetrics implements UsageSink {
     const writer = this.#writer
     const measured = this.#label(call, linked)
     const [model, target, fairnessId, priority] = measured.labels
-    const told = waits ? 'NotYetFinalized' : FLOW_OUTCOMES[outcomeOf(problem, false)]
+    const told = waits ? 'NotYetFinalized' : FLOW_OUTCOMES[queueOutcome(problem, false)]
     this.#observe(Family.ENQUEUE, [fairnessId, priority, told], (this.#now() - startedAt) / 1000)
     measured.queuedAt = startedAt
     measured.pool = linked.plan.name
-    if (!waits) return this.#leave(measured, outcomeOf(problem, false))
+    if (!waits) return this.#leave(measured, queueOutcome(problem, false))
     const labels = [fairnessId, priority, linked.plan.name, model, target]
     measured.queued = writer.series(Family.QUEUED, labels)
     measured.queuedBytes = writer.series(Family.QUEUED_BYTES, labels)
@@ -142,7 +143,7 @@ export class RequestMetrics implements UsageSink {
 
   /** It waits no longer; `problem`: it is refused. */
   left(call: Call, problem: OpenAiProblem | undefined): void {
-    if (call.measured !== undefined) this.#leave(call.measured, outcomeOf(problem, true))
+    if (call.measured !== undefined) this.#leave(call.measured, queueOutcome(problem, true))
   }
 
   /** The response's headers have come. */
@@ -316,22 +317,6 @@ export class RequestMetrics implements UsageSink {
 
   #observe(family: Family, labels: readonly string[], value: number): void {
     this.#writer.observe(family, this.#writer.series(family, labels), value)
-  }
-}
-
-/** What a queue would call it. */
-function outcomeOf(problem: OpenAiProblem | undefined, waited: boolean): FlowOutcome {
-  switch (problem?.code) {
-    case undefined:
-      return FlowOutcome.DISPATCHED
-    case 'queue_full':
-      return FlowOutcome.REJECTED_CAPACITY
-    case 'queue_timeout':
-      return FlowOutcome.EVICTED_TTL
-    case 'no_endpoints':
-      return waited ? FlowOutcome.EVICTED_NO_ENDPOINTS : FlowOutcome.REJECTED_NO_ENDPOINTS
-    default:
-      return FlowOutcome.REJECTED_OTHER
   }
 }
 

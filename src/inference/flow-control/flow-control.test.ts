@@ -174,7 +174,7 @@ describe('flow control on a thread', () => {
       const play = new Play(planOf(changes))
       play.enter('first')
       const last = requests.map(request => play.enter('waits', request)).at(-1)!
-      play.threads[0]!.close(FlowOutcome.REJECTED_OTHER)
+      play.threads[0]!.close(FlowOutcome.EVICTED_OTHER)
       return last.entering
     }
     const band = (template: Partial<BandTemplate>) => ({
@@ -312,9 +312,10 @@ describe('flow control on a thread', () => {
     const play = new Play()
     play.enter('first')
     play.enter('second')
-    play.threads[0]!.close(FlowOutcome.REJECTED_OTHER)
-    expect(play.refused).toEqual(['second: RejectedOther'])
+    play.threads[0]!.close(FlowOutcome.EVICTED_OTHER)
+    expect(play.refused).toEqual(['second: EvictedOther'])
     expect(play.enter('third').entering).toBe(Entering.CLOSED)
+    expect(play.outcomes(0)).toEqual({ Dispatched: 1, RejectedOther: 1, EvictedOther: 1 })
   })
 })
 

@@ -93,6 +93,11 @@ export class FlowControl {
     return this.#waiting
   }
 
+  /** Nothing may wait any more: `close`. */
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
   /** Goes over to a plan, or to the endpoints that the table has now; what waits goes on waiting. @throws as the constructor */
   adopt(plan: FlowControlPlan, share: FlowShare): void {
     const places = new Map(share.places)

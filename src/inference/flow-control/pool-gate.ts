@@ -50,7 +50,7 @@ export class PoolGate {
 
   /** The pool has gone. */
   close(): void {
-    this.flow?.close(FlowOutcome.REJECTED_NO_ENDPOINTS)
+    this.flow?.close(FlowOutcome.EVICTED_NO_ENDPOINTS)
     this.flow = undefined
     this.admission = undefined
     this.limit = undefined
