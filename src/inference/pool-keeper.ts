@@ -70,6 +70,8 @@ export class PoolKeeper {
   /** Kept where the limit is taken away for a while: what is held then is given back there. */
   #held: SharedArrayBuffer | undefined
   #prefixLogs: readonly PrefixLog[] = []
+  /** Slots of endpoints that have come back, without what they had cached. */
+  #lostCaches: number[] = []
   /** What other replicas of Signalbox count; of use with `options.peers`. */
   readonly peerCounts: PeerCounts
   #remembering = ''
@@ -312,9 +314,17 @@ export class PoolKeeper {
   #returned(slot: number): void {
     this.table.counters.answered(slot)
     this.#flow?.signal()
-    this.#index?.forget([slot])
-    this.#furtherIndexes.forget([slot])
+    // A pass over the tables: one for all that come back at once.
+    if (this.#lostCaches.length === 0) setImmediate(() => this.#forgetLost())
+    this.#lostCaches.push(slot)
     if (this.#checkListed()) this.#options.onModels?.(this)
+  }
+
+  #forgetLost(): void {
+    const slots = this.#lostCaches
+    this.#lostCaches = []
+    this.#index?.forget(slots)
+    this.#furtherIndexes.forget(slots)
   }
 
   /** Tells whether it changed. */

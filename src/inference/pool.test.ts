@@ -1,8 +1,10 @@
-import { describe, expect, it } from '@jest/globals'
+import { describe, expect, it, jest } from '@jest/globals'
+import { setImmediate as turn } from 'node:timers/promises'
 import { adapterId } from './adapter-id.ts'
 import type { ReleaseBy } from './endpoint-table.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import { PickResult, PickStatus, type Pool } from './pool.ts'
+import { PrefixIndex } from './prefix-index.ts'
 import { headersOf } from './scheduling/plugins/testing.ts'
 import { UnknownScorerError } from './scheduling/scorers/registry.ts'
 import { addresses, endpoints, hasherOf, LocalPool, metrics, poolPlan, request, scrape } from './testing.ts'
@@ -283,7 +285,7 @@ describe('endpoints', () => {
     expect(made.pick(request(), new PickResult())).toBe(PickStatus.OK)
   })
 
-  it('that come back have lost their prefix cache', () => {
+  it('that come back have lost their prefix cache', async () => {
     const made = pool(2)
     const prefix = hasherOf('p'.repeat(2000))
     const wish = request({ prefix, promptBytes: 2000, nowMs: NOW })
@@ -294,8 +296,25 @@ describe('endpoints', () => {
     made.release(home, result.generations[0]!)
     for (let i = 0; i < 3; i++) made.scrapeFailed(home, result.generations[0]!, 'refused')
     scrape(made, home, {}, NOW)
+    await turn()
     made.pick(wish, result)
     expect(result.reason).toBe('random')
+  })
+
+  it('that come back together are forgotten in one pass', async () => {
+    const made = pool(2)
+    const forget = jest.spyOn(PrefixIndex.prototype, 'forget')
+    try {
+      for (const slot of [0, 1]) {
+        scrape(made, slot, {}, NOW)
+        for (let i = 0; i < 3; i++) made.scrapeFailed(slot, made.table.generation[slot]!, 'refused')
+      }
+      for (const slot of [0, 1]) scrape(made, slot, {}, NOW)
+      await turn()
+      expect(forget.mock.calls.filter(([slots]) => slots.length > 0)).toEqual([[[0, 1]]])
+    } finally {
+      forget.mockRestore()
+    }
   })
 
   it('that have gone are not spoken of any more', () => {

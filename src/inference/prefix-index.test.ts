@@ -120,6 +120,16 @@ describe('PrefixIndex', () => {
     expect(index.state).toBe(state)
   })
 
+  it('grows without a copy of its own of the table in between', () => {
+    const index = small(32, 40, 5000)
+    for (let i = 0; i < 1000; i++) index.record(long(`p ${i}`, 100), M, i % 32)
+    const before = process.memoryUsage().heapUsed
+    index.reserve({ slots: 64, endpoints: 80, blocksPerEndpoint: 5000 })
+    // 100,000 entries; tuples of them were ten times as much.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(2 * 1024 * 1024)
+    expect(matches(index, long('p 999', 100))[999 % 32]).toBe(100)
+  })
+
   it('survives more blocks than it has room for', () => {
     const index = small(32, 1, 20)
     for (let i = 0; i < 500; i++) index.record(long(`big ${i}`, 100), M, 0)

@@ -152,14 +152,20 @@ export class PrefixIndex {
       this.#memory[this.#fresh + slot] = 0
     }
     const memory = this.#memory
-    this.#forEachEntry((bucket, way, sets) => {
-      let left = 0
-      for (let word = 0; word < this.#words; word++) {
-        left |= memory[sets + word]! &= ~mask[word]!
-        left |= memory[sets + this.#words + word]! &= ~mask[word]!
+    const words = this.#words
+    const { stride } = this.#state
+    for (let bucket = this.#buckets; bucket < this.#end; bucket += stride) {
+      for (let way = 0; way < WAYS; way++) {
+        if (memory[bucket + way] === 0 && memory[bucket + HIGH + way] === 0) continue
+        const sets = bucket + SETS + way * 2 * words
+        let left = 0
+        for (let word = 0; word < words; word++) {
+          left |= memory[sets + word]! &= ~mask[word]!
+          left |= memory[sets + words + word]! &= ~mask[word]!
+        }
+        if (left === 0) memory[bucket + way] = memory[bucket + HIGH + way] = 0
       }
-      if (left === 0) memory[bucket + way] = memory[bucket + HIGH + way] = 0
-    })
+    }
   }
 
   /** Makes room for more slots or endpoints; what is known is kept. Never shrinks. Control plane only. */
@@ -173,17 +179,22 @@ export class PrefixIndex {
     const memory = this.#memory
     const words = this.#words
     const fresh = memory.subarray(this.#fresh, this.#fresh + before.slots)
-    const entries: [low: number, high: number, depth: number, sets: number][] = []
-    this.#forEachEntry((bucket, way, sets) => {
-      entries.push([memory[bucket + way]!, memory[bucket + HIGH + way]!, memory[bucket + DEPTH + way]!, sets])
-    })
+    const start = this.#buckets
+    const end = this.#end
     this.#map(state)
-    this.#memory.set(fresh, this.#fresh)
-    for (const [low, high, depth, sets] of entries) {
-      const entry = this.#claim(low, high, depth)
-      for (let word = 0; word < words; word++) {
-        this.#memory[entry + word] = memory[sets + word]!
-        this.#memory[entry + this.#words + word] = memory[sets + words + word]!
+    const larger = this.#memory
+    larger.set(fresh, this.#fresh)
+    for (let bucket = start; bucket < end; bucket += before.stride) {
+      for (let way = 0; way < WAYS; way++) {
+        const low = memory[bucket + way]!
+        const high = memory[bucket + HIGH + way]!
+        if (low === 0 && high === 0) continue
+        const sets = bucket + SETS + way * 2 * words
+        const entry = this.#claim(low, high, memory[bucket + DEPTH + way]!)
+        for (let word = 0; word < words; word++) {
+          larger[entry + word] = memory[sets + word]!
+          larger[entry + this.#words + word] = memory[sets + words + word]!
+        }
       }
     }
   }
@@ -296,16 +307,6 @@ export class PrefixIndex {
           left |= older | (recent & ~aging)
         }
         if (left === 0) memory[bucket + way] = memory[bucket + HIGH + way] = 0
-      }
-    }
-  }
-
-  #forEachEntry(visit: (bucket: number, way: number, sets: number) => void): void {
-    const memory = this.#memory
-    for (let bucket = this.#buckets; bucket < this.#end; bucket += this.#state.stride) {
-      for (let way = 0; way < WAYS; way++) {
-        if (memory[bucket + way] === 0 && memory[bucket + HIGH + way] === 0) continue
-        visit(bucket, way, bucket + SETS + way * 2 * this.#words)
       }
     }
   }
