@@ -294,7 +294,7 @@ export class Signalbox {
     // OpenTelemetry's libraries are not for those who don't trace.
     const { TraceExporter: Exporter } = await import('./trace-exporter.ts')
     const version = await readVersion()
-    this.#traces = await startsWith('--tracing', () => Exporter.start(tracing, version))
+    this.#traces = await startsWith('--tracing', () => Exporter.start(tracing, version, this.#log))
     this.#log.info({ exporter: tracing.exporter, ...tracing.sampler }, 'requests are traced')
   }
 

@@ -5,12 +5,14 @@
 import type { HrTime, SpanContext } from '@opentelemetry/api'
 import type { Resource } from '@opentelemetry/resources'
 import type { BatchSpanProcessor, ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace'
+import type { Log } from '../../telemetry/log.ts'
 import type { FinishedSpan } from '../../telemetry/span.ts'
 import type { TracingSettings } from './tracing-options.ts'
 
 /** Flags of a span context: sampled. */
 const SAMPLED = 1
 const KINDS = { internal: 0, server: 1 } as const
+const SUCCESS = 0
 const UNSET = 0
 const ERROR = 2
 const SCOPE = { name: 'signalbox' }
@@ -18,9 +20,10 @@ const SCOPE = { name: 'signalbox' }
 export class TraceExporter {
   readonly #processor: BatchSpanProcessor
   readonly #resource: Resource
+  readonly #log: Pick<Log, 'warn'>
 
   /** Rejects for settings of the environment that its exporter does not take. */
-  static async start(settings: TracingSettings, version: string): Promise<TraceExporter> {
+  static async start(settings: TracingSettings, version: string, log: Pick<Log, 'warn'>): Promise<TraceExporter> {
     const [{ BatchSpanProcessor: Processor }, resources, exporter] = await Promise.all([
       import('@opentelemetry/sdk-trace'),
       import('@opentelemetry/resources'),
@@ -31,22 +34,48 @@ export class TraceExporter {
     const resource = detected.merge(
       resources.resourceFromAttributes({ 'service.name': settings.serviceName, 'service.version': version }),
     )
-    return new TraceExporter(new Processor({ exporter, ...settings.batches }), resource)
+    return new TraceExporter(new Processor({ exporter: telling(exporter, log), ...settings.batches }), resource, log)
   }
 
-  private constructor(processor: BatchSpanProcessor, resource: Resource) {
+  private constructor(processor: BatchSpanProcessor, resource: Resource, log: Pick<Log, 'warn'>) {
     this.#processor = processor
     this.#resource = resource
+    this.#log = log
   }
 
   take(spans: readonly FinishedSpan[]): void {
     for (const span of spans) this.#processor.onEnd(readable(span, this.#resource))
   }
 
-  /** Sends what is left. */
+  /** Sends what is left; what can't be sent is told and given up. */
   async stop(): Promise<void> {
-    await this.#processor.shutdown()
+    try {
+      await this.#processor.shutdown()
+    } catch (error) {
+      this.#log.warn({ why: reasonOf(error) }, 'the last traces are not sent')
+    }
   }
+}
+
+/** Tells when batches begin to be lost, and when they are taken again; a batch that is lost is no error for anybody else. */
+function telling(exporter: SpanExporter, log: Pick<Log, 'warn'>): SpanExporter {
+  let losing = false
+  return {
+    export: (spans, done) =>
+      exporter.export(spans, ({ code, error }) => {
+        const lost = Number(code) !== SUCCESS
+        if (lost && !losing) log.warn({ why: reasonOf(error) }, 'traces are lost: the collector does not take them')
+        else if (losing && !lost) log.warn('the collector takes traces again')
+        losing = lost
+        done({ code: SUCCESS })
+      }),
+    shutdown: () => exporter.shutdown(),
+    forceFlush: async () => await exporter.forceFlush?.(),
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : 'no reason is given'
 }
 
 async function createExporter({ exporter, endpoint }: TracingSettings): Promise<SpanExporter> {
