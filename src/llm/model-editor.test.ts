@@ -52,22 +52,46 @@ describe.each([1, 2, 5, 16, 4096])('the model of a response in chunks of %i byte
   })
 })
 
-it('holds back no more of a stream than the line that has begun', () => {
+it('holds back no more of a stream than a model that has begun', () => {
   const editor = new ModelEditor()
   editor.begin('target', 'asked', true)
   const send = (text: string) => Buffer.from(editor.edit(Buffer.from(text), 0, text.length, false)).toString()
   expect(send('data: {"model":"other"}\n\n')).toBe('data: {"model":"other"}\n\n')
   expect(send(': comment')).toBe(': comment')
-  expect(send('\ndata: {"mod')).toBe('\n')
-  expect(send('el":"target"}\n')).toBe('data: {"model":"asked"}\n')
+  expect(send('\ndata: {"mod')).toBe('\ndata: {"mod')
+  expect(send('el":"tar')).toBe('el":')
+  expect(send('get"')).toBe('"asked"')
+  expect(send('}\ndata: {"model":"oth')).toBe('}\ndata: {"model":')
+  expect(send('er"}\n')).toBe('"other"}\n')
 })
 
-it('lets a line pass that is longer than what may be held', () => {
+it.each([true, false])('lets a value pass that is longer than the name may be; streams: %s', streams => {
+  const editor = new ModelEditor()
+  editor.begin('target', 'asked', streams)
+  const begun = Buffer.from(`${streams ? 'data: ' : ''}{"model":"${'x'.repeat(10_000)}`)
+  expect(editor.edit(begun, 0, begun.length, false).length).toBe(begun.length)
+  const one = Buffer.from('x')
+  expect(editor.edit(one, 0, 1, false).length).toBe(1)
+  const rest = Buffer.from('","message":{"model":"target"}}\n')
+  const edited = Buffer.from(editor.edit(rest, 0, rest.length, true)).toString()
+  expect(edited).toBe('","message":{"model":"asked"}}\n')
+})
+
+it('passes the end of a stream in the middle of a value', () => {
   const editor = new ModelEditor()
   editor.begin('target', 'asked', true)
-  const text = `data: ${'x'.repeat(1024 * 1024)}`
-  const bytes = Buffer.from(text)
-  expect(editor.edit(bytes, 0, bytes.length, false).length).toBe(bytes.length)
-  const rest = Buffer.from('"model":"target"\n')
-  expect(Buffer.from(editor.edit(rest, 0, rest.length, true)).toString()).toBe('"model":"target"\n')
+  expect(Buffer.from(editor.edit(Buffer.from('data: {"model":"tar'), 0, 19, true)).toString()).toBe(
+    'data: {"model":"tar',
+  )
+})
+
+it('holds nothing of a long line: each further piece costs the same', () => {
+  const editor = new ModelEditor()
+  editor.begin('target', 'asked', true)
+  const begun = Buffer.from(`data: {"text":"${'x'.repeat(1_000_000)}`)
+  expect(editor.edit(begun, 0, begun.length, false).length).toBe(begun.length)
+  const one = Buffer.from('x')
+  for (let i = 0; i < 20_000; i++) expect(editor.edit(one, 0, 1, false).length === 1).toBe(true)
+  const rest = Buffer.from('","model":"target"}\n')
+  expect(Buffer.from(editor.edit(rest, 0, rest.length, true)).toString()).toBe('","model":"asked"}\n')
 })
