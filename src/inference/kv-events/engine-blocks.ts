@@ -1,8 +1,12 @@
 /**
  * One engine's blocks by its own hashes: where each stands in the chain of tokens, and how often each tier told that it has it. Engines tell of
  * a block several times (attention groups, allocations): it is gone when it was removed as often. Rows of an open-addressed table in an
- * Int32Array; a block costs 28–70 bytes.
+ * Int32Array; a block costs 28–70 bytes, or 192 after most of its neighbours went.
+ *
+ * The engine chooses the hashes: where a block is looked for depends on a secret of this process, so that none can make all of them meet.
  */
+import { randomBytes } from 'node:crypto'
+import { finish } from '../prefix-hasher.ts'
 
 /** Words of a row: hash, chain state, counts (a byte a tier; 0 = free row), tokens up to the block's end. */
 const LOW = 0
@@ -13,6 +17,14 @@ const COUNTS = 4
 const DEPTH = 5
 const ROW = 6
 const FIRST_ROWS = 64
+/** Rows a new block may be from where it belongs: chance never brings it so far, whatever the hashes. */
+const MOST_STEPS = 512
+/** Rows looked at for one to forget. */
+const MOST_LOOKED_AT = 1024
+
+const SECRET = randomBytes(8)
+const SECRET_LOW = SECRET.readInt32LE(0)
+const SECRET_HIGH = SECRET.readInt32LE(4)
 
 /** Tiers that a row has counts for. */
 export const MAX_TIERS = 4
@@ -47,10 +59,11 @@ export class EngineBlocks {
     return ((this.#rows[row + COUNTS]! >>> (8 * tier)) & 0xff) !== 0
   }
 
-  /** A block that is not known yet, told once by a tier. */
-  add(low: number, high: number, a: number, b: number, depth: number, tier: number): void {
-    if (this.count * 3 > (this.#mask + 1) * 2) this.#grow()
+  /** A block that is not known yet, told once by a tier. False: it was not added, too many hashes meet in one place. */
+  add(low: number, high: number, a: number, b: number, depth: number, tier: number): boolean {
+    if (this.count * 3 > (this.#mask + 1) * 2) this.#resize(2 * this.#rows.length)
     const row = this.#freeRow(low, high)
+    if (row < 0) return false
     const rows = this.#rows
     rows[row + LOW] = low
     rows[row + HIGH] = high
@@ -59,6 +72,7 @@ export class EngineBlocks {
     rows[row + COUNTS] = 1 << (8 * tier)
     rows[row + DEPTH] = depth
     this.count++
+    return true
   }
 
   /** Told once more. */
@@ -82,12 +96,12 @@ export class EngineBlocks {
     for (let row = 0; row < this.#rows.length; row += ROW) if (this.#rows[row + COUNTS] !== 0) visit(row)
   }
 
-  /** The deepest of some rows, −1 = there are none. Another `from` gives others. */
+  /** The deepest of some rows, −1 = none was near. Another `from` gives others. */
   deepest(from: number): number {
     let deepest = -1
     let seen = 0
     let row = (from & this.#mask) * ROW
-    for (let steps = 0; steps <= this.#mask && seen < 8; steps++, row = this.#after(row)) {
+    for (let steps = 0; steps <= this.#mask && steps < MOST_LOOKED_AT && seen < 8; steps++, row = this.#after(row)) {
       if (this.#rows[row + COUNTS] === 0) continue
       seen++
       if (deepest < 0 || this.depth(row) > this.depth(deepest)) deepest = row
@@ -107,8 +121,7 @@ export class EngineBlocks {
   }
 
   #home(low: number, high: number): number {
-    const mixed = Math.imul(low ^ Math.imul(high, 0x85ebca77 | 0), 0x9e3779b1 | 0)
-    return ((mixed ^ (mixed >>> 15)) & this.#mask) * ROW
+    return (finish(finish(low ^ SECRET_LOW) ^ finish((high + SECRET_HIGH) | 0)) & this.#mask) * ROW
   }
 
   #after(row: number): number {
@@ -116,9 +129,11 @@ export class EngineBlocks {
     return next === this.#rows.length ? 0 : next
   }
 
+  /** −1: none is near enough. */
   #freeRow(low: number, high: number): number {
     let row = this.#home(low, high)
-    while (this.#rows[row + COUNTS] !== 0) row = this.#after(row)
+    for (let steps = 0; this.#rows[row + COUNTS] !== 0; steps++, row = this.#after(row))
+      if (steps >= MOST_STEPS) return -1
     return row
   }
 
@@ -135,15 +150,18 @@ export class EngineBlocks {
       hole = next
     }
     rows.fill(0, hole, hole + ROW)
+    // An engine must not keep the memory of all blocks that it ever had.
+    if (this.count * 8 < this.#mask + 1 && this.#mask >= FIRST_ROWS) this.#resize(rows.length / 2)
   }
 
-  #grow(): void {
+  #resize(words: number): void {
     const before = this.#rows
-    this.#rows = new Int32Array(2 * before.length)
-    this.#mask = 2 * this.#mask + 1
+    this.#rows = new Int32Array(words)
+    this.#mask = words / ROW - 1
     for (let from = 0; from < before.length; from += ROW) {
       if (before[from + COUNTS] === 0) continue
-      const to = this.#freeRow(before[from + LOW]!, before[from + HIGH]!)
+      let to = this.#home(before[from + LOW]!, before[from + HIGH]!)
+      while (this.#rows[to + COUNTS] !== 0) to = this.#after(to)
       this.#rows.set(before.subarray(from, from + ROW), to)
     }
   }

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { expect, it } from '@jest/globals'
 import { pack, type Packable } from '../../sim/msgpack.ts'
+import type { RemovedBlocks, StoredBlocks } from './block-events.ts'
 import { EventBatchParser } from './event-batch.ts'
 import { hashText } from './hash-text.ts'
 
@@ -201,4 +202,57 @@ it('passes over every type that MessagePack has', () => {
   const values = raw(`${fields} ${others}`)
   const event = Buffer.concat([raw('dc 0018'), pack('Unheard'), values])
   expect(parse(Buffer.concat([raw('92 01 92'), event, pack(['AllBlocksCleared'])]))).toEqual(['unknown tag', 'cleared'])
+})
+
+it('an event has bounds, and what a long one needed is given back', () => {
+  const list = (count: number, byte: number) => {
+    const head = Buffer.alloc(5)
+    head[0] = 0xdd
+    head.writeUInt32BE(count, 1)
+    return Buffer.concat([head, Buffer.alloc(count, byte)])
+  }
+  const event = (fields: number, tag: string, ...parts: Buffer[]) =>
+    Buffer.concat([Buffer.from([0x90 | (fields + 1)]), pack(tag), ...parts])
+  const events = [
+    event(1, 'BlockRemoved', list(65_537, 1)),
+    event(4, 'BlockStored', list(65_537, 1), raw('c0'), list(65_537, 1), raw('01')),
+    event(4, 'BlockStored', raw('91 01 c0'), list(2 ** 21 + 1, 1), raw('10')),
+    event(8, 'BlockStored', raw('91 01 c0 c0 c0 c0 c0 c0'), list(2, 0xc0)),
+    event(8, 'BlockStored', raw('91 01 c0 c0 c0 c0 c0 c0'), list(65_537, 0xc0)),
+    event(3, 'BlockRemoved', raw('91 01 c0'), pack(4096)),
+  ]
+  expect(parse(mapBatch(...events))).toEqual([
+    '65537 is out of range',
+    '65537 is out of range',
+    '2097153 is out of range',
+    'BlockStored: more extra keys than blocks',
+    '65537 is out of range',
+    '4096 is out of range',
+  ])
+  let seen: { stored?: StoredBlocks; removed?: RemovedBlocks } = {}
+  const sizes: number[] = []
+  new EventBatchParser().parse(
+    mapBatch(
+      event(1, 'BlockRemoved', list(65_536, 1)),
+      event(4, 'BlockStored', list(65_536, 1), raw('c0'), list(65_536, 1), raw('01')),
+    ),
+    {
+      stored: stored => {
+        seen = { ...seen, stored }
+        sizes.push(stored.hashes.count, stored.tokenCount)
+      },
+      removed: removed => {
+        seen = { ...seen, removed }
+        sizes.push(removed.hashes.count)
+      },
+      cleared: () => {},
+      skipped: reason => {
+        throw new Error(reason)
+      },
+    },
+  )
+  expect(sizes).toEqual([65_536, 65_536, 65_536])
+  const { stored, removed } = seen
+  for (const { length } of [stored!.hashes.low, stored!.hashes.high, stored!.tokens, removed!.hashes.low])
+    expect(length).toBeLessThanOrEqual(16 * 1024)
 })

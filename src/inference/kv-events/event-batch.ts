@@ -3,67 +3,10 @@
  * `[timestamp, events, data_parallel_rank]` in MessagePack. An event is an array `[tag, field …]`, or a map with its fields' names and
  * `type`. Fields that are missing at the end have their defaults; more of them, and unknown tags, are left out.
  */
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
+import { type HashList, RemovedBlocks, StoredBlocks } from './block-events.ts'
 import { hashText } from './hash-text.ts'
 import { MsgpackError, MsgpackKind, MsgpackReader } from './msgpack-reader.ts'
-
-/** Blocks that an engine has now. One record a parser: valid during the call that gives it. */
-export class StoredBlocks {
-  readonly hashes = new HashList()
-  hasParent = false
-  parentLow = 0
-  parentHigh = 0
-  tokens = new Uint32Array(1024)
-  tokenCount = 0
-  /** Tokens a block; 0: not told (copies of known blocks to another tier). */
-  blockSize = 0
-  /** Lower case. */
-  medium = DEFAULT_MEDIUM
-  loraName = ''
-  /** Of each block, what its hash depends on beside model, adapter and tokens; 0 = nothing. */
-  readonly extras: number[] = []
-  /** −1: none. */
-  group = -1
-  /** Kind of the attention; '' = not told. */
-  specKind = ''
-
-  clear(): void {
-    this.hashes.count = 0
-    this.hasParent = false
-    this.tokenCount = 0
-    this.blockSize = 0
-    this.medium = DEFAULT_MEDIUM
-    this.loraName = ''
-    this.extras.length = 0
-    this.group = -1
-    this.specKind = ''
-  }
-}
-
-export class RemovedBlocks {
-  readonly hashes = new HashList()
-  medium = DEFAULT_MEDIUM
-  group = -1
-
-  clear(): void {
-    this.hashes.count = 0
-    this.medium = DEFAULT_MEDIUM
-    this.group = -1
-  }
-}
-
-/** 64-bit hashes as words. */
-class HashList {
-  count = 0
-  low = new Int32Array(64)
-  high = new Int32Array(64)
-
-  reserve(count: number): void {
-    if (this.low.length >= count) return
-    this.low = new Int32Array(2 * count)
-    this.high = new Int32Array(2 * count)
-  }
-}
 
 export interface KvEventSink {
   stored(event: StoredBlocks): void
@@ -73,10 +16,14 @@ export interface KvEventSink {
   skipped(reason: string): void
 }
 
-const DEFAULT_MEDIUM = 'gpu'
+const NO_BYTES = Buffer.alloc(0)
 const MAX_NESTING = 8
 const MAX_TOKEN = 2 ** 32 - 1
 const MAX_BLOCK_SIZE = 1 << 20
+const MAX_GROUP = 4095
+/** Of an event: a prompt of a million tokens in blocks of 16. */
+const MAX_HASHES = 1 << 16
+const MAX_TOKENS = 1 << 21
 
 const STORED_FIELDS = [
   'block_hashes',
@@ -102,8 +49,14 @@ export class EventBatchParser {
   parse(payload: Buffer, sink: KvEventSink): void {
     this.#sink = sink
     this.#reader.begin(payload)
-    this.#batch(0)
-    if (!this.#reader.atEnd) throw new MsgpackError('bytes after the batch')
+    try {
+      this.#batch(0)
+      if (!this.#reader.atEnd) throw new MsgpackError('bytes after the batch')
+    } finally {
+      this.#stored.clear()
+      this.#removed.clear()
+      this.#reader.begin(NO_BYTES)
+    }
   }
 
   #batch(depth: number): void {
@@ -226,7 +179,8 @@ export class EventBatchParser {
   }
 
   #tellStored(): void {
-    const { hashes, tokenCount, blockSize } = this.#stored
+    const { hashes, tokenCount, blockSize, extras } = this.#stored
+    if (extras.length > hashes.count) throw new MsgpackError('BlockStored: more extra keys than blocks')
     if (tokenCount > 0 && (blockSize === 0 || tokenCount !== hashes.count * blockSize))
       throw new MsgpackError('BlockStored: the number of tokens is not that of its blocks')
     this.#sink.stored(this.#stored)
@@ -249,7 +203,7 @@ export class EventBatchParser {
     else if (field === 5) event.medium = reader.text().toLowerCase()
     else if (field === 6) event.loraName = reader.text()
     else if (field === 7) this.#extraKeys(event)
-    else if (field === 8) event.group = bounded(reader.integer(), MAX_BLOCK_SIZE)
+    else if (field === 8) event.group = bounded(reader.integer(), MAX_GROUP)
     else event.specKind = reader.text()
   }
 
@@ -258,12 +212,12 @@ export class EventBatchParser {
     if (field === 0) this.#hashes(this.#removed.hashes)
     else if (reader.nil()) return
     else if (field === 1) this.#removed.medium = reader.text().toLowerCase()
-    else this.#removed.group = bounded(reader.integer(), MAX_BLOCK_SIZE)
+    else this.#removed.group = bounded(reader.integer(), MAX_GROUP)
   }
 
   #hashes(list: HashList): void {
     const reader = this.#reader
-    const count = reader.array()
+    const count = bounded(reader.array(), MAX_HASHES)
     list.reserve(count)
     for (let i = 0; i < count; i++) {
       reader.hash()
@@ -276,8 +230,8 @@ export class EventBatchParser {
   #tokens(event: StoredBlocks): void {
     const reader = this.#reader
     if (reader.nil()) return
-    const count = reader.array()
-    if (event.tokens.length < count) event.tokens = new Uint32Array(2 * count)
+    const count = bounded(reader.array(), MAX_TOKENS)
+    if (event.tokens.length < count) event.tokens = new Uint32Array(Math.min(2 * count, MAX_TOKENS))
     for (let i = 0; i < count; i++) event.tokens[i] = bounded(reader.integer(), MAX_TOKEN)
     event.tokenCount = count
   }
@@ -285,7 +239,7 @@ export class EventBatchParser {
   /** For each block a list, or nil. A name of the adapter in it says nothing new. */
   #extraKeys(event: StoredBlocks): void {
     const reader = this.#reader
-    for (let left = reader.array(); left > 0; left--) {
+    for (let left = bounded(reader.array(), MAX_HASHES); left > 0; left--) {
       let hash = 0
       if (!reader.nil())
         for (let keys = reader.array(); keys > 0; keys--) {

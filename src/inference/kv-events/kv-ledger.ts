@@ -1,6 +1,6 @@
 /** What the engines of a pool have told of their KV caches: takes their events and keeps the index that picks look at (./kv-index.ts). */
 import { EngineBlocks } from './engine-blocks.ts'
-import type { RemovedBlocks, StoredBlocks } from './event-batch.ts'
+import type { RemovedBlocks, StoredBlocks } from './block-events.ts'
 import type { KvEventsPlan } from './kv-events-plan.ts'
 import type { KvIndexState } from './kv-index-state.ts'
 import { KvIndexWriter } from './kv-index-writer.ts'
@@ -188,7 +188,10 @@ export class KvLedger {
     const row = blocks.find(low, high)
     if (row >= 0) return this.#again(slot, blocks, row, tier)
     if (this.#blocks >= this.#maxBlocks && !this.#makeRoom(slot, blocks, depth)) return
-    blocks.add(low, high, a, b, depth, tier)
+    if (!blocks.add(low, high, a, b, depth, tier)) {
+      this.counts.evicted++
+      return
+    }
     this.#blocks++
     this.#index.add(keyLow(a, b), keyHigh(a, b), slot, tier, depth)
   }

@@ -114,6 +114,8 @@ it.each([
   ['no socket type', Buffer.concat([greeting(), commandBytes('READY')]), /no type/],
   ['a property that is cut off', Buffer.concat([greeting(), commandBytes('READY', Buffer.from([9, 1]))]), /cut off/],
   ['a refusal', Buffer.concat([greeting(), commandBytes('ERROR', Buffer.from('\x02no'))]), /refuses: no/],
+  ['a long refusal', Buffer.concat([greeting(), commandBytes('ERROR', Buffer.from(LONG))]), /refuses: x{256}$/],
+  ['a wrong socket, at length', Buffer.concat([greeting(), ready(LONG)]), /socket is x{256}$/],
   ['a message too early', Buffer.concat([greeting(), messageBytes([Buffer.from('x')])]), /before READY/],
   ['READY twice', Buffer.concat([greeting(), ready('PUB'), ready('PUB')]), /twice/],
   ['unknown flags', Buffer.concat([greeting(), ready('PUB'), Buffer.from([8, 0])]), /flags/],

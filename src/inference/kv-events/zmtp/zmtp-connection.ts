@@ -29,10 +29,12 @@ const PARTNERS: Readonly<Record<ZmtpOptions['type'], readonly string[]>> = {
   SUB: ['PUB', 'XPUB'],
   DEALER: ['ROUTER', 'REP', 'DEALER'],
 }
-const DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+const DEFAULT_MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 const MAX_FRAMES = 8
 /** An event stream has three. */
 const MAX_PING_CONTEXT = 16
+/** Characters of a peer's text in an error. */
+const MAX_TOLD = 256
 
 export class ZmtpConnection {
   readonly #options: ZmtpOptions
@@ -112,7 +114,7 @@ export class ZmtpConnection {
 
   #command(body: Buffer): void {
     const { name, data } = readCommand(body)
-    if (name === 'ERROR') throw new ZmtpError(`the peer refuses: ${data.toString('latin1', 1)}`)
+    if (name === 'ERROR') throw new ZmtpError(`the peer refuses: ${data.toString('latin1', 1, 1 + MAX_TOLD)}`)
     if (name === 'PING') {
       // Two bytes of time to live, then a context that comes back.
       this.#socket.write(commandBytes('PONG', data.subarray(2, 2 + MAX_PING_CONTEXT)))
@@ -125,7 +127,8 @@ export class ZmtpConnection {
     if (this.#ready) throw new ZmtpError('READY twice')
     const { type, topics = [], heartbeatMs } = this.#options
     const partner = readProperties(data).get('socket-type') ?? ''
-    if (!PARTNERS[type].includes(partner)) throw new ZmtpError(`the peer's socket is ${partner || 'of no type'}`)
+    if (!PARTNERS[type].includes(partner))
+      throw new ZmtpError(`the peer's socket is ${partner.slice(0, MAX_TOLD) || 'of no type'}`)
     this.#ready = true
     clearTimeout(this.#timer)
     this.#timer = setInterval(() => this.#look(), heartbeatMs)
