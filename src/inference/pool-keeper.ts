@@ -17,6 +17,7 @@ import { PeerCounts, type EndpointCount } from './peer-counts.ts'
 import { PrefixIndex } from './prefix-index.ts'
 import { createPrefixLogMemory, PrefixLog } from './prefix-log.ts'
 import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
+import { PluginMemory } from './scheduling/plugin-memory.ts'
 import { Profiles, promptNeeds } from './scheduling/profiles.ts'
 import { ServedModels } from './served-models.ts'
 
@@ -65,7 +66,8 @@ export class PoolKeeper {
   #allListed = false
   /** Kept where flow control is switched off for a while. */
   #flow: FlowKeeper | undefined
-  #memory: SharedArrayBuffer | undefined
+  readonly #pluginMemory = new PluginMemory()
+  #memory: readonly SharedArrayBuffer[] = []
   #prefixLog: SharedArrayBuffer | undefined
   /** Kept where the limit is taken away for a while: what is held then is given back there. */
   #held: SharedArrayBuffer | undefined
@@ -74,7 +76,6 @@ export class PoolKeeper {
   #lostCaches: number[] = []
   /** What other replicas of Signalbox count; of use with `options.peers`. */
   readonly peerCounts: PeerCounts
-  #remembering = ''
 
   /** @throws UnknownScorerError, RangeError */
   constructor(plan: PoolPlan, options: PoolKeeperOptions, version: PlanVersion) {
@@ -102,7 +103,7 @@ export class PoolKeeper {
     this.#plan = plan
     this.table.attributeNames = plan.scrape.attributes ?? []
     const { capacity, liveCount } = this.table
-    this.#makeMemory(profiles, plan)
+    this.#memory = this.#pluginMemory.update(profiles.plugins, capacity)
     if (this.#options.peers === true) profiles.adopt(this.table, this.#memory)
     this.#profiles = profiles
     const { flowControl } = plan.scheduling
@@ -144,7 +145,7 @@ export class PoolKeeper {
       models: this.models(),
       ...(this.#plan.scheduling.flowControl === undefined ? {} : { flow: this.#flow!.share() }),
       ...(this.#plan.limits?.heldBytes === undefined ? {} : { held: this.#held! }),
-      ...(this.#memory === undefined ? {} : { memory: this.#memory }),
+      ...(this.#memory.length === 0 ? {} : { memory: this.#memory }),
       ...(this.#prefixLog === undefined ? {} : { prefixLog: this.#prefixLog }),
     }
   }
@@ -207,16 +208,13 @@ export class PoolKeeper {
   }
 
   /** What this process has counted at the endpoints that are there. */
-  *ownCounts(): Generator<EndpointCount & { readonly slot: number; readonly generation: number }> {
+  *ownCounts(): Generator<EndpointCount> {
     const { table } = this
     for (let i = 0; i < table.liveCount; i++) {
       const slot = table.live[i]!
-      const generation = table.currentGeneration[slot]!
       const [decided, released] = [table.counters.ownDecided(slot), table.counters.ownReleased(slot)]
       yield {
         address: table.address(slot)!,
-        slot,
-        generation,
         decided,
         released,
         tokens: table.counters.ownTokens(slot),
@@ -298,16 +296,6 @@ export class PoolKeeper {
     const memory = createPrefixLogMemory(threads)
     this.#prefixLog = memory
     this.#prefixLogs = Array.from({ length: threads }, (_, thread) => new PrefixLog(memory, thread))
-  }
-
-  /** What filters and scorers remember stays as long as they and the table's capacity do. */
-  #makeMemory(profiles: Profiles, { scheduling }: PoolPlan): void {
-    const { capacity } = this.table
-    const words = profiles.sharedWords(capacity)
-    const remembering = `${capacity} ${JSON.stringify([scheduling.filters, scheduling.scorers, scheduling.profiles, scheduling.producers])}`
-    if (words > 0 && remembering === this.#remembering) return
-    this.#remembering = remembering
-    this.#memory = words === 0 ? undefined : new SharedArrayBuffer(4 * words)
   }
 
   /** An endpoint is back: what it was is gone with its cache, and that it did not answer is explained. */

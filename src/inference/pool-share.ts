@@ -23,8 +23,8 @@ export interface PoolShare {
   readonly prefixLog?: SharedArrayBuffer
   /** Bytes of bodies that each thread holds (`createHeldMemory`); absent: the plan has no limit of them. */
   readonly held?: SharedArrayBuffer
-  /** What the filters and scorers of all threads remember together; absent: none of them does. */
-  readonly memory?: SharedArrayBuffer
+  /** What the plug-ins of all threads remember together (./scheduling/plugin-memory.ts); absent: none of them does. */
+  readonly memory?: readonly SharedArrayBuffer[]
 }
 
 /** Which slots list which models. */

@@ -20,6 +20,7 @@ import type { PoolModels, PoolShare } from './pool-share.ts'
 import { PrimaryAddresses } from './primary-addresses.ts'
 import { PromptCaches } from './prompt-caches.ts'
 import { BYTES_PER_TOKEN, Candidates } from './scheduling/candidates.ts'
+import { PluginMemory } from './scheduling/plugin-memory.ts'
 import { Placer } from './scheduling/placer.ts'
 import type { Profile } from './scheduling/profile.ts'
 import type { ProfileRunner } from './scheduling/profile-handler.ts'
@@ -83,7 +84,7 @@ export class Pool implements ProfileRunner {
 
   /** Goes over to a share of the same keeper. Nothing changes when it throws. */
   adopt(share: PoolShare): void {
-    const { plan, slots, table: state, models, memory: remembered, flow } = share
+    const { plan, slots, table: state, models, memory: remembered = [], flow } = share
     const profiles = new Profiles(plan.scheduling)
     const { table } = this
     table.adopt(state === 'known' ? table.state : state, slots)
@@ -127,7 +128,7 @@ export class Pool implements ProfileRunner {
       table: table.state,
       index: undefined,
       models: { lists: [], allListed: false },
-      memory: new SharedArrayBuffer(4 * this.#profiles.sharedWords(table.capacity)),
+      memory: new PluginMemory().update(this.#profiles.plugins, table.capacity),
     })
   }
 

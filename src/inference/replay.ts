@@ -10,6 +10,7 @@ import { MAX_ENDPOINTS } from './pick.ts'
 import type { SchedulingPlan } from './pool-plan.ts'
 import { Candidates } from './scheduling/candidates.ts'
 import type { Profile } from './scheduling/profile.ts'
+import { PluginMemory } from './scheduling/plugin-memory.ts'
 import { Profiles } from './scheduling/profiles.ts'
 import { Random } from './scheduling/random.ts'
 
@@ -38,7 +39,7 @@ export class Replay {
     const profiles = new Profiles(plan)
     const { capacity } = this.#table
     profiles.reserve(capacity)
-    profiles.adopt(this.#table, new SharedArrayBuffer(4 * profiles.sharedWords(capacity)))
+    profiles.adopt(this.#table, new PluginMemory().update(profiles.plugins, capacity))
     this.#profile = profiles.primary
     this.#candidates.reserve(capacity)
     this.#totals = new Float64Array(capacity)

@@ -10,18 +10,34 @@ type PoolInit = MessageInitShape<typeof PoolReportSchema>
 type EndpointInit = MessageInitShape<typeof EndpointReportSchema>
 type PromptInit = MessageInitShape<typeof PromptReportSchema>
 
-/** What was told of a pool's endpoints last, by slot. */
-interface Told {
-  generation: number
-  decided: number
-  released: number
-  tokens: number
+/** What was told of a pool's endpoints last: columns by slot, because most of thousands have not changed since a moment ago. */
+class Told {
+  /** −1 = nothing was told. */
+  generation = new Int32Array(0)
+  decided = new Int32Array(0)
+  released = new Int32Array(0)
+  tokens = new Int32Array(0)
+
+  reserve(capacity: number): void {
+    const { length } = this.generation
+    if (length >= capacity) return
+    this.generation = larger(this.generation, capacity).fill(-1, length)
+    this.decided = larger(this.decided, capacity)
+    this.released = larger(this.released, capacity)
+    this.tokens = larger(this.tokens, capacity)
+  }
+}
+
+function larger(column: Int32Array, capacity: number): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(capacity)
+  grown.set(column)
+  return grown
 }
 
 /** What this replica has to tell others of its pools. */
 export class Outbox {
   readonly #pools: () => Iterable<PoolKeeper>
-  readonly #told = new WeakMap<PoolKeeper, Map<number, Told>>()
+  readonly #told = new WeakMap<PoolKeeper, Told>()
   /** Prompts told so far, and those that were dropped because there were too many. */
   prompts = 0
   dropped = 0
@@ -67,13 +83,25 @@ export class Outbox {
   #changed(keeper: PoolKeeper): EndpointInit[] {
     const changed: EndpointInit[] = []
     let told = this.#told.get(keeper)
-    if (told === undefined) this.#told.set(keeper, (told = new Map()))
-    for (const { address, slot, generation, decided, released, tokens } of keeper.ownCounts()) {
-      let before = told.get(slot)
-      if (before === undefined) told.set(slot, (before = { generation, decided: 0, released: 0, tokens: 0 }))
-      const same = before.generation === generation && before.decided === decided && before.released === released
-      if (same && before.tokens === tokens) continue
-      Object.assign(before, { generation, decided, released, tokens })
+    if (told === undefined) this.#told.set(keeper, (told = new Told()))
+    const { table } = keeper
+    const { counters, currentGeneration, live, liveCount } = table
+    told.reserve(table.capacity)
+    for (let i = 0; i < liveCount; i++) {
+      const slot = live[i]!
+      const decided = counters.ownDecided(slot)
+      const released = counters.ownReleased(slot)
+      const tokens = counters.ownTokens(slot)
+      const generation = currentGeneration[slot]!
+      const before = told.generation[slot]!
+      told.generation[slot] = generation
+      const same = before === generation || before < 0
+      if (same && told.decided[slot] === decided && told.released[slot] === released && told.tokens[slot] === tokens)
+        continue
+      told.decided[slot] = decided
+      told.released[slot] = released
+      told.tokens[slot] = tokens
+      const address = table.address(slot)!
       changed.push({ address, decided: decided >>> 0, released: released >>> 0, tokens: Math.max(0, tokens) })
     }
     return changed

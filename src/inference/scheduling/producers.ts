@@ -5,16 +5,27 @@ import type { Candidates } from './candidates.ts'
 import { InflightLoad } from './plugins/inflight-load-producer.ts'
 import { KvSource } from './plugins/p2p-source-producer.ts'
 import { createProducer } from './plugins/registry.ts'
+import { type KeyedPlugin, keyed } from './plugin-memory.ts'
 import type { Producer } from './producer.ts'
 
 export class Producers {
   readonly #all: readonly Producer[]
+  readonly keyed: readonly KeyedPlugin[]
   readonly #load: InflightLoad | undefined
   readonly #source: KvSource | undefined
 
   /** Those of the plan that only configure something need not be here. @throws UnknownPluginError, ZodError */
   constructor(plans: readonly NamedPluginPlan[]) {
-    this.#all = plans.map(createProducer).filter(producer => producer !== undefined)
+    const all = plans.flatMap(plan => {
+      const producer = createProducer(plan)
+      return producer === undefined ? [] : [{ plan, producer }]
+    })
+    this.#all = all.map(({ producer }) => producer)
+    this.keyed = keyed(
+      '',
+      all.map(({ plan }) => plan),
+      this.#all,
+    )
     this.#source = this.#all.find(producer => producer instanceof KvSource)
     this.#load = this.#all.find(producer => producer instanceof InflightLoad)
   }
@@ -23,23 +34,9 @@ export class Producers {
     return this.#all.length === 0
   }
 
-  sharedWords(capacity: number): number {
-    let words = 0
-    for (const producer of this.#all) words += producer.sharedWords?.(capacity) ?? 0
-    return words
-  }
-
-  /** Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity from this word on. */
-  adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined, word: number): void {
-    let at = word
-    for (const producer of this.#all) {
-      producer.adopt?.(table)
-      const words = producer.sharedWords?.(table.capacity) ?? 0
-      if (words === 0) continue
-      if (memory === undefined) throw new RangeError(`${producer.type} has no memory`)
-      producer.attach?.(new Int32Array(memory, 4 * at, words))
-      at += words
-    }
+  /** Goes over to the endpoints that the table has now. */
+  adopt(table: EndpointTable): void {
+    for (const producer of this.#all) producer.adopt?.(table)
   }
 
   produce(candidates: Candidates, table: EndpointTable): void {

@@ -5,6 +5,7 @@ import { type PickTimes, Step } from '../pick-times.ts'
 import type { PluginPlan, ProfilePlan } from '../pool-plan.ts'
 import type { Candidates } from './candidates.ts'
 import type { Filter } from './filter.ts'
+import { type KeyedPlugin, keyed } from './plugin-memory.ts'
 import type { Picker } from './picker.ts'
 import { pickMaxScores } from './pickers/max-score-picker.ts'
 import { createFilter, createPicker, createPluginScorer, needsOf } from './plugins/registry.ts'
@@ -51,6 +52,7 @@ export class Profile {
   readonly #scorers: readonly Scorer[]
   /** Filters and scorers. */
   readonly #plugins: readonly (Filter | Scorer)[]
+  readonly keyed: readonly KeyedPlugin[]
   /** Those of them that want to know what is chosen. */
   readonly #told: readonly (Filter | Scorer)[]
   readonly #weights: Float64Array
@@ -71,6 +73,7 @@ export class Profile {
       parameters === undefined ? createScorer(type) : createPluginScorer({ type, parameters }),
     )
     this.#plugins = [...this.#filters, ...this.#scorers]
+    this.keyed = keyed(name, [...filters, ...scorers], this.#plugins)
     this.#told = this.#plugins.filter(plugin => plugin.chosen !== undefined)
     this.#sums = new Float64Array(scorers.length)
     this.#weights = Float64Array.from(scorers, ({ type, weight }) => {
@@ -86,26 +89,9 @@ export class Profile {
     this.#scores = this.#scores.map(() => new Float64Array(capacity))
   }
 
-  /** 32-bit words that the filters and scorers of all threads share. */
-  sharedWords(capacity: number): number {
-    let words = 0
-    for (const plugin of this.#plugins) words += plugin.sharedWords?.(capacity) ?? 0
-    return words
-  }
-
-  /**
-   * Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity from this word on; absent: they are 0.
-   */
-  adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined, word = 0): void {
-    let at = word
-    for (const plugin of this.#plugins) {
-      plugin.adopt?.(table)
-      const words = plugin.sharedWords?.(table.capacity) ?? 0
-      if (words === 0) continue
-      if (memory === undefined) throw new RangeError(`${plugin.type} has no memory`)
-      plugin.attach?.(new Int32Array(memory, 4 * at, words))
-      at += words
-    }
+  /** Goes over to the endpoints that the table has now. */
+  adopt(table: EndpointTable): void {
+    for (const plugin of this.#plugins) plugin.adopt?.(table)
   }
 
   /** Drops the candidates that a filter does not let pass. */

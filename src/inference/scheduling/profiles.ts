@@ -3,6 +3,7 @@ import type { EndpointTable } from '../endpoint-table.ts'
 import type { Admitter } from './admitter.ts'
 import type { PluginPlan, SchedulingPlan } from '../pool-plan.ts'
 import { createAdmitter, createDecider, createProfileHandler, UnknownPluginError } from './plugins/registry.ts'
+import { attachAll, type KeyedPlugin } from './plugin-memory.ts'
 import { Producers } from './producers.ts'
 import { looksAtMedia, looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
 import { NO_NEEDS, type ProfileHandler, type PromptNeeds } from './profile-handler.ts'
@@ -33,21 +34,16 @@ export class Profiles {
     for (const profile of this.all) profile.reserve(capacity)
   }
 
-  /** 32-bit words that the plug-ins of all threads share. */
-  sharedWords(capacity: number): number {
-    let words = this.producers.sharedWords(capacity)
-    for (const profile of this.all) words += profile.sharedWords(capacity)
-    return words
+  /** All that may remember anything. */
+  get plugins(): readonly KeyedPlugin[] {
+    return [...this.all.flatMap(profile => profile.keyed), ...this.producers.keyed]
   }
 
-  /** Goes over to the endpoints that the table has now. `memory` has `sharedWords` of its capacity; absent: they are 0. */
-  adopt(table: EndpointTable, memory: SharedArrayBuffer | undefined): void {
-    let at = 0
-    for (const profile of this.all) {
-      profile.adopt(table, memory, at)
-      at += profile.sharedWords(table.capacity)
-    }
-    this.producers.adopt(table, memory, at)
+  /** Goes over to the endpoints that the table has now. `memory`: as `PluginMemory` makes it for these plug-ins. @throws RangeError */
+  adopt(table: EndpointTable, memory: readonly SharedArrayBuffer[]): void {
+    for (const profile of this.all) profile.adopt(table)
+    this.producers.adopt(table)
+    attachAll(this.plugins, table, memory)
   }
 }
 

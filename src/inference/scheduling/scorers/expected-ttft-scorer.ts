@@ -76,6 +76,12 @@ class ExpectedTtft implements Scorer {
     this.#adapters.attach(memory.subarray(backlog))
   }
 
+  grow(from: Int32Array, oldCapacity: number, to: Int32Array, capacity: number): void {
+    const old = PrefillBacklog.words(oldCapacity)
+    to.set(from.subarray(0, old))
+    to.set(from.subarray(old), PrefillBacklog.words(capacity))
+  }
+
   score(candidates: Candidates, table: EndpointTable, out: Float64Array): void {
     const { count, slots, nowMs } = candidates
     const rate = table.estimates.prefillMs[0]!
