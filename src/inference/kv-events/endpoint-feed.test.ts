@@ -3,7 +3,8 @@ import { afterEach, expect, it } from '@jest/globals'
 import { Publisher, Router } from 'zeromq'
 import { waitFor } from '../../../test/support/wait-for.ts'
 import { pack } from '../../sim/msgpack.ts'
-import { EndpointFeed, FeedCounts } from './endpoint-feed.ts'
+import { EndpointFeed, type EndpointFeedOptions, FeedCounts } from './endpoint-feed.ts'
+import { PendingTotal } from './pending-batches.ts'
 import { ReplayLimiter } from './replay-limiter.ts'
 import { TEST_TIMES } from './testing.ts'
 
@@ -21,7 +22,7 @@ const number = (sequence: number) => {
 const batch = (hash: number) => pack([1, [['BlockRemoved', [hash]]], 0])
 
 /** An engine on libzmq: batch n removes block n. `kept`: what a replay has; undefined: there is no replay socket. */
-async function engine(kept?: (from: number) => readonly number[]) {
+async function engine(kept?: (from: number) => readonly number[], changes: Partial<EndpointFeedOptions> = {}) {
   const publisher = new Publisher({ linger: 0 })
   await publisher.bind('tcp://127.0.0.1:*')
   closers.push(() => publisher.close())
@@ -53,8 +54,10 @@ async function engine(kept?: (from: number) => readonly number[]) {
     },
     counts,
     limiter: new ReplayLimiter(1),
+    pendingTotal: new PendingTotal(1e9),
     times: TEST_TIMES,
     onChange: () => {},
+    ...changes,
   })
   closers.push(() => feed.stop())
   await waitFor('a connection', () => feed.connected)
@@ -104,4 +107,19 @@ it('after a replay that is not whole nothing counts until a whole one', async ()
   broken = false
   await waitFor('the rest', () => told.at(-1) === 3)
   expect(told.slice(-4)).toEqual([0, 1, 2, 3])
+})
+
+it.each([
+  ['of the endpoint', { maxPendingBytes: 5000 }],
+  ['of all endpoints', { pendingTotal: new PendingTotal(5000) }],
+])('what waits for a replay is bounded by the bytes %s: beyond them a new replay has to tell', async (_, bound) => {
+  const limiter = new ReplayLimiter(1)
+  const leave = limiter.enter(() => {})
+  // The replay waits for room, and batches for the replay.
+  const { send, told, counts } = await engine(() => [0, 1, 2, 3], { ...bound, limiter })
+  for (let sequence = 0; sequence < 30; sequence++) await send(sequence)
+  await waitFor('a failure', () => counts.failedReplays > 0)
+  expect(counts.dropped).toBeGreaterThan(10)
+  leave()
+  await waitFor('the replay', () => told.slice(-5).join(' ') === 'clear 0 1 2 3')
 })

@@ -7,6 +7,7 @@
 import type { Buffer } from 'node:buffer'
 import { EventBatchParser, type KvEventSink } from './event-batch.ts'
 import { MsgpackError } from './msgpack-reader.ts'
+import { type PendingBatch, PendingBatches, type PendingTotal } from './pending-batches.ts'
 import { Replay } from './replay.ts'
 import type { ReplayLimiter } from './replay-limiter.ts'
 import { readSequence } from './sequence-number.ts'
@@ -62,18 +63,17 @@ export interface EndpointFeedOptions {
   readonly target: FeedTarget
   readonly counts: FeedCounts
   readonly limiter: ReplayLimiter
+  /** Shared by all feeds. */
+  readonly pendingTotal: PendingTotal
+  /** Of batches that wait for a replay of this engine; beyond it what is known is void, and a later replay has to tell. Default: 16 MiB. */
+  readonly maxPendingBytes?: number
   readonly times: FeedTimes
   /** The connection came up, or why it is down. Told when that changes. */
   readonly onChange: (problem: string | undefined) => void
 }
 
-/** Batches that wait for a replay. */
-const MAX_PENDING = 10_000
-
-interface Pending {
-  readonly sequence: number
-  readonly payload: Buffer
-}
+/** Of batches that wait for a replay. */
+const MAX_PENDING_BYTES = 16 * 1024 * 1024
 
 export class EndpointFeed {
   readonly #options: EndpointFeedOptions
@@ -87,14 +87,15 @@ export class EndpointFeed {
   #lastLive: number | undefined
   #replay: Replay | undefined
   #leave: (() => void) | undefined
-  #pending: Pending[] = []
+  readonly #pending: PendingBatches
   /** No replay before it fires. */
   #pause: NodeJS.Timeout | undefined
   #stopped = false
 
   constructor(options: EndpointFeedOptions) {
     this.#options = options
-    const { target, counts } = options
+    const { target, counts, pendingTotal, maxPendingBytes = MAX_PENDING_BYTES } = options
+    this.#pending = new PendingBatches(pendingTotal, maxPendingBytes)
     this.#sink = {
       stored: event => target.stored(event),
       removed: event => target.removed(event),
@@ -114,7 +115,7 @@ export class EndpointFeed {
     this.#connection?.close()
     this.#endReplay()
     clearTimeout(this.#pause)
-    this.#pending = []
+    this.#pending.take()
   }
 
   #connect(): void {
@@ -157,7 +158,7 @@ export class EndpointFeed {
     if (this.#lastLive !== undefined && sequence < this.#lastLive) {
       counts.resets++
       this.#endReplay()
-      this.#pending = []
+      this.#pending.take()
       this.#void()
       clearTimeout(this.#pause)
       this.#pause = undefined
@@ -166,12 +167,13 @@ export class EndpointFeed {
     this.#take({ sequence, payload: frames[2]! })
   }
 
-  #take(batch: Pending): void {
+  #take(batch: PendingBatch): void {
     const { counts, replayPort } = this.#options
     const { sequence, payload } = batch
     if (this.#replay !== undefined || this.#leave !== undefined) {
-      if (this.#pending.length < MAX_PENDING) this.#pending.push(batch)
-      else counts.dropped++
+      if (this.#pending.push(batch)) return
+      counts.dropped++
+      this.#replayed(new Error('too much to keep while it lasts'))
       return
     }
     if (this.#last !== undefined && sequence <= this.#last) return
@@ -183,7 +185,11 @@ export class EndpointFeed {
           counts.dropped++
           return
         }
-        this.#pending.push(batch)
+        if (!this.#pending.push(batch)) {
+          counts.dropped++
+          this.#replayed(new Error('no room for what waits'))
+          return
+        }
         this.#askFrom(expected)
         return
       }
@@ -245,7 +251,7 @@ export class EndpointFeed {
 
   /** A replay that ends without what a waiting batch lacks. */
   #missing(from: number, empty: boolean): Error | undefined {
-    const waiting = this.#pending[0]
+    const waiting = this.#pending.first
     return empty && waiting !== undefined && waiting.sequence > from ? new Error(`${from} is not kept`) : undefined
   }
 
@@ -260,8 +266,7 @@ export class EndpointFeed {
   #replayed(error: Error | undefined): void {
     const { counts, times } = this.#options
     this.#endReplay()
-    const pending = this.#pending
-    this.#pending = []
+    const pending = this.#pending.take()
     if (error !== undefined) {
       counts.failedReplays++
       counts.dropped += pending.length

@@ -2,6 +2,7 @@
 import { EndpointFeed, FEED_TIMES, FeedCounts, type FeedTimes } from './endpoint-feed.ts'
 import { EVENTS_PORT_LABEL, type KvEventsPlan, type LabelRequirement, REPLAY_PORT_LABEL } from './kv-events-plan.ts'
 import type { KvLedger } from './kv-ledger.ts'
+import { PendingTotal } from './pending-batches.ts'
 import { ReplayLimiter } from './replay-limiter.ts'
 
 /** An endpoint of the pool, in its place for as long as `generation` is the same. */
@@ -21,6 +22,8 @@ export interface PoolFeedOptions {
 
 /** Of all pools: each replay may be many megabytes. */
 const LIMITER = new ReplayLimiter(8)
+/** … and what comes in the meantime waits. */
+const PENDING = new PendingTotal(128 * 1024 * 1024)
 
 interface Followed {
   readonly key: string
@@ -88,6 +91,7 @@ export class PoolFeed {
       },
       counts: this.counts,
       limiter: LIMITER,
+      pendingTotal: PENDING,
       times,
       onChange: problem => onChange?.(address, problem),
     })
