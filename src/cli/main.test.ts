@@ -60,7 +60,11 @@ async function run(name: string, ...args: string[]): Promise<Outcome> {
         done()
       },
     })
-  const io = { stdout: sink(text => (out += text)), stderr: sink(text => (err += text)), signal: AbortSignal.abort() }
+  const io = {
+    stdout: sink(text => (out += text)),
+    stderr: sink(text => (err += text)),
+    signal: name === 'serve' ? new AbortController().signal : AbortSignal.abort(),
+  }
   try {
     return { status: await COMMANDS[name]!.run(args, io), out, err }
   } catch (error) {
@@ -132,6 +136,24 @@ describe('the program', () => {
     expect([version.status, version.err]).toEqual([0, ''])
     expect(version.out).toMatch(/^signalbox \d+\.\d+\.\d+ \(Node\.js v24\./)
     expect(usage).toEqual({ status: 2, out: '', err: "signalbox: --ext-proc: 'nonsense' is not host:port\n" })
+  })
+
+  it('ends soon when it is told to while it starts', async () => {
+    const free = ['--ext-proc', '127.0.0.1:0', '--xds', '127.0.0.1:0', '--admin', 'off', '--log-level', 'silent']
+    // So many threads take far longer to start than one to end.
+    const { status, err } = await new Promise<Outcome>((resolve, reject) => {
+      const child = spawn(PROGRAM, ['serve', '--config', good, '--threads', '32', ...free], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        timeout: 60_000,
+        killSignal: 'SIGKILL',
+      })
+      let err = ''
+      child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
+      child.once('error', reject)
+      setTimeout(() => child.kill('SIGTERM'), 1500)
+      child.once('close', (code, signal) => resolve({ status: signal === 'SIGTERM' ? 0 : code, out: '', err }))
+    })
+    expect([status, err]).toEqual([0, ''])
   })
 
   it('tells the errors of a refused configuration once, whether it logs or not', async () => {

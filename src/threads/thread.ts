@@ -64,6 +64,7 @@ export class Thread {
   /** The first start: resolves when it listens, rejects when it can't. Later ones are tried again and again. */
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (this.#stopped) throw new Error('the threads end')
       const worker = this.#spawn()
       worker.once('error', reject)
       worker.on('message', (message: FromWorker) => {
@@ -105,7 +106,9 @@ export class Thread {
   drain(graceMs: number): void {
     this.#stop()
     if (this.state === 'up') this.state = 'draining'
-    this.post({ type: 'drain', graceMs })
+    // It has no streams, and would answer late.
+    if (this.state === 'starting') void this.#worker?.terminate()
+    else this.post({ type: 'drain', graceMs })
   }
 
   /** Ends the worker for good. Resolves when it is gone. */

@@ -9,9 +9,12 @@ import { StartError } from './start-error.ts'
 export async function runSignalbox(options: ServeOptions, log: Log, { stderr, signal }: CommandIo): Promise<number> {
   const signalbox = new Signalbox(options, log)
   try {
-    await signalbox.start()
+    await signalbox.start(signal)
   } catch (error) {
+    const ended = signal.aborted
+    if (ended) log.info({ reason: signal.reason }, 'ends before it has started')
     await signalbox.stop()
+    if (ended) return 0
     if (!(error instanceof ConfigurationError) && !(error instanceof StartError)) throw error
     stderr.write(`signalbox: ${error.message}\n`)
     return 1

@@ -29,10 +29,13 @@ import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
 import { StartError, startsWith } from './start-error.ts'
 import type { TraceExporter } from './trace-exporter.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { upstreamTls } from './upstream-tls.ts'
 import { workerOptions } from './worker-options.ts'
 import { xdsServer } from './xds-server.ts'
 import { readVersion } from '../version.ts'
+
+const NEVER = new AbortController().signal
 
 /** A running Signalbox: every part of it, wired. */
 export class Signalbox {
@@ -134,8 +137,11 @@ export class Signalbox {
     return this.#admin?.address ?? ''
   }
 
-  /** Starts everything. Rejects when an address cannot be had, or when the first configuration is bad. */
-  async start(): Promise<void> {
+  /**
+   * Starts everything. Rejects when an address cannot be had, when the first configuration is bad, or, at the next place where it waits
+   * for long, with the reason of `signal`; `stop` is due then.
+   */
+  async start(signal: AbortSignal = NEVER): Promise<void> {
     const options = this.#options
     const { descriptors, xds, admin } = options
     await loadPlugins(options.plugins)
@@ -147,7 +153,7 @@ export class Signalbox {
     const logsTls = options.xdsTls === undefined ? undefined : await upstreamTls(options, this.#log, true)
     await startsWith(
       options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls',
-      () => this.#threads.start(),
+      () => unlessAborted(signal, this.#threads.start()),
       why => withThread(why, options),
     )
     if (xds !== undefined)
@@ -185,12 +191,13 @@ export class Signalbox {
       options.picker === undefined
         ? new Sources(options, this.#log, take)
         : new Sources(options, this.#log, take, set => configuration.errorsOf(set))
-    await this.#sources.start()
+    signal.throwIfAborted()
+    await unlessAborted(signal, this.#sources.start())
     // An API server may be out of reach now, and a pool may be made later: until then we are alive, but not ready.
     if (options.kubernetes === undefined) {
       this.#configuration.throwUnlessApplied()
-      await this.#firstSent.promise
-      await this.#embedded.done()
+      await unlessAborted(signal, this.#firstSent.promise)
+      await unlessAborted(signal, this.#embedded.done())
       const { failure } = this.#embedded
       if (failure !== undefined) throw new StartError(`--embedded: ${String(failure)}`, { cause: failure })
     }
