@@ -1,7 +1,8 @@
 /**
  * Follows one engine's events: subscribes, connects anew when the connection is lost, and sees by the sequence numbers what was missed. A
  * gap is filled from the engine's replay socket where it has one; if that fails, what is known of the engine is void, and what comes is left out
- * until a whole replay succeeds, at the earliest after a pause. Without a replay socket a gap costs what it costs. A number below the last one
+ * until a whole replay succeeds, at the earliest after a pause. Without a replay socket a gap makes what is known doubtful: engines do not tell
+ * again of blocks that they kept, so hot ones stay as long as something is told of them or of blocks after them, and the rest ages out. A number below the last one
  * is another life of the engine, with an empty cache.
  */
 import type { Buffer } from 'node:buffer'
@@ -21,6 +22,8 @@ export interface FeedTimes {
   readonly replayMs: number
   readonly replayIdleMs: number
   readonly replayPauseMs: number
+  /** How long doubtful blocks are believed after a gap without a replay. */
+  readonly doubtMs: number
 }
 
 export const FEED_TIMES: FeedTimes = {
@@ -30,6 +33,7 @@ export const FEED_TIMES: FeedTimes = {
   replayMs: 120_000,
   replayIdleMs: 2000,
   replayPauseMs: 30_000,
+  doubtMs: 600_000,
 }
 
 /** Since the start; of several feeds together where they share one. */
@@ -52,6 +56,10 @@ export class FeedCounts {
 interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed'> {
   /** The engine's cache is empty, or unknown. */
   clear(): void
+  /** Of what is known some may have gone. */
+  doubt(): void
+  /** What was not told of again since is taken to have gone. */
+  forgetDoubtful(): void
 }
 
 export interface EndpointFeedOptions {
@@ -90,6 +98,9 @@ export class EndpointFeed {
   readonly #pending: PendingBatches
   /** No replay before it fires. */
   #pause: NodeJS.Timeout | undefined
+  /** Until what is doubtful is forgotten; whether more became so since. */
+  #doubt: NodeJS.Timeout | undefined
+  #doubtAgain = false
   #stopped = false
 
   constructor(options: EndpointFeedOptions) {
@@ -115,6 +126,7 @@ export class EndpointFeed {
     this.#connection?.close()
     this.#endReplay()
     clearTimeout(this.#pause)
+    clearTimeout(this.#doubt)
     this.#pending.take()
   }
 
@@ -193,8 +205,25 @@ export class EndpointFeed {
         this.#askFrom(expected)
         return
       }
+      if (this.#last !== undefined) this.#beginDoubt()
     }
     this.#apply(sequence, payload)
+  }
+
+  #beginDoubt(): void {
+    const { target, times } = this.#options
+    if (this.#doubt !== undefined) {
+      this.#doubtAgain = true
+      return
+    }
+    target.doubt()
+    this.#doubt = setTimeout(() => {
+      this.#doubt = undefined
+      target.forgetDoubtful()
+      if (!this.#doubtAgain) return
+      this.#doubtAgain = false
+      this.#beginDoubt()
+    }, times.doubtMs)
   }
 
   #apply(sequence: number, payload: Buffer): void {

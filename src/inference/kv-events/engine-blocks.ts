@@ -1,21 +1,24 @@
 /**
  * One engine's blocks by its own hashes: where each stands in the chain of tokens, and how often each tier told that it has it. Engines tell of
  * a block several times (attention groups, allocations): it is gone when it was removed as often. Rows of an open-addressed table in an
- * Int32Array; a block costs 28–70 bytes, or 192 after most of its neighbours went.
+ * Int32Array; a block costs 37–96 bytes, or 256 after most of its neighbours went.
  *
  * The engine chooses the hashes: where a block is looked for depends on a secret of this process, so that none can make all of them meet.
  */
 import { randomBytes } from 'node:crypto'
 import { finish } from '../prefix-hasher.ts'
 
-/** Words of a row: hash, chain state, counts (a byte a tier; 0 = free row), tokens up to the block's end. */
+/** Words of a row: hash, chain state, counts (a byte a tier; 0 = free row), tokens up to the block's end (negative: doubtful), the parent's hash. */
 const LOW = 0
 const HIGH = 1
 const A = 2
 const B = 3
 const COUNTS = 4
 const DEPTH = 5
-const ROW = 6
+const PARENT_LOW = 6
+const PARENT_HIGH = 7
+const ROW = 8
+const DOUBTFUL = 1 << 31
 const FIRST_ROWS = 64
 /** Rows a new block may be from where it belongs: chance never brings it so far, whatever the hashes. */
 const MOST_STEPS = 512
@@ -32,6 +35,9 @@ export const MAX_TIERS = 4
 export class EngineBlocks {
   /** Blocks known. */
   count = 0
+  /** Hash of the parent of what is added next. */
+  parentLow = 0
+  parentHigh = 0
   #rows = new Int32Array(FIRST_ROWS * ROW)
   #mask = FIRST_ROWS - 1
 
@@ -52,7 +58,7 @@ export class EngineBlocks {
   }
 
   depth(row: number): number {
-    return this.#rows[row + DEPTH]!
+    return this.#rows[row + DEPTH]! & ~DOUBTFUL
   }
 
   has(row: number, tier: number): boolean {
@@ -71,6 +77,8 @@ export class EngineBlocks {
     rows[row + B] = b
     rows[row + COUNTS] = 1 << (8 * tier)
     rows[row + DEPTH] = depth
+    rows[row + PARENT_LOW] = this.parentLow
+    rows[row + PARENT_HIGH] = this.parentHigh
     this.count++
     return true
   }
@@ -78,7 +86,9 @@ export class EngineBlocks {
   /** Told once more. */
   raise(row: number, tier: number): void {
     const counts = this.#rows[row + COUNTS]!
-    if (((counts >>> (8 * tier)) & 0xff) < 0xff) this.#rows[row + COUNTS] = counts + (1 << (8 * tier))
+    // What was told before may have been taken back since.
+    if (this.#rows[row + DEPTH]! < 0) this.#rows[row + COUNTS] = (counts & ~(0xff << (8 * tier))) | (1 << (8 * tier))
+    else if (((counts >>> (8 * tier)) & 0xff) < 0xff) this.#rows[row + COUNTS] = counts + (1 << (8 * tier))
   }
 
   /** Removed once; true when the tier has it no more. The row is gone when no tier has it. */
@@ -90,6 +100,38 @@ export class EngineBlocks {
     if (left === 0) this.#delete(row)
     else this.#rows[row + COUNTS] = left
     return count === 1
+  }
+
+  /** It is not known of any block whether the engine still has it. */
+  doubt(): void {
+    const rows = this.#rows
+    for (let row = 0; row < rows.length; row += ROW) if (rows[row + COUNTS] !== 0) rows[row + DEPTH]! |= DOUBTFUL
+  }
+
+  /** The engine has the block, and so all before it. */
+  confirm(row: number): void {
+    const rows = this.#rows
+    for (
+      let at = row;
+      at >= 0 && rows[at + DEPTH]! < 0;
+      at = this.find(rows[at + PARENT_LOW]!, rows[at + PARENT_HIGH]!)
+    )
+      rows[at + DEPTH]! &= ~DOUBTFUL
+  }
+
+  /** Forgets those that are still doubtful, each after `visit`. */
+  forgetDoubtful(visit: (row: number) => void): void {
+    for (let row = 0; row < this.#rows.length; ) {
+      const rows = this.#rows
+      if (rows[row + COUNTS] === 0 || rows[row + DEPTH]! >= 0) {
+        row += ROW
+        continue
+      }
+      visit(row)
+      // Another may have moved here, or all of them.
+      this.#delete(row)
+      if (this.#rows !== rows) row = 0
+    }
   }
 
   forEach(visit: (row: number) => void): void {

@@ -63,6 +63,24 @@ describe('matching', () => {
     expect(play.holds(PROMPT)).toEqual([16, 0, 0])
   })
 
+  it('after a gap believes in what is told of again, and in all before that', () => {
+    const play = new Play()
+      .tell(0, stored([11, 12, 13, 14], null, PROMPT))
+      .tell(0, stored([11], null, count(4)))
+      .tell(1, stored([91, 92], null, count(8)))
+    play.ledger.doubt(0)
+    play.ledger.doubt(1)
+    expect(play.holds(PROMPT)).toEqual([16, 8, 0])
+    play.tell(0, stored([15], 12, [7, 7, 7, 7]))
+    for (const slot of [0, 1, 2]) play.ledger.forgetDoubtful(slot)
+    expect(play.holds(PROMPT)).toEqual([8, 0, 0])
+    expect(play.ledger.size).toMatchObject({ blocks: 3, keys: 3 })
+    // A removal may have been missed: told anew it counts once.
+    play.ledger.doubt(0)
+    play.tell(0, stored([11], null, count(4)), ['BlockRemoved', [11]])
+    expect(play.holds(PROMPT)).toEqual([0, 0, 0])
+  })
+
   it('each of several prompts has a chain of its own', () => {
     const play = new Play().tell(0, stored([11, 12], null, count(8)))
     expect(matched(play.ledger, tokens([count(8), count(8)]))).toEqual([16, 0, 0])

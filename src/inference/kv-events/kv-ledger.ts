@@ -9,7 +9,7 @@ import { keyHigh, keyLow, TokenChain } from './token-chain.ts'
 /** Attention of which a block is worth something only with all blocks before it, and enough with them. Others reuse parts. */
 const INDEXED_KINDS: ReadonlySet<string> = new Set(['full_attention', 'mla_attention', 'sink_full_attention'])
 /** A row and the room around it (./engine-blocks.ts). */
-const BYTES_PER_BLOCK = 48
+const BYTES_PER_BLOCK = 64
 
 export interface KvLedgerOptions {
   readonly slots: number
@@ -94,14 +94,19 @@ export class KvLedger {
       chain.a = engine.blocks.a(parent)
       chain.b = engine.blocks.b(parent)
       depth = engine.blocks.depth(parent)
+      engine.blocks.confirm(parent)
     } else {
       chain.start(this.#plan.hashSeed, event.loraName)
     }
+    engine.blocks.parentLow = event.hasParent ? event.parentLow : 0
+    engine.blocks.parentHigh = event.hasParent ? event.parentHigh : 0
     for (let i = 0; i < hashes.count; i++) {
       chain.extra(event.extras[i] ?? 0)
       chain.append(event.tokens, i * event.blockSize, (i + 1) * event.blockSize)
       depth += event.blockSize
       this.#store(slot, engine, hashes.low[i]!, hashes.high[i]!, depth, tier)
+      engine.blocks.parentLow = hashes.low[i]!
+      engine.blocks.parentHigh = hashes.high[i]!
     }
     this.counts.stored += hashes.count
   }
@@ -131,6 +136,20 @@ export class KvLedger {
     engine.blocks.forEach(row => this.#unindex(slot, engine.blocks, row))
     this.#blocks -= engine.blocks.count
     engine.blocks.clear()
+  }
+
+  /** The engine told something that we did not hear: blocks may have gone. Those that it has are confirmed by what it tells of them. */
+  doubt(slot: number): void {
+    this.#engines.get(slot)?.blocks.doubt()
+  }
+
+  /** Forgets what was doubtful and has not been confirmed. */
+  forgetDoubtful(slot: number): void {
+    const blocks = this.#engines.get(slot)?.blocks
+    if (blocks === undefined) return
+    const before = blocks.count
+    blocks.forgetDoubtful(row => this.#unindex(slot, blocks, row))
+    this.#blocks -= before - blocks.count
   }
 
   /** The endpoint has gone. */
@@ -199,6 +218,7 @@ export class KvLedger {
   #again(slot: number, blocks: EngineBlocks, row: number, tier: number): void {
     const known = blocks.has(row, tier)
     blocks.raise(row, tier)
+    blocks.confirm(row)
     const a = blocks.a(row)
     const b = blocks.b(row)
     if (!known) this.#index.add(keyLow(a, b), keyHigh(a, b), slot, tier, blocks.depth(row))

@@ -88,6 +88,8 @@ export class PoolFeed {
         stored: event => ledger.stored(slot, event),
         removed: event => ledger.removed(slot, event),
         clear: () => ledger.clear(slot),
+        doubt: () => ledger.doubt(slot),
+        forgetDoubtful: () => ledger.forgetDoubtful(slot),
       },
       counts: this.counts,
       limiter: LIMITER,

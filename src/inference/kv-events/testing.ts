@@ -33,6 +33,7 @@ export const TEST_TIMES: FeedTimes = {
   replayMs: 60_000,
   replayIdleMs: 20_000,
   replayPauseMs: 100,
+  doubtMs: 100,
 }
 
 export function tokens(prompts: readonly (readonly number[])[], salt = ''): TokenIds {
