@@ -68,6 +68,31 @@ it('survives sources that fail', async () => {
   expect((await get('/metrics')).status).toBe(200)
 })
 
+it('asks about callers only for what exists, and says when those who were not asked about may come again', async () => {
+  const asked: string[] = []
+  const guarded = await startAdminServer('127.0.0.1', 0, {
+    metrics: async () => ({ contentType: 'text/plain', body: '' }),
+    notReady: () => undefined,
+    documents: { '/pools': () => [], '/broken': () => [] },
+    authorize: (_authorization, path) => {
+      asked.push(path)
+      if (path === '/broken') return Promise.reject(new Error('away'))
+      return Promise.resolve(path === '/pools' ? 503 : path === '/' ? 401 : 200)
+    },
+  })
+  const ask = async (path: string) => {
+    const response = await fetch(`http://${guarded.address}${path}`)
+    return [response.status, response.headers.get('retry-after')]
+  }
+  for (const path of ['/nope', '/constructor', '/metrics/x']) expect(await ask(path)).toEqual([404, null])
+  expect(asked).toEqual([])
+  expect(await ask('/metrics')).toEqual([200, null])
+  expect(await ask('/')).toEqual([401, null])
+  expect(await ask('/pools')).toEqual([503, '1'])
+  expect(await ask('/broken')).toEqual([503, '1'])
+  await guarded.close()
+})
+
 it('says when its port is taken', async () => {
   const sources = { metrics: async () => ({ contentType: '', body: '' }), notReady: () => undefined, documents: {} }
   await expect(startAdminServer('127.0.0.1', server.port, sources)).rejects.toMatchObject({ code: 'EADDRINUSE' })

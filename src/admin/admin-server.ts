@@ -23,6 +23,9 @@ interface AdminTls {
   readonly onError: (error: unknown) => void
 }
 
+/** When whoever could not be told who the caller is may ask again. */
+const RETRY_AFTER_S = '1'
+
 export interface AdminServer {
   readonly address: string
   readonly port: number
@@ -33,7 +36,7 @@ export interface AdminServer {
 export async function startAdminServer(host: string, port: number, sources: AdminSources): Promise<AdminServer> {
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
     const path = (request.url ?? '/').split('?', 1)[0]!
-    const answer = (status: number, type: string, body: string) => {
+    const answer = (status: number, type: string, body: string, retryAfter?: string) => {
       response
         .writeHead(status, {
           'content-type': type,
@@ -41,6 +44,7 @@ export async function startAdminServer(host: string, port: number, sources: Admi
           'cache-control': 'no-store',
           ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
           ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+          ...(retryAfter === undefined ? {} : { 'retry-after': retryAfter }),
         })
         .end(request.method === 'HEAD' ? '' : body)
     }
@@ -52,10 +56,14 @@ export async function startAdminServer(host: string, port: number, sources: Admi
     }
     const { authorize } = sources
     if (authorize === undefined) return tell(path, answer)
+    // Nobody is asked about what does not exist.
+    if (path !== '/' && path !== '/metrics' && !Object.hasOwn(sources.documents, path))
+      return answer(404, 'text/plain', 'Not Found\n')
+    const refuse = (status: number, why: string) =>
+      answer(status, 'text/plain', `${why}\n`, status === 503 ? RETRY_AFTER_S : undefined)
     authorize(request.headers.authorization, path).then(
-      status =>
-        status === 200 ? tell(path, answer) : answer(status, 'text/plain', `${STATUS_CODES[status] ?? status}\n`),
-      () => answer(503, 'text/plain', 'nobody to ask\n'),
+      status => (status === 200 ? tell(path, answer) : refuse(status, STATUS_CODES[status] ?? String(status))),
+      () => refuse(503, 'nobody to ask'),
     )
   }
   const tell = (path: string, answer: (status: number, type: string, body: string) => void) => {

@@ -76,6 +76,12 @@ describe('HttpResponseReader', () => {
     ['an unknown transfer encoding', 'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n', 'malformed'],
     ['a header without a name', 'HTTP/1.1 200 OK\r\n: x\r\n\r\n', 'malformed'],
     ['an endless head', `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(20_000)}`, 'too-large'],
+    ['endless interim responses', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(1000), 'too-large'],
+    [
+      'endless trailers',
+      `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n${'a: b\r\n'.repeat(5000)}`,
+      'too-large',
+    ],
     ['a large length', 'HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n', 'too-large'],
     ['a large body', `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(1001)}`, 'too-large'],
     ['a large chunk', `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3e9\r\n${'x'.repeat(1001)}`, 'too-large'],

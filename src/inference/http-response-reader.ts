@@ -9,6 +9,8 @@
 
 const HEAD_LIMIT = 16 * 1024
 const CHUNK_LINE_LIMIT = 256
+/** Of what a response has before its head and after its body: interim responses, trailers; each in all. */
+const EXTRA_LIMIT = 16 * 1024
 
 const NEWLINE = 0x0a
 const HEAD_END = /\r?\n\r?\n/
@@ -46,6 +48,8 @@ export class HttpResponseReader {
   #remaining = 0
   /** Head or chunk line that has not ended yet. */
   #line = ''
+  /** Bytes of interim responses, or of trailers. */
+  #extra = 0
 
   /** Starts over for the next response, whose body may have up to `limit` bytes. Only the body of a 200 goes to the sink. */
   reset(limit: number, sink: BodySink): void {
@@ -56,6 +60,7 @@ export class HttpResponseReader {
     this.#limit = limit
     this.#state = 'head'
     this.#line = ''
+    this.#extra = 0
   }
 
   /** Whether bytes of the current response have come. */
@@ -118,7 +123,8 @@ export class HttpResponseReader {
     if (status === null) throw new HttpReadError('malformed', 'not an HTTP/1 response')
     this.status = Number(status[2])
     // Informational responses precede the real one.
-    if (this.status < 200 && this.status !== 101) return
+    if (this.status < 200 && this.status !== 101) return this.#countExtra(head.length)
+    this.#extra = 0
     this.keepAlive = status[1] === '1'
     let contentLength = -1
     let chunked = false
@@ -195,8 +201,15 @@ export class HttpResponseReader {
       this.#state = 'chunk-size'
     } else if (line === '') {
       this.#state = 'done'
+    } else {
+      this.#countExtra(line.length)
     }
     return newline + 1
+  }
+
+  #countExtra(bytes: number): void {
+    this.#extra += bytes
+    if (this.#extra > EXTRA_LIMIT) throw new HttpReadError('too-large', 'interim responses or trailers over 16 KiB')
   }
 
   #tooLarge(): HttpReadError {

@@ -50,6 +50,7 @@ describe('AccessReviewer', () => {
     ['Bearer x', { token: KNOWN, access: { allowed: true, denied: true } }, 403],
     ['bearer x', { token: KNOWN, access: { allowed: true } }, 200],
     ['Bearer x', { fails: true }, 503],
+    [`Bearer ${'x'.repeat(16_385)}`, { token: KNOWN, access: { allowed: true } }, 401],
   ])('%s and %j: %i', async (authorization, answers: Answers, status) => {
     expect(await reviewer(answers).reviewer.review(authorization, '/metrics')).toBe(status)
   })
@@ -69,5 +70,72 @@ describe('AccessReviewer', () => {
     expect(await reviews.review('Bearer x', '/metrics')).toBe(503)
     answers.fails = false
     expect(await reviews.review('Bearer x', '/metrics')).toBe(403)
+  })
+
+  describe('with strangers', () => {
+    /** Answers only when told to; the bearer of `prom` may, nobody else is known. */
+    function slow() {
+      const waiting: (() => void)[] = []
+      let now = 0
+      let asked = 0
+      const client = {
+        postJson: (path: string, object: unknown) => {
+          asked++
+          const known = (object as { spec: { token?: string } }).spec.token === 'prom'
+          const status = path.endsWith('tokenreviews') ? (known ? KNOWN : {}) : { allowed: true }
+          return new Promise(resolve => waiting.push(() => resolve({ status })))
+        },
+      }
+      const reviews = new AccessReviewer(client, () => now)
+      const answer = async () => {
+        while (waiting.length > 0) {
+          for (const resolve of waiting.splice(0)) resolve()
+          await new Promise(resolve => setImmediate(resolve))
+        }
+      }
+      const ask = (name: string) => reviews.review(`Bearer ${name}`, '/metrics')
+      return { ask, answer, asked: () => asked, pass: (ms: number) => (now += ms) }
+    }
+    const strangers = (from: number, count: number) => Array.from({ length: count }, (_, i) => `x${from + i}`)
+
+    it('asks about so many at a time, and of one it knows even then', async () => {
+      const { ask, answer, asked, pass } = slow()
+      const first = ask('prom')
+      await answer()
+      expect(await first).toBe(200)
+      pass(10_001)
+      const before = asked()
+      const crowd = strangers(0, 16).map(ask)
+      expect(await Promise.all(strangers(16, 1000).map(ask))).toEqual(Array.from({ length: 1000 }, () => 503))
+      expect(asked() - before).toBe(16)
+      const again = ask('prom')
+      expect(asked() - before).toBe(17)
+      await answer()
+      expect(await again).toBe(200)
+      expect(await Promise.all(crowd)).toEqual(Array.from({ length: 16 }, () => 401))
+      const later = ask('x500')
+      await answer()
+      expect(await later).toBe(401)
+    })
+
+    it('keeps the answer for one who may, however many may not', async () => {
+      const { ask, answer, asked } = slow()
+      const first = ask('prom')
+      await answer()
+      expect(await first).toBe(200)
+      for (let from = 0; from < 1100; from += 10) {
+        const crowd = strangers(from, 10).map(ask)
+        await answer()
+        await Promise.all(crowd)
+      }
+      const before = asked()
+      expect(await ask('prom')).toBe(200)
+      expect(await ask('x1099')).toBe(401)
+      expect(asked()).toBe(before)
+      const forgotten = ask('x0')
+      expect(asked()).toBe(before + 1)
+      await answer()
+      expect(await forgotten).toBe(401)
+    })
   })
 })
