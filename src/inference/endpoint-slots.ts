@@ -147,7 +147,7 @@ export class EndpointSlots {
     const { counters, releaseBy } = table
     const quiet = counters.decided(slot) === table.observed[slot]
     const generation = table.currentGeneration[slot]!
-    for (let ends = counters.takeCovered(slot); ends > 0; ends--) table.release(slot, generation)
+    for (let ends = counters.takeCovered(slot); ends > 0; ends--) table.unplace(slot, generation)
     const idle = metrics.waiting + metrics.running === 0 && (metrics.missing & REQUEST_SIGNALS) === 0
     if (quiet && idle) this.#settle(slot, beganAt)
     else this.#idleSince[slot] = undefined
@@ -171,6 +171,7 @@ export class EndpointSlots {
   threadDied(thread: number): void {
     const { table } = this
     if (table.releaseBy !== 'response') return
+    table.requests.threadDied(thread)
     for (let slot = 0; slot < table.capacity; slot++) table.counters.releaseThread(slot, thread)
   }
 
@@ -189,10 +190,19 @@ export class EndpointSlots {
       const leaked = counters.own(slot)
       if (leaked !== 0) {
         counters.release(slot, leaked, counters.ownTokens(slot))
+        if (leaked > 0) this.table.requests.end(leaked)
         this.#settledAt[slot] = now
       }
+      // Entries of endpoints that have left get lost too.
+      if (this.table.requests.count > 0 && this.#allIdle(now)) this.table.requests.end(this.table.requests.count)
     }
     this.#settleTokens(slot)
+  }
+
+  #allIdle(now: number): boolean {
+    const { live, liveCount } = this.table
+    for (let i = 0; i < liveCount; i++) if (now - (this.#idleSince[live[i]!] ?? now) < SETTLE_AFTER_MS) return false
+    return true
   }
 
   /** Tokens that are left where no request is: some were given back as a mean. */

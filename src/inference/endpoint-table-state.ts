@@ -10,6 +10,7 @@
  */
 
 import { createEstimates, growEstimates } from './endpoint-estimates.ts'
+import { createInFlightMemory } from './in-flight-requests.ts'
 
 /** Adapters remembered per endpoint, running ones first; vLLM's `max_loras` is far smaller. */
 export const ADAPTERS_PER_ENDPOINT = 64
@@ -32,6 +33,8 @@ export interface EndpointTableState {
   readonly integers: SharedArrayBuffer
   readonly doubles: SharedArrayBuffer
   readonly counters: readonly SharedArrayBuffer[]
+  /** Requests on their way, whatever their endpoints (./in-flight-requests.ts): never moves either. */
+  readonly requests: SharedArrayBuffer
   /** What the main thread has learned of the replicas: ./endpoint-estimates.ts. */
   readonly estimates: SharedArrayBuffer
 }
@@ -39,12 +42,13 @@ export interface EndpointTableState {
 export const INTEGER_COLUMNS = 12
 export const DOUBLE_COLUMNS = 3
 
-/** `counters`: segments of the smaller table that this one replaces. */
+/** `counters`, `requests`: those of the smaller table that this one replaces. */
 export function createEndpointTableState(
   capacity: number,
   threads: number,
   counters: readonly SharedArrayBuffer[] = [],
   peers = false,
+  requests: SharedArrayBuffer = createInFlightMemory(threads),
 ): EndpointTableState {
   const rounded = Math.ceil(capacity / SEGMENT_SLOTS) * SEGMENT_SLOTS
   const integers = rounded * (INTEGER_COLUMNS + ADAPTERS_PER_ENDPOINT) + 1
@@ -61,6 +65,7 @@ export function createEndpointTableState(
       rounded * (DOUBLE_COLUMNS + ATTRIBUTES_PER_ENDPOINT) * Float64Array.BYTES_PER_ELEMENT,
     ),
     counters: segments,
+    requests,
     estimates: createEstimates(rounded),
   }
 }
@@ -69,7 +74,7 @@ export function createEndpointTableState(
 export function growEndpointTableState(old: EndpointTableState, slots: number): EndpointTableState {
   let { capacity } = old
   while (capacity < slots) capacity *= 2
-  const state = createEndpointTableState(capacity, old.threads, old.counters, old.peers)
+  const state = createEndpointTableState(capacity, old.threads, old.counters, old.peers, old.requests)
   copyColumns(new Int32Array(old.integers), new Int32Array(state.integers), INTEGER_COLUMNS, old.capacity, capacity)
   // The adapters are one wide column behind the others, and so are the attributes.
   const adapters = new Int32Array(old.integers).subarray(INTEGER_COLUMNS * old.capacity, -1)

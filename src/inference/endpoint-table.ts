@@ -22,6 +22,8 @@ import {
   INTEGER_COLUMNS,
 } from './endpoint-table-state.ts'
 
+import { InFlightRequests } from './in-flight-requests.ts'
+
 export { ADAPTERS_PER_ENDPOINT, ATTRIBUTES_PER_ENDPOINT } from './endpoint-table-state.ts'
 
 export const EndpointState = {
@@ -57,6 +59,8 @@ export interface SlotShare {
 export class EndpointTable {
   readonly releaseBy: ReleaseBy
   readonly counters: EndpointCounters
+  /** Raised and lowered by `decide` and `release`. */
+  readonly requests: InFlightRequests
   /** What the main thread has learned of the replicas. */
   estimates!: EndpointEstimates
   /** Number of slots. */
@@ -113,6 +117,7 @@ export class EndpointTable {
     if (options.thread < 0 || options.thread >= state.threads)
       throw new RangeError(`no column for thread ${options.thread}`)
     this.counters = new EndpointCounters(options.thread)
+    this.requests = new InFlightRequests(state.requests, options.thread)
     this.adopt(state, slots)
   }
 
@@ -170,6 +175,12 @@ export class EndpointTable {
 
   /** Counts a request that was sent to this endpoint, and its tokens where they are counted. */
   decide(slot: number, tokens = 0): void {
+    this.requests.begin()
+    this.place(slot, tokens)
+  }
+
+  /** The endpoint has a part in a request that is counted already. */
+  place(slot: number, tokens = 0): void {
     this.counters.decide(slot)
     if (tokens !== 0) this.counters.addTokens(slot, tokens)
   }
@@ -182,17 +193,32 @@ export class EndpointTable {
 
   /**
    * Counts down a request that is over, with its tokens as `decide` had them; absent: not known (./endpoint-counters.ts). Without effect
-   * when the endpoint has gone or releases come from scrapes.
+   * when releases come from scrapes, and on an endpoint that has gone.
    */
   release(slot: number, generation: number, tokens?: number): void {
+    if (this.releaseBy === 'scrape') return
+    // Where nothing is counted the release comes twice, or the count was settled.
+    if (this.currentGeneration[slot] === generation && this.counters.own(slot) <= 0) return
+    this.requests.end()
+    this.unplace(slot, generation, tokens)
+  }
+
+  /** The endpoint's part in a request is over. */
+  unplace(slot: number, generation: number, tokens?: number): void {
     if (this.releaseBy === 'scrape' || this.currentGeneration[slot] !== generation) return
     // A count that was settled already, or a release that comes twice: below zero it would hide the next requests.
     if (this.counters.own(slot) <= 0) return
     this.counters.release(slot, 1, tokens)
   }
 
-  /** As `release`, but with the next scrape that can see the request: its own end will not be told. */
+  /** As `release`, but at the endpoint with the next scrape that can see the request: its own end will not be told. */
   releaseOnceSeen(slot: number, generation: number): void {
+    if (this.releaseBy !== 'scrape') this.requests.end()
+    this.unplaceOnceSeen(slot, generation)
+  }
+
+  /** As `unplace`, but with the next scrape that can see it. */
+  unplaceOnceSeen(slot: number, generation: number): void {
     if (this.releaseBy === 'scrape' || this.currentGeneration[slot] !== generation) return
     this.counters.end(slot)
   }

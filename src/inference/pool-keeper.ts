@@ -186,8 +186,11 @@ export class PoolKeeper {
   releaseAddress(address: string, startedAt?: number): void {
     const { table } = this
     const slot = table.slotOf(address)
-    if (slot === undefined || table.releaseBy !== 'access-log') return
-    if (this.#slots.releaseLogged(slot, startedAt)) this.#flow?.signal()
+    if (table.releaseBy !== 'access-log') return
+    // Of an endpoint that has left the request itself is still counted.
+    if (slot === undefined) table.requests.end()
+    else if (!this.#slots.releaseLogged(slot, startedAt)) return
+    this.#flow?.signal()
   }
 
   /** An access log entry says where a request was served that had been picked for `picked`: that one did not answer, if it is another. */

@@ -230,8 +230,8 @@ export class Pool implements ProfileRunner {
     if (slot !== undefined) this.#noteServed(result, slot, nowMs)
     if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
     if (table.releaseBy === 'response' || (table.releaseBy === 'access-log' && !logged)) {
-      table.release(result.slots[0]!, result.generations[0]!, result.tokens)
-      table.decide(slot, result.tokens)
+      table.unplace(result.slots[0]!, result.generations[0]!, result.tokens)
+      table.place(slot, result.tokens)
     }
     result.slots[0] = slot
     result.generations[0] = table.generation[slot]!
@@ -260,6 +260,17 @@ export class Pool implements ProfileRunner {
   /** The request's end will not be seen: the count falls with the first good scrape that begins once it has had time to arrive. */
   releaseOnceSeen(slot: number, generation: number): void {
     this.table.releaseOnceSeen(slot, generation)
+  }
+
+  /** Another replica has done its part of a request. */
+  releaseStage(slot: number, generation: number, tokens: number): void {
+    this.table.unplace(slot, generation, tokens)
+    this.gate.freed()
+  }
+
+  /** … and when it will have, nobody will tell. */
+  releaseStageOnceSeen(slot: number, generation: number): void {
+    this.table.unplaceOnceSeen(slot, generation)
   }
 
   /** Every model that some endpoint lists, sorted by id. */
@@ -311,10 +322,10 @@ export class Pool implements ProfileRunner {
 
   /** The other replicas that take part are counted too; the prompt's blocks will be where it is computed. */
   #decideStages({ prefill, encode }: PickResult): void {
-    for (let place = 0; place < encode.count; place++) this.table.decide(encode.slots[place]!)
+    for (let place = 0; place < encode.count; place++) this.table.place(encode.slots[place]!)
     if (prefill.count === 0) return
     const slot = prefill.slots[0]!
-    this.table.decide(slot, prefill.tokens)
+    this.table.place(slot, prefill.tokens)
     this.#caches.record(slot)
   }
 }

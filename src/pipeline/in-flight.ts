@@ -37,8 +37,8 @@ export function giveBackStages(call: Call): void {
   if (staged === undefined) return
   call.staged = undefined
   const { tokens } = picked.prefill
-  forEach(picked.prefill, (slot, generation) => staged.releaseUnlogged(slot, generation, tokens))
-  forEach(picked.encode, (slot, generation) => staged.releaseUnlogged(slot, generation, 0))
+  forEach(picked.prefill, (slot, generation) => staged.releaseStage(slot, generation, tokens))
+  forEach(picked.encode, (slot, generation) => staged.releaseStage(slot, generation, 0))
 }
 
 /** As above, but when they will have done it nobody will tell. */
@@ -46,8 +46,8 @@ export function giveBackStagesOnceSeen(call: Call): void {
   const { staged, picked } = call
   if (staged === undefined) return
   call.staged = undefined
-  forEach(picked.prefill, (slot, generation) => staged.releaseOnceSeen(slot, generation))
-  forEach(picked.encode, (slot, generation) => staged.releaseOnceSeen(slot, generation))
+  forEach(picked.prefill, (slot, generation) => staged.releaseStageOnceSeen(slot, generation))
+  forEach(picked.encode, (slot, generation) => staged.releaseStageOnceSeen(slot, generation))
 }
 
 function forEach({ slots, generations, count }: Placement, visit: (slot: number, generation: number) => void): void {

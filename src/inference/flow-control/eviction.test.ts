@@ -128,7 +128,7 @@ class Request {
 
   end(): void {
     this.#play.threads[this.#thread]!.evictor!.end(this.lease)
-    this.#play.tables[this.#thread]!.counters.release(0, 1)
+    this.#play.tables[this.#thread]!.release(0, this.#play.tables[this.#thread]!.generation[0]!)
     this.#play.threads[this.#thread]!.signal()
   }
 }

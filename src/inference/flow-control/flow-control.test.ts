@@ -66,7 +66,7 @@ class Play {
 
   /** The request that the endpoint has is over. */
   finish(thread = 0): void {
-    this.tables[thread]!.counters.release(0, 1)
+    this.tables[thread]!.release(0, this.tables[thread]!.generation[0]!)
     this.threads[thread]!.signal()
   }
 

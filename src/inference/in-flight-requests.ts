@@ -1,0 +1,45 @@
+/**
+ * How many requests of a pool are on their way, wherever they were sent: one that several replicas take part in counts once, and one whose endpoint
+ * has left the plan counts until it is over. Each thread counts in a cell that it alone writes, a cache line apart from the others';
+ * all read all. Numbers run modulo 2³². Of no use where scrapes release: those tell of endpoints, not of requests.
+ */
+const CELL = 64 / Int32Array.BYTES_PER_ELEMENT
+const BEGUN = 0
+const OVER = 1
+
+export function createInFlightMemory(threads: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(threads * CELL * Int32Array.BYTES_PER_ELEMENT)
+}
+
+export class InFlightRequests {
+  readonly #cells: Int32Array
+  readonly #own: number
+
+  constructor(memory: SharedArrayBuffer, thread: number) {
+    this.#cells = new Int32Array(memory)
+    this.#own = thread * CELL
+  }
+
+  /** Of all threads. */
+  get count(): number {
+    const cells = this.#cells
+    let sum = 0
+    for (let cell = 0; cell < cells.length; cell += CELL) sum += cells[cell + BEGUN]! - cells[cell + OVER]!
+    return Math.max(0, sum | 0)
+  }
+
+  begin(): void {
+    this.#cells[this.#own + BEGUN]! += 1
+  }
+
+  /** Never more than there are: an end that comes twice must not hide the next requests. */
+  end(requests = 1): void {
+    this.#cells[this.#own + OVER]! += Math.min(requests, this.count)
+  }
+
+  /** The main thread, before a successor counts: those of a thread that has died, and of which nobody else will tell, are over. */
+  threadDied(thread: number): void {
+    const cell = thread * CELL
+    this.#cells[cell + OVER] = this.#cells[cell + BEGUN]!
+  }
+}
