@@ -6,6 +6,7 @@
  * is another life of the engine, with an empty cache.
  */
 import type { Buffer } from 'node:buffer'
+import { Doubt, type Doubted } from './doubt.ts'
 import { EventBatchParser, type KvEventSink } from './event-batch.ts'
 import { MsgpackError } from './msgpack-reader.ts'
 import { type PendingBatch, PendingBatches, type PendingTotal } from './pending-batches.ts'
@@ -30,7 +31,7 @@ export const FEED_TIMES: FeedTimes = {
   retryMs: 5000,
   handshakeMs: 5000,
   heartbeatMs: 15_000,
-  replayMs: 120_000,
+  replayMs: 60_000,
   replayIdleMs: 2000,
   replayPauseMs: 30_000,
   doubtMs: 600_000,
@@ -53,13 +54,9 @@ export class FeedCounts {
   reconnects = 0
 }
 
-interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed'> {
+interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed'>, Doubted {
   /** The engine's cache is empty, or unknown. */
   clear(): void
-  /** Of what is known some may have gone. */
-  doubt(): void
-  /** What was not told of again since is taken to have gone. */
-  forgetDoubtful(): void
 }
 
 export interface EndpointFeedOptions {
@@ -98,14 +95,13 @@ export class EndpointFeed {
   readonly #pending: PendingBatches
   /** No replay before it fires. */
   #pause: NodeJS.Timeout | undefined
-  /** Until what is doubtful is forgotten; whether more became so since. */
-  #doubt: NodeJS.Timeout | undefined
-  #doubtAgain = false
+  readonly #doubt: Doubt
   #stopped = false
 
   constructor(options: EndpointFeedOptions) {
     this.#options = options
-    const { target, counts, pendingTotal, maxPendingBytes = MAX_PENDING_BYTES } = options
+    const { target, counts, times, pendingTotal, maxPendingBytes = MAX_PENDING_BYTES } = options
+    this.#doubt = new Doubt(target, times.doubtMs)
     this.#pending = new PendingBatches(pendingTotal, maxPendingBytes)
     this.#sink = {
       stored: event => target.stored(event),
@@ -126,7 +122,7 @@ export class EndpointFeed {
     this.#connection?.close()
     this.#endReplay()
     clearTimeout(this.#pause)
-    clearTimeout(this.#doubt)
+    this.#doubt.stop()
     this.#pending.take()
   }
 
@@ -205,25 +201,9 @@ export class EndpointFeed {
         this.#askFrom(expected)
         return
       }
-      if (this.#last !== undefined) this.#beginDoubt()
+      if (this.#last !== undefined) this.#doubt.begin()
     }
     this.#apply(sequence, payload)
-  }
-
-  #beginDoubt(): void {
-    const { target, times } = this.#options
-    if (this.#doubt !== undefined) {
-      this.#doubtAgain = true
-      return
-    }
-    target.doubt()
-    this.#doubt = setTimeout(() => {
-      this.#doubt = undefined
-      target.forgetDoubtful()
-      if (!this.#doubtAgain) return
-      this.#doubtAgain = false
-      this.#beginDoubt()
-    }, times.doubtMs)
   }
 
   #apply(sequence: number, payload: Buffer): void {
@@ -275,7 +255,7 @@ export class EndpointFeed {
     }
     // It may begin at once, and `#leave` must be there before anything ends.
     this.#leave = () => leave?.()
-    leave = limiter.enter(begin)
+    leave = limiter.enter(host, begin)
   }
 
   /** A replay that ends without what a waiting batch lacks. */
