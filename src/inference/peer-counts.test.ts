@@ -34,6 +34,19 @@ describe('PeerCounts', () => {
     expect(inFlight(a)).toBe(0)
   })
 
+  it('as many replicas as there may be cannot make the sums overflow', () => {
+    const { keeper, inFlight } = pool()
+    const tokens = () => keeper.table.counters.tokens(keeper.table.slotOf(a)!)
+    for (let i = 0; i < 256; i++) {
+      const before = tokens()
+      keeper.peerCounts.take(`${i}`, { address: a, decided: 1_000_000, released: 0, tokens: 0x3fffffff })
+      expect(tokens()).toBeGreaterThan(before)
+    }
+    expect(inFlight(a)).toBe(256_000_000)
+    for (let i = 0; i < 256; i++) keeper.peerCounts.forget(`${i}`)
+    expect([tokens(), inFlight(a)]).toEqual([0, 0])
+  })
+
   it('counts on when totals pass 2³²', () => {
     const { keeper, inFlight } = pool()
     keeper.peerCounts.take('x', { address: a, decided: -1, released: -3, tokens: 0 })

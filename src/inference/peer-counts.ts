@@ -3,6 +3,8 @@ import type { EndpointTable } from './endpoint-table.ts'
 /** Requests of one replica of Signalbox at one endpoint: more is no number that anybody could mean. */
 const MOST_OUTSTANDING = 1_000_000
 const MOST_TOKENS = 0x3fffffff
+/** What counts of them, so that the column of 256 replicas (src/peers) stays an Int32 with room for our own. */
+const MOST_COUNTED_TOKENS = 0x3fffffff >> 8
 
 /** What a replica of Signalbox has counted at an endpoint since it began. */
 export interface EndpointCount {
@@ -35,15 +37,16 @@ export class PeerCounts {
 
   /** A replica tells of an endpoint. One that the pool does not have, and numbers that cannot be, are passed over. Tells whether it counts. */
   take(peer: string, count: EndpointCount): boolean {
-    const { address, decided, released, tokens } = count
+    const { address, decided, released } = count
     const slot = this.#table.slotOf(address)
     const outstanding = (decided - released) | 0
-    const sane = outstanding >= 0 && outstanding <= MOST_OUTSTANDING && tokens >= 0 && tokens <= MOST_TOKENS
+    const sane = outstanding >= 0 && outstanding <= MOST_OUTSTANDING && count.tokens >= 0 && count.tokens <= MOST_TOKENS
     if (slot === undefined || !sane) return false
+    const tokens = Math.min(count.tokens, MOST_COUNTED_TOKENS)
     const generation = this.#table.currentGeneration[slot]!
     const told = this.#of(peer)
     const before = told.get(address)
-    told.set(address, { ...count, slot, generation })
+    told.set(address, { address, decided, released, tokens, slot, generation })
     const { counters } = this.#table
     if (before === undefined || before.slot !== slot || before.generation !== generation)
       // What it sent there before we heard of it, and is over, tells nothing.

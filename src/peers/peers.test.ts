@@ -29,11 +29,17 @@ class Replica {
   readonly warnings: string[] = []
   readonly peers: Peers
 
-  constructor(places: PeersOptions['places'], port: number, tls?: PeersOptions['tls']) {
+  constructor(
+    places: PeersOptions['places'],
+    port: number,
+    tls?: PeersOptions['tls'],
+    times: Pick<PeersOptions, 'liveMs' | 'firstReportMs' | 'mostCalls'> = {},
+  ) {
     this.peers = new Peers({
       places,
       listen: { host: '127.0.0.1', port },
       tls,
+      ...times,
       pools: () => new Map([[this.keeper.plan.name, this.keeper]]),
       log: createLog('warn', { write: line => this.warnings.push(line) }),
     })
@@ -243,13 +249,62 @@ describe('odd tellers', () => {
     expect(here.inFlight).toBe(0)
     odd.call.write(report({ pools: [{ pool: 'default/pool', endpoints: [endpoint] }] }))
     await waitFor('its requests', () => here.inFlight === 3)
-    // A second call of the same replica takes the place of the first.
+    // A second call with the name of one that lives changes nothing, and is not told our name.
     const second = teller(here.peers.port)
-    second.call.write(
-      report({ replica: 'odd', pools: [{ pool: 'default/pool', endpoints: [{ ...endpoint, decided: 1 }] }] }),
-    )
-    await waitFor('its requests', () => here.inFlight === 1)
-    second.call.end()
+    const again = { replica: 'odd', pools: [{ pool: 'default/pool', endpoints: [{ ...endpoint, decided: 1 }] }] }
+    second.call.write(report(again))
+    await waitFor('the refusal', () => second.events.includes('error'))
+    expect([here.inFlight, second.events.includes('data')]).toEqual([3, false])
+    odd.call.end()
     await waitFor('its end', () => here.inFlight === 0)
+    const third = teller(here.peers.port)
+    third.call.write(report(again))
+    await waitFor('its requests', () => here.inFlight === 1)
+    third.call.end()
+    await waitFor('its end', () => here.inFlight === 0)
+  })
+
+  it('a second call takes the place of one that fell silent; calls that say nothing are ended', async () => {
+    const here = new Replica({ kind: 'list', addresses: [] }, 0, undefined, { liveMs: 1, firstReportMs: 50 })
+    await here.peers.start()
+    const mute = teller(here.peers.port)
+    await waitFor('the end', () => mute.events.includes('error'))
+    const tell = (decided: number) =>
+      report({
+        replica: 'odd',
+        pools: [{ pool: 'default/pool', endpoints: [{ address: ADDRESSES[0]!, decided, released: 0, tokens: 0 }] }],
+      })
+    const first = teller(here.peers.port)
+    first.call.write(tell(3))
+    await waitFor('its requests', () => here.inFlight === 3)
+    await waitFor('another call to be taken', async () => {
+      const second = teller(here.peers.port)
+      second.call.write(tell(1))
+      await waitFor('an answer', () => second.events.length > 0)
+      return here.inFlight === 1
+    })
+    await waitFor('the end of the first', () => first.events.includes('error'))
+    expect(here.inFlight).toBe(1)
+  })
+
+  it('have a bounded number of calls', async () => {
+    const here = new Replica({ kind: 'list', addresses: [] }, 0, undefined, { firstReportMs: 60_000, mostCalls: 2 })
+    await here.peers.start()
+    for (let i = 0; i < 4; i++) {
+      const nameless = teller(here.peers.port)
+      nameless.call.write(report({}))
+      await waitFor('the refusal', () => nameless.events.includes('error'))
+    }
+    const all = [1, 2, 3].map(() => teller(here.peers.port))
+    const refused = () => all.filter(({ events }) => events.includes('error'))
+    await waitFor('a refusal', () => refused().length > 0)
+    expect(refused().length).toBe(1)
+    all.find(({ events }) => events.length === 0)!.call.end()
+    await waitFor('room', async () => {
+      const next = teller(here.peers.port)
+      next.call.write(report({ replica: 'odd' }))
+      await waitFor('an answer', () => next.events.length > 0)
+      return next.events.includes('data')
+    })
   })
 })

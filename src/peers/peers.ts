@@ -21,7 +21,27 @@ const TELL_MS = 25
 const REFRESH_MS = 5000
 /** A replica that has told nothing for so long is gone, whatever its connection says. */
 const SILENT_MS = 20_000
+/**
+ * A second call of a replica is refused while the first told something so lately: who has learned its name cannot cut it off. A replica whose
+ * call has broken gets through all the same: it tries again and again, its refreshes do not come on the old call, and keepalives end that.
+ * Names prove nothing: whoever must not be believed is kept out by `tls`.
+ */
+const LIVE_MS = 2 * REFRESH_MS
+/** From the beginning of a call to its first report. */
+const FIRST_REPORT_MS = 5000
 const MOST_PEERS = 256
+/** Also such as have not said who they are, and those that come again while their old call ends. */
+const MOST_CALLS = 2 * MOST_PEERS
+const MOST_MESSAGE_BYTES = 4 * 1024 * 1024
+
+const CHANNEL = {
+  'grpc.keepalive_time_ms': 5000,
+  'grpc.keepalive_timeout_ms': 5000,
+  // A replica has one call; it may come again before the old one is over.
+  'grpc.max_concurrent_streams': 8,
+  'grpc.max_receive_message_length': MOST_MESSAGE_BYTES,
+  'grpc.max_connection_idle_ms': 30_000,
+}
 
 export interface PeersOptions {
   readonly places: PeerPlaces
@@ -30,6 +50,10 @@ export interface PeersOptions {
   readonly tls?: { readonly certFile: string; readonly keyFile: string; readonly caFile: string } | undefined
   readonly pools: () => ReadonlyMap<string, PoolKeeper>
   readonly log: Log
+  /** For tests. */
+  readonly firstReportMs?: number
+  readonly liveMs?: number
+  readonly mostCalls?: number
 }
 
 type Call = ServerDuplexStream<Report, string>
@@ -55,7 +79,9 @@ export class Peers {
   readonly #links = new Map<string, PeerLink>()
   readonly #watch = new PeerWatch()
   readonly #tellers = new Map<string, Teller>()
-  readonly #server = new Server({ 'grpc.keepalive_time_ms': 5000, 'grpc.keepalive_timeout_ms': 5000 })
+  readonly #server = new Server(CHANNEL)
+  /** Open calls of others. */
+  readonly #calls = new Set<Call>()
   readonly #timers: NodeJS.Timeout[] = []
   #channel = credentials.createInsecure()
 
@@ -156,23 +182,32 @@ export class Peers {
 
   #hear(call: Call): void {
     let peer = ''
-    call.on('error', () => {})
+    if (this.#calls.size >= (this.#options.mostCalls ?? MOST_CALLS)) {
+      call.on('error', () => {})
+      hangUp(call, status.RESOURCE_EXHAUSTED, 'too many calls')
+      return
+    }
+    this.#calls.add(call)
+    const { firstReportMs = FIRST_REPORT_MS } = this.#options
+    const silent = setTimeout(
+      () => hangUp(call, status.DEADLINE_EXCEEDED, 'a replica says who it is at once'),
+      firstReportMs,
+    ).unref()
+    const gone = (): void => {
+      clearTimeout(silent)
+      this.#calls.delete(call)
+      if (peer === '' || this.#tellers.get(peer)?.call !== call) return
+      this.#tellers.delete(peer)
+      this.inbox.forget(peer)
+    }
     call.on('data', (report: Report) => {
+      // One that was hung up on may have sent more.
+      if (!this.#calls.has(call)) return
       if (peer === '') {
-        if (report.replica === '' || report.replica.length > 64 || this.#isTooMany(report.replica)) {
-          hangUp(call, status.INVALID_ARGUMENT, 'a replica says who it is, and there are not too many of them')
-          return
-        }
+        if (!this.#welcome(call, report.replica)) return
         peer = report.replica
+        clearTimeout(silent)
         call.write(this.replica)
-        if (peer === this.replica) return
-        const before = this.#tellers.get(peer)
-        this.#tellers.set(peer, { call, heardAt: performance.now() })
-        // It tells all it has in its first report.
-        if (before !== undefined) {
-          hangUp(before.call, status.ALREADY_EXISTS, 'this replica tells on another call')
-          this.inbox.forget(peer)
-        }
       }
       if (peer === this.replica) return
       const teller = this.#tellers.get(peer)
@@ -180,20 +215,34 @@ export class Peers {
       teller.heardAt = performance.now()
       this.inbox.take(peer, report)
     })
-    const gone = (): void => {
-      if (peer === '' || this.#tellers.get(peer)?.call !== call) return
-      this.#tellers.delete(peer)
-      this.inbox.forget(peer)
-    }
     call.on('end', () => {
       gone()
       call.end()
     })
+    call.on('error', gone)
     call.on('close', gone)
     call.on('cancelled', gone)
   }
 
-  #isTooMany(replica: string): boolean {
-    return this.#tellers.size >= MOST_PEERS && !this.#tellers.has(replica)
+  /** Whether the replica may tell on this call; if not, the call is over. */
+  #welcome(call: Call, replica: string): boolean {
+    const before = this.#tellers.get(replica)
+    if (replica === '' || replica.length > 64 || (before === undefined && this.#tellers.size >= MOST_PEERS)) {
+      hangUp(call, status.INVALID_ARGUMENT, 'a replica says who it is, and there are not too many of them')
+      return false
+    }
+    if (replica === this.replica) return true
+    const now = performance.now()
+    if (before !== undefined) {
+      if (now - before.heardAt < (this.#options.liveMs ?? LIVE_MS)) {
+        hangUp(call, status.ALREADY_EXISTS, 'this replica tells on another call')
+        return false
+      }
+      hangUp(before.call, status.ALREADY_EXISTS, 'this replica tells on another call')
+      // It tells all it has in its first report.
+      this.inbox.forget(replica)
+    }
+    this.#tellers.set(replica, { call, heardAt: now })
+    return true
   }
 }

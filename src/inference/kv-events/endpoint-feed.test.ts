@@ -116,7 +116,7 @@ it.each([
   ['of all endpoints', { pendingTotal: new PendingTotal(5000) }],
 ])('what waits for a replay is bounded by the bytes %s: beyond them a new replay has to tell', async (_, bound) => {
   const limiter = new ReplayLimiter(1)
-  const leave = limiter.enter(() => {})
+  const leave = limiter.enter('other', () => {})
   // The replay waits for room, and batches for the replay.
   const { send, told, counts } = await engine(() => [0, 1, 2, 3], { ...bound, limiter })
   for (let sequence = 0; sequence < 30; sequence++) await send(sequence)

@@ -20,8 +20,8 @@ export interface PoolFeedOptions {
   readonly onChange?: (address: string, problem: string | undefined) => void
 }
 
-/** Of all pools: each replay may be many megabytes. */
-const LIMITER = new ReplayLimiter(8)
+/** Of all pools: each replay may be many megabytes. Few of a host, so that no few hosts hold all places. */
+const LIMITER = new ReplayLimiter(16, 2)
 /** … and what comes in the meantime waits. */
 const PENDING = new PendingTotal(128 * 1024 * 1024)
 

@@ -1,32 +1,49 @@
-/** Lets so many at once; the others wait in order. */
+/** Lets so many at once, and so many of one host: the others wait in order. */
 export class ReplayLimiter {
-  #free: number
-  readonly #waiting: (() => void)[] = []
+  readonly #limit: number
+  readonly #limitOfHost: number
+  readonly #inside = new Map<string, number>()
+  #count = 0
+  readonly #waiting: { readonly host: string; readonly start: () => void }[] = []
 
-  constructor(limit: number) {
-    this.#free = limit
+  constructor(limit: number, limitOfHost = limit) {
+    this.#limit = limit
+    this.#limitOfHost = limitOfHost
   }
 
   /** Calls `begin` when there is room, perhaps at once. The result, called when it is over or not wanted any more, gives the room back. */
-  enter(begin: () => void): () => void {
+  enter(host: string, begin: () => void): () => void {
     let state: 'waiting' | 'inside' | 'out' = 'waiting'
-    const start = () => {
-      state = 'inside'
-      begin()
+    const entry = {
+      host,
+      start: () => {
+        state = 'inside'
+        this.#add(host, 1)
+        begin()
+      },
     }
-    if (this.#free > 0) {
-      this.#free--
-      start()
-    } else this.#waiting.push(start)
+    if (this.#hasRoom(host)) entry.start()
+    else this.#waiting.push(entry)
     return () => {
       const before = state
       state = 'out'
-      if (before === 'waiting') this.#waiting.splice(this.#waiting.indexOf(start), 1)
+      if (before === 'waiting') this.#waiting.splice(this.#waiting.indexOf(entry), 1)
       else if (before === 'inside') {
-        const next = this.#waiting.shift()
-        if (next === undefined) this.#free++
-        else next()
+        this.#add(host, -1)
+        const next = this.#waiting.findIndex(waiting => this.#hasRoom(waiting.host))
+        if (next >= 0) this.#waiting.splice(next, 1)[0]!.start()
       }
     }
+  }
+
+  #hasRoom(host: string): boolean {
+    return this.#count < this.#limit && (this.#inside.get(host) ?? 0) < this.#limitOfHost
+  }
+
+  #add(host: string, change: number): void {
+    const inside = (this.#inside.get(host) ?? 0) + change
+    this.#count += change
+    if (inside === 0) this.#inside.delete(host)
+    else this.#inside.set(host, inside)
   }
 }

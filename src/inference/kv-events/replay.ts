@@ -7,6 +7,10 @@ import { readSequence } from './sequence-number.ts'
 import { ZmtpConnection } from './zmtp/zmtp-connection.ts'
 import { ZmtpError } from './zmtp/greeting.ts'
 
+/** Of a replay that goes on: one that drips must not keep its place. A message counts as some bytes more than it has. */
+const MIN_BYTES_PER_S = 16 * 1024
+const MESSAGE_BYTES = 128
+
 export interface ReplayOptions {
   readonly host: string
   readonly port: number
@@ -24,7 +28,9 @@ export class Replay {
   readonly #options: ReplayOptions
   readonly #connection: ZmtpConnection
   readonly #timer: NodeJS.Timeout
+  readonly #rate: NodeJS.Timeout
   #idle: NodeJS.Timeout
+  #bytes = 0
   #over = false
 
   constructor(options: ReplayOptions) {
@@ -34,6 +40,7 @@ export class Replay {
     start.writeBigUInt64BE(BigInt(from))
     this.#timer = setTimeout(() => this.#end(new ZmtpError(`no end of the replay within ${timeoutMs} ms`)), timeoutMs)
     this.#idle = setTimeout(() => this.#end(new ZmtpError('no answer to the replay request')), idleMs)
+    this.#rate = setInterval(() => this.#checkRate(), 2 * idleMs)
     this.#connection = new ZmtpConnection({
       host,
       port,
@@ -50,6 +57,7 @@ export class Replay {
     this.#over = true
     clearTimeout(this.#timer)
     clearTimeout(this.#idle)
+    clearInterval(this.#rate)
     this.#connection.close()
   }
 
@@ -57,10 +65,16 @@ export class Replay {
     if (this.#over) return
     this.#idle.refresh()
     const payload = frames.at(-1)!
+    this.#bytes += MESSAGE_BYTES + payload.length
     if (frames.length > 1 && payload.length === 0) return this.#end(undefined)
     const sequence = readSequence(frames.at(-2))
     if (sequence === undefined) throw new ZmtpError('a replayed message without a sequence number')
     this.#options.onEvents(sequence, payload)
+  }
+
+  #checkRate(): void {
+    if (this.#bytes < (2 * this.#options.idleMs * MIN_BYTES_PER_S) / 1000) this.#end(new ZmtpError('the replay drips'))
+    this.#bytes = 0
   }
 
   #end(error: Error | undefined): void {
