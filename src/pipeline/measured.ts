@@ -5,6 +5,10 @@ export class Measured {
   routed = false
   /** `model_name`, `target_model_name`, `fairness_id`, `priority` */
   labels: readonly [string, string, string, string] = NONE
+  /** The first three of these, as the client gave them. */
+  model = ''
+  target = ''
+  fairnessId = ''
   /** Cells that fall again when it is over; −1 = none did rise. */
   running = -1
   inFlight = -1
@@ -37,6 +41,9 @@ export class Measured {
     this.counted = false
     this.routed = false
     this.labels = NONE
+    this.model = ''
+    this.target = ''
+    this.fairnessId = ''
     this.running = -1
     this.inFlight = -1
     this.inFlightTokens = -1

@@ -102,6 +102,8 @@ export class RequestMetrics implements UsageSink {
     const measured = this.#begin(x, call, linked)
     measured.routed = true
     this.#seeModel(call)
+    // No response will tell us whether an engine knows the model.
+    if (!x.decider.followsResponse) this.#prove(measured)
     measured.running = this.#writer.series(Family.RUNNING, measured.labels)
     this.#writer.add(measured.running)
     if (linked === undefined || call.rewritten === undefined) return
@@ -150,7 +152,9 @@ export class RequestMetrics implements UsageSink {
   responseHeaders(call: Call, headers: HeaderView): void {
     const { measured } = call
     if (measured === undefined || !measured.routed) return
-    if (Number(headers.common(STATUS) ?? 0) >= 400) this.#fail(measured, MODEL_SERVER_ERROR)
+    const status = Number(headers.common(STATUS) ?? 0)
+    if (status >= 400) this.#fail(measured, MODEL_SERVER_ERROR)
+    else if (status >= 200 && status < 300) this.#prove(measured)
     measured.streams = responseKindOf(headers) === ResponseKind.EVENTS
     measured.length = headers.decimal(CONTENT_LENGTH)
     measured.headersAt = this.#now()
@@ -251,11 +255,21 @@ export class RequestMetrics implements UsageSink {
   #label(call: Call, linked: LinkedPool | undefined): Measured {
     const measured = (call.measured ??= new Measured())
     if (measured.labels[2] !== '') return measured
-    const model = this.#models.admit(call.model ?? call.facts.model ?? '')
-    const target = this.#models.admit(call.rewritten ?? call.model ?? '')
+    measured.model = call.model ?? call.facts.model ?? ''
+    measured.target = call.rewritten ?? call.model ?? ''
+    measured.fairnessId = fairnessIdOf(call.headers)
+    const model = this.#models.admit(measured.model)
+    const target = this.#models.admit(measured.target)
     const priority = linked === undefined ? 0 : priorityOf(call.headers, linked.pool.gate.objectives)
-    measured.labels = [model, target, this.#fairness.admit(fairnessIdOf(call.headers)), String(priority)]
+    measured.labels = [model, target, this.#fairness.admit(measured.fairnessId), String(priority)]
     return measured
+  }
+
+  /** An engine has served it: its names are no inventions. */
+  #prove({ model, target, fairnessId }: Measured): void {
+    this.#models.prove(model)
+    this.#models.prove(target)
+    this.#fairness.prove(fairnessId)
   }
 
   #fail({ labels }: Measured, code: string): void {

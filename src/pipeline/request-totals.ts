@@ -1,5 +1,5 @@
 import type { PoolPlan } from '../inference/pool-plan.ts'
-import { LabelLimit } from '../telemetry/label-limit.ts'
+import { LabelLimit, MAX_LABEL_VALUES, MAX_UNPROVEN } from '../telemetry/label-limit.ts'
 import { SeriesTotals } from '../telemetry/series-totals.ts'
 import { REQUEST_FAMILIES } from './request-families.ts'
 import { modelsOf } from './rewrite.ts'
@@ -10,8 +10,10 @@ export class RequestTotals extends SeriesTotals {
   #fresh = false
 
   constructor(memories: readonly SharedArrayBuffer[]) {
-    const models = new LabelLimit()
-    const fairness = new LabelLimit()
+    // What threads have told apart before it proved to be real shall take no place of what did.
+    const most = MAX_LABEL_VALUES + memories.length * MAX_UNPROVEN
+    const models = new LabelLimit(most, most)
+    const fairness = new LabelLimit(most, most)
     super(REQUEST_FAMILIES, memories, (label, value) => {
       if (label === 'fairness_id') return fairness.admit(value)
       return MODEL_LABELS.has(label) ? models.admit(value) : value

@@ -55,6 +55,24 @@ it('what rose for a request falls when its stream is over, however it ends', () 
   expect(value(Family.REQUEST_BYTES, ...M)).toBe(2)
 })
 
+it('models and tenants that no engine has served take few places of those that were', () => {
+  const { rig, value } = rigWith(HERMETIC)
+  const ask = (model: string, status: string) => {
+    const headers = { 'x-gateway-inference-fairness-id': `tenant-${model}` }
+    const open = rig.open({ body: `{"model":"${model}","prompt":"words"}`, headers })
+    open.respond({ ':status': status, 'content-length': '2' }, ['{}'])
+    open.close()
+  }
+  const count = (model: string) => value(Family.REQUESTS, model, model, `tenant-${model}`)
+  for (let i = 0; i < 1100; i++) ask(`junk-${i}`, '404')
+  expect([count('junk-0'), count('junk-40'), count('junk-1099')]).toEqual([1, 1, 0])
+  ask('real', '200')
+  expect(count('real')).toBe(0)
+  ask('real', '200')
+  expect(count('real')).toBe(1)
+  expect(value(Family.REQUESTS, 'other', 'other', 'other')).toBe(1051)
+})
+
 it('a client that leaves the queue was evicted', () => {
   const { rig, value } = rigWith(`${FULL}${QUEUES}`)
   const first = rig.open({ body })
