@@ -9,6 +9,7 @@ import type { Plan } from '../pipeline/plan.ts'
 import { checkAnnotations } from './annotations.ts'
 import { Backends } from './backends.ts'
 import { readBaseModels } from './base-models.ts'
+import { errorsBeside } from './errors-beside.ts'
 import { defaultEntry } from './default-entry.ts'
 import { extProcAssignmentJson, extProcClusterJson, grpcCluster, type Upstream } from './envoy/clusters.ts'
 import { readListeners } from './gateways.ts'
@@ -65,9 +66,15 @@ export interface Compiled {
  */
 export function compileSet(set: ObjectSet, options: CompileOptions): Compiled {
   const compiled = compile(set.items, options)
+  const { broken = [] } = set
+  const mended = broken.flatMap(({ item }) => (item === undefined ? [] : [item]))
+  const errors =
+    broken.length === 0
+      ? compiled.errors
+      : errorsBeside(broken, compiled.errors, compile([...set.items, ...mended], options).errors)
   return {
     ...compiled,
-    errors: sortProblems([...set.errors, ...compiled.errors]),
+    errors: sortProblems([...set.errors, ...errors]),
     warnings: sortProblems([...set.warnings, ...(set.errors.length > 0 ? [] : compiled.warnings)]),
   }
 }

@@ -23,6 +23,7 @@ export function mergeSets(first: ObjectSet, second: ObjectSet): ObjectSet {
   return {
     items,
     objects: first.objects + second.objects,
+    broken: [...(first.broken ?? []), ...(second.broken ?? [])],
     errors: sortProblems([...first.errors, ...second.errors]),
     warnings: sortProblems(warnings),
   }

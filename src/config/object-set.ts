@@ -1,5 +1,5 @@
 import { formatPosition, type Problem, sortProblems } from './problem.ts'
-import { type ConfigItem, readDocument } from './read-document.ts'
+import { type BrokenObject, type ConfigItem, readDocument } from './read-document.ts'
 import { parseYaml } from './yaml-documents.ts'
 
 /** A set of validated objects, or all the reasons why it isn't one. Warnings come with both. */
@@ -7,6 +7,8 @@ export interface ObjectSet {
   readonly items: readonly ConfigItem[]
   /** Objects that there were, good or bad, those of ignored kinds included. */
   readonly objects: number
+  /** Objects with errors. */
+  readonly broken?: readonly BrokenObject[]
   readonly errors: readonly Problem[]
   readonly warnings: readonly Problem[]
 }
@@ -19,6 +21,7 @@ export interface TextFile {
 /** Reads texts into one set; pure. With errors, `items` holds what could be read all the same. */
 export function readTexts(files: readonly TextFile[], problemsBefore: readonly Problem[] = []): ObjectSet {
   const items: ConfigItem[] = []
+  const broken: BrokenObject[] = []
   let objects = 0
   const problems: Problem[] = [...problemsBefore]
   for (const { file, text } of files) {
@@ -27,6 +30,7 @@ export function readTexts(files: readonly TextFile[], problemsBefore: readonly P
     for (const document of parsed.documents) {
       const read = readDocument(document)
       items.push(...read.items)
+      broken.push(...read.broken)
       objects += read.objects
       problems.push(...read.problems)
     }
@@ -44,6 +48,7 @@ export function readTexts(files: readonly TextFile[], problemsBefore: readonly P
   return {
     items,
     objects,
+    broken,
     errors: sorted.filter(problem => problem.severity === 'error'),
     warnings: sorted.filter(problem => problem.severity === 'warning'),
   }

@@ -1,6 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { z } from 'zod'
 import { type ConfigObject, IGNORED_KINDS, KINDS } from './kinds/registry.ts'
+import { type MendedValue, mendValue } from './mended-value.ts'
 import type { ObjectMeta, Origin } from './object.ts'
 import type { FieldPath, Problem } from './problem.ts'
 import { didYouMean } from './suggest.ts'
@@ -17,8 +18,17 @@ export interface RawResource {
 
 export type ConfigItem = ConfigObject | RawResource
 
+/** An object with errors: what it is called, and, where that could be mended, what it may have been. For finding more errors only. */
+export interface BrokenObject {
+  /** `Kind namespace/name` */
+  readonly object: string
+  readonly item?: ConfigObject
+  readonly mended?: Omit<MendedValue, 'data'>
+}
+
 export interface ReadResult {
   readonly items: ConfigItem[]
+  readonly broken: BrokenObject[]
   /** Good and bad ones. */
   objects: number
   readonly problems: Problem[]
@@ -28,7 +38,7 @@ const API_VERSION = /^([a-z0-9.-]+\/)?v[a-z0-9]+$/
 
 /** Turns one document (or each item of a `List`) into a validated object. All problems of the document are reported. */
 export function readDocument(document: YamlDocument): ReadResult {
-  const result: ReadResult = { items: [], objects: 0, problems: [] }
+  const result: ReadResult = { items: [], broken: [], objects: 0, problems: [] }
   readValue(document.value, { locate: path => document.locate(path) }, result)
   return result
 }
@@ -65,17 +75,25 @@ function readValue(value: unknown, origin: Origin, result: ReadResult): void {
   }
   const parsed = reader.schema.safeParse(value)
   if (parsed.success) {
-    // The schema belongs to the kind: the registry pairs them.
-    const { apiVersion: _, status: _status, ...rest } = parsed.data as { apiVersion: string; status?: unknown }
-    result.items.push({ ...rest, kind: reader.kind, origin } as unknown as ConfigObject)
+    result.items.push(itemOf(reader.kind, parsed.data, origin))
     return
   }
   const object = `${kind} ${nameOf(value)}`
+  const mended = mendValue(reader.schema, value)
+  result.broken.push(
+    mended === undefined ? { object } : { object, item: itemOf(reader.kind, mended.data, origin), mended },
+  )
   for (const issue of parsed.error.issues) {
     for (const { code, path, message } of explain(issue, value)) {
       result.problems.push({ severity: 'error', code, message, position: origin.locate(path), object, path })
     }
   }
+}
+
+/** The schema belongs to the kind: the registry pairs them. */
+function itemOf(kind: ConfigObject['kind'], data: unknown, origin: Origin): ConfigObject {
+  const { apiVersion: _, status: _status, ...rest } = data as { apiVersion: string; status?: unknown }
+  return { ...rest, kind, origin } as unknown as ConfigObject
 }
 
 function readRaw(value: Record<string, unknown>, origin: Origin, result: ReadResult): void {
