@@ -229,12 +229,18 @@ it('an event has bounds, and what a long one needed is given back', () => {
     '65537 is out of range',
     '4096 is out of range',
   ])
+  const removals = [65_535, 2, 1].map(count => event(1, 'BlockRemoved', list(count, 1)))
+  expect(parse(mapBatch(...removals)).map(told => (typeof told === 'string' ? told : ''))).toEqual([
+    '',
+    'too many blocks in a batch',
+    '',
+  ])
   let seen: { stored?: StoredBlocks; removed?: RemovedBlocks } = {}
   const sizes: number[] = []
   new EventBatchParser().parse(
     mapBatch(
-      event(1, 'BlockRemoved', list(65_536, 1)),
-      event(4, 'BlockStored', list(65_536, 1), raw('c0'), list(65_536, 1), raw('01')),
+      event(1, 'BlockRemoved', list(32_768, 1)),
+      event(4, 'BlockStored', list(32_768, 1), raw('c0'), list(32_768, 1), raw('01')),
     ),
     {
       stored: stored => {
@@ -251,7 +257,7 @@ it('an event has bounds, and what a long one needed is given back', () => {
       },
     },
   )
-  expect(sizes).toEqual([65_536, 65_536, 65_536])
+  expect(sizes).toEqual([32_768, 32_768, 32_768])
   const { stored, removed } = seen
   for (const { length } of [stored!.hashes.low, stored!.hashes.high, stored!.tokens, removed!.hashes.low])
     expect(length).toBeLessThanOrEqual(16 * 1024)

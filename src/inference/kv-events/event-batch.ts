@@ -21,7 +21,7 @@ const MAX_NESTING = 8
 const MAX_TOKEN = 2 ** 32 - 1
 const MAX_BLOCK_SIZE = 1 << 20
 const MAX_GROUP = 4095
-/** Of an event: a prompt of a million tokens in blocks of 16. */
+/** Of a batch, so that none takes long: a prompt of a million tokens in blocks of 16. */
 const MAX_HASHES = 1 << 16
 const MAX_TOKENS = 1 << 21
 
@@ -44,11 +44,14 @@ export class EventBatchParser {
   readonly #stored = new StoredBlocks()
   readonly #removed = new RemovedBlocks()
   #sink!: KvEventSink
+  /** That the batch may still have. */
+  #hashesLeft = 0
 
   /** Gives the batch's events to `sink` in order. @throws MsgpackError for bytes that are no batch; events before the fault were given */
   parse(payload: Buffer, sink: KvEventSink): void {
     this.#sink = sink
     this.#reader.begin(payload)
+    this.#hashesLeft = MAX_HASHES
     try {
       this.#batch(0)
       if (!this.#reader.atEnd) throw new MsgpackError('bytes after the batch')
@@ -218,6 +221,8 @@ export class EventBatchParser {
   #hashes(list: HashList): void {
     const reader = this.#reader
     const count = bounded(reader.array(), MAX_HASHES)
+    if (count > this.#hashesLeft) throw new MsgpackError('too many blocks in a batch')
+    this.#hashesLeft -= count
     list.reserve(count)
     for (let i = 0; i < count; i++) {
       reader.hash()

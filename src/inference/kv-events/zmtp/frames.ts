@@ -30,6 +30,7 @@ export class FrameReader {
   #frames: Buffer[] = []
   #messageBytes = 0
   #stopped = false
+  #held = false
 
   constructor(sink: FrameSink, limits: FrameLimits) {
     this.#sink = sink
@@ -40,10 +41,14 @@ export class FrameReader {
   feed(piece: Buffer): void {
     this.#pieces.push(piece)
     this.#length += piece.length
-    if (this.#length < this.#needed) return
-    const bytes = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces, this.#length)
+    this.#read()
+  }
+
+  #read(): void {
+    if (this.#held || this.#length < this.#needed) return
+    const bytes = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces, this.#length)
     let at = 0
-    while (!this.#stopped) {
+    while (!this.#stopped && !this.#held) {
       const size = this.#frame(bytes, at)
       if (size === 0) break
       at += size
@@ -51,6 +56,17 @@ export class FrameReader {
     const rest = bytes.subarray(at)
     this.#pieces = rest.length === 0 ? [] : [rest]
     this.#length = rest.length
+  }
+
+  /** The sink wants no more for now. */
+  hold(): void {
+    this.#held = true
+  }
+
+  /** Goes on with what is there. @throws as `feed` */
+  release(): void {
+    this.#held = false
+    this.#read()
   }
 
   /** The sink wants no more. */

@@ -146,6 +146,27 @@ it('gives up on a silent peer: before and after it was ready', async () => {
   expect(deaf.got().includes('PING')).toBe(true)
 })
 
+it('a receiver that takes long lets others have their turns', async () => {
+  const message = messageBytes([Buffer.from('kv@'), Buffer.from('x')])
+  const { port } = await peer(Buffer.concat([greeting(), ready('PUB'), ...Array<Buffer>(20).fill(message)]))
+  let taken = 0
+  const turns = new Set<number>()
+  let turn = 0
+  const count = setInterval(() => turn++, 1)
+  closers.push(() => clearInterval(count))
+  const { seen } = open(port, {
+    onMessage: () => {
+      taken++
+      turns.add(turn)
+      const until = performance.now() + 15
+      while (performance.now() < until);
+    },
+  })
+  await waitFor('all', () => taken === 20)
+  expect(seen.error).toBeUndefined()
+  expect(turns.size).toBeGreaterThan(10)
+})
+
 it('keeps no more than an incomplete frame', () => {
   const seen: number[] = []
   const reader = new FrameReader(

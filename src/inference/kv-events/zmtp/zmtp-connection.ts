@@ -33,6 +33,8 @@ const DEFAULT_MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 const MAX_FRAMES = 8
 /** An event stream has three. */
 const MAX_PING_CONTEXT = 16
+/** What the receiver may take of a turn of the event loop; then others have theirs. ms */
+const TURN_MS = 10
 /** Characters of a peer's text in an error. */
 const MAX_TOLD = 256
 
@@ -49,6 +51,9 @@ export class ZmtpConnection {
   /** Silent since the last look, and asked. */
   #asked = false
   #heard = false
+  #turnBegan = 0
+  /** Goes on in the next turn. */
+  #next: NodeJS.Immediate | undefined
 
   constructor(options: ZmtpOptions) {
     this.#options = options
@@ -77,6 +82,7 @@ export class ZmtpConnection {
     this.#closed = true
     this.#reader.stop()
     clearTimeout(this.#timer)
+    clearImmediate(this.#next)
     this.#socket.destroy()
   }
 
@@ -86,10 +92,12 @@ export class ZmtpConnection {
     this.#options.onClosed(error)
   }
 
-  #data(bytes: Buffer): void {
+  #data(bytes: Buffer | undefined): void {
     this.#heard = true
+    this.#turnBegan = performance.now()
     try {
-      if (this.#greeting === undefined) this.#reader.feed(bytes)
+      if (bytes === undefined) this.#reader.release()
+      else if (this.#greeting === undefined) this.#reader.feed(bytes)
       else this.#greet(bytes)
     } catch (error) {
       this.#fail(error instanceof Error ? error : new ZmtpError(String(error)))
@@ -145,6 +153,13 @@ export class ZmtpConnection {
   #message(frames: Buffer[]): void {
     if (!this.#ready) throw new ZmtpError('a message before READY')
     this.#options.onMessage(frames)
+    if (performance.now() - this.#turnBegan < TURN_MS || this.#closed) return
+    this.#reader.hold()
+    this.#socket.pause()
+    this.#next = setImmediate(() => {
+      this.#socket.resume()
+      this.#data(undefined)
+    })
   }
 
   #look(): void {
