@@ -34,6 +34,8 @@ export interface CompileOptions {
   readonly extProc: Upstream
   /** Where Envoy reaches our access log service; absent: no gRPC access log. */
   readonly accessLogService?: Upstream
+  /** Access logs have the records of decisions that were asked for. */
+  readonly logDecisions?: boolean
   /** `namespace/name` of the pool for streams that name no entry (gateways that we don't configure). */
   readonly defaultPool?: string
   /**
@@ -94,7 +96,10 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
   const backends = new Backends(objects, problems, options.gatewayPools === undefined ? 'Reject' : 'Forward')
   const listeners = readListeners(objects, problems)
   const routes = attachRoutes(objects, backends, listeners, problems)
-  const servers = compileServers(listeners, routes.unitsFor, parameters, options.accessLogService !== undefined)
+  const servers = compileServers(listeners, routes.unitsFor, parameters, {
+    als: options.accessLogService !== undefined,
+    decisions: options.logDecisions === true,
+  })
   const entries = [...servers.entries]
   checkWaits(objects, backends.pools, entries, parameters, problems)
   const fallback = defaultEntry(options.defaultPool, backends, parameters)

@@ -3,6 +3,7 @@ import type { SignalboxParametersSpec } from '../config/kinds/signalbox-paramete
 import type { ListenerJson } from '../gen/envoy/config/listener/v3/listener_pb.ts'
 import type { RouteConfigurationJson } from '../gen/envoy/config/route/v3/route_pb.ts'
 import type { EntryPlan } from '../pipeline/plan.ts'
+import type { LogContents } from './envoy/access-log.ts'
 import { listenerJson } from './envoy/listeners.ts'
 import type { ListenerState } from './gateways.ts'
 import type { RouteUnit } from './rules.ts'
@@ -19,7 +20,7 @@ export function compileServers(
   states: readonly ListenerState[],
   unitsFor: (listener: ListenerState, hostname: string) => readonly RouteUnit[],
   parameters: SignalboxParametersSpec,
-  als: boolean,
+  logs: LogContents,
 ): CompiledServers {
   const listeners: ListenerJson[] = []
   const routes: RouteConfigurationJson[] = []
@@ -49,7 +50,7 @@ export function compileServers(
       }
     })
     const address = gateway.spec.addresses?.[0]?.value ?? '0.0.0.0'
-    listeners.push(listenerJson({ name, address, port: spec.port, chains }, parameters, als))
+    listeners.push(listenerJson({ name, address, port: spec.port, chains }, parameters, logs))
   }
   return { listeners, routes, entries }
 }

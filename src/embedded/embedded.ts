@@ -28,8 +28,18 @@ export interface EmbeddedOptions {
   readonly gracefulGrpcClose?: boolean
   /** Takes access log lines instead of the files and streams that the configuration names. */
   readonly accessLog?: (line: string) => void
+  /** Told of each request that is over, at once: for a process that needs no access log service to hear of it. */
+  readonly onRequestEnd?: (end: RequestEnd) => void
   /** What the access log service is told about this node. */
   readonly node?: { readonly id: string; readonly cluster: string }
+}
+
+/** What the dynamic metadata `signalbox` of a request says, and what became of it. */
+export interface RequestEnd {
+  readonly endpoint?: string
+  readonly pool?: string
+  readonly upstream?: string
+  readonly durationMs: number
 }
 
 interface EmbeddedListener {
@@ -188,6 +198,7 @@ class DataPlane implements EmbeddedDataPlane {
   }
 
   #log(record: LogRecord, chain: ChainSettings): void {
+    this.#options.onRequestEnd?.(endOf(record))
     for (const { target, line } of chain.accessLogs) {
       if (this.#options.accessLog === undefined) this.#files.write(target, line(record))
       else this.#options.accessLog(line(record))
@@ -218,6 +229,16 @@ class DataPlane implements EmbeddedDataPlane {
     await this.#files.close()
     for (const service of this.#services.values()) service.destroy()
     for (const cluster of [...this.#clusters.values(), ...this.#retired]) cluster.destroy()
+  }
+}
+
+function endOf({ metadata, upstreamHost, durationMs }: LogRecord): RequestEnd {
+  const { endpoint, pool } = metadata.get('signalbox') ?? {}
+  return {
+    durationMs,
+    ...(typeof endpoint === 'string' ? { endpoint } : {}),
+    ...(typeof pool === 'string' ? { pool } : {}),
+    ...(upstreamHost === undefined ? {} : { upstream: upstreamHost }),
   }
 }
 

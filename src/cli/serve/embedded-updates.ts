@@ -1,17 +1,20 @@
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
-import { type EmbeddedDataPlane, startEmbedded } from '../../embedded/embedded.ts'
+import { type EmbeddedDataPlane, type EmbeddedOptions, startEmbedded } from '../../embedded/embedded.ts'
 import type { Log } from '../../telemetry/log.ts'
 
 /** The embedded data plane and what it is told, one update after the other. */
 export class EmbeddedUpdates {
   readonly #log: Log
+  readonly #onRequestEnd: EmbeddedOptions['onRequestEnd']
   #plane: EmbeddedDataPlane | undefined
   #last: Promise<void> = Promise.resolve()
   #pending = 0
   #failure: Error | undefined
 
-  constructor(log: Log) {
+  /** `onRequestEnd`: who wants to be told without an access log service. */
+  constructor(log: Log, onRequestEnd?: EmbeddedOptions['onRequestEnd']) {
     this.#log = log
+    this.#onRequestEnd = onRequestEnd
   }
 
   /** Whether it has all that it was told. */
@@ -48,7 +51,9 @@ export class EmbeddedUpdates {
   async #update(resources: EnvoyResources): Promise<void> {
     if (this.#plane === undefined) {
       const node = { id: 'embedded', cluster: 'signalbox' }
-      this.#plane = await startEmbedded({ resources, log: this.#log, node })
+      const onRequestEnd = this.#onRequestEnd
+      const told = onRequestEnd === undefined ? {} : { onRequestEnd }
+      this.#plane = await startEmbedded({ resources, log: this.#log, node, ...told })
     } else {
       await this.#plane.update(resources)
     }

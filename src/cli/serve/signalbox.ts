@@ -25,6 +25,7 @@ import { withLiveThreads } from './live-addresses.ts'
 import { missingPools } from './missing-pools.ts'
 import { isFleet, isWildcard, reachableAt, type ServeOptions, withThread } from './options.ts'
 import { KvFeeds } from './kv-feeds.ts'
+import { noteRequestEnd } from './request-ends.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
 import { StartError, startsWith } from './start-error.ts'
@@ -73,7 +74,11 @@ export class Signalbox {
     this.#log = log
     this.#scrapers = new Scrapers(log)
     this.#kvFeeds = new KvFeeds(log)
-    this.#embedded = new EmbeddedUpdates(log)
+    // With xDS it has the access log service, as every Envoy.
+    this.#embedded = new EmbeddedUpdates(
+      log,
+      options.xds === undefined ? end => noteRequestEnd(this.#threads, end) : undefined,
+    )
     this.#threads = new Threads({
       count: options.threads,
       listen: options.extProc,
@@ -173,6 +178,7 @@ export class Signalbox {
               },
             }
           : {}),
+        ...(options.records.explainKeyFile === undefined ? {} : { logDecisions: true }),
         ...(options.pool === undefined ? {} : { defaultPool: options.pool }),
         ...(options.picker === undefined ? {} : { ...options.picker.compile, gatewayPools: options.picker.pools }),
       },

@@ -24,9 +24,9 @@ export function workerOptions(options: ServeOptions): WorkerOptions {
 
 /**
  * Who tells that a request is over: the access log of our own fleet; without a fleet the response, which we follow then. The embedded
- * data plane without xDS has nowhere to send an access log to.
+ * data plane without xDS tells this process as an access log does.
  */
 function releaseMode({ xds, accessLogService, embedded }: ServeOptions): ReleaseBy {
-  if (xds === undefined) return embedded ? 'scrape' : 'response'
+  if (xds === undefined) return embedded ? 'access-log' : 'response'
   return accessLogService ? 'access-log' : 'scrape'
 }

@@ -4,6 +4,7 @@ import { AdsServer } from '../../xds/ads-server.ts'
 import type { SnapshotCache } from '../../xds/snapshot-cache.ts'
 import { joinHostPort } from '../options.ts'
 import type { ServeOptions } from './options.ts'
+import { noteRequestEnd } from './request-ends.ts'
 
 /** The xDS server of our fleet, whose Envoys also send their access logs there. Not listening yet. */
 export function xdsServer(
@@ -22,18 +23,6 @@ export function xdsServer(
     onTooOld: ({ nodeId, userAgent, reason }) => log.error({ node: nodeId, userAgent, reason }, 'an Envoy is too old'),
     onAck: ({ nodeId, typeUrl, version }) =>
       log.debug({ node: nodeId, type: typeUrl, version }, 'Envoy took a configuration'),
-    ...(accessLogService
-      ? {
-          onAccessLog: ({ endpoint, pool, upstream, durationMs }) => {
-            if (endpoint === undefined || pool === undefined) return
-            const keeper = threads.keeper.pools.get(pool)
-            // By our clock: Envoy's may differ.
-            keeper?.releaseAddress(endpoint, durationMs === undefined ? undefined : Date.now() - durationMs)
-            if (upstream === undefined) return
-            keeper?.noteServed(endpoint, upstream, Date.now())
-            if (upstream !== endpoint) threads.outcomes.fellBack++
-          },
-        }
-      : {}),
+    ...(accessLogService ? { onAccessLog: entry => noteRequestEnd(threads, entry) } : {}),
   })
 }

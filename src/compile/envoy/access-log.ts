@@ -36,10 +36,21 @@ const LINE = {
   first_byte_ms: '%RESPONSE_DURATION%',
 }
 
-/** The loggers of every HTTP connection manager. `als`: also report each finished request to our access log service. */
-export function accessLogsJson(settings: SignalboxParametersSpec['accessLog'], als: boolean): AccessLogJson[] {
+export interface LogContents {
+  /** Also report each finished request to our access log service. */
+  readonly als: boolean
+  /** Lines have the record of a decision, where a request asked for it with the key of explanations. */
+  readonly decisions: boolean
+}
+
+/** The loggers of every HTTP connection manager. */
+export function accessLogsJson(
+  settings: SignalboxParametersSpec['accessLog'],
+  { als, decisions }: LogContents,
+): AccessLogJson[] {
   const loggers: AccessLogJson[] = []
-  const logFormat = { jsonFormat: LINE, omitEmptyValues: true }
+  const jsonFormat = decisions ? { ...LINE, decision: ours('decision') } : LINE
+  const logFormat = { jsonFormat, omitEmptyValues: true }
   if (settings.type === 'stdout') {
     loggers.push({ name: 'envoy.access_loggers.stdout', typedConfig: pack(StdoutAccessLogSchema, { logFormat }) })
   } else if (settings.type === 'file') {

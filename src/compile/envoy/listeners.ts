@@ -7,12 +7,14 @@ import { HttpConnectionManagerSchema } from '../../gen/envoy/extensions/filters/
 import { HeaderMutationSchema } from '../../gen/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.ts'
 import { DownstreamTlsContextSchema } from '../../gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { SYSTEM_OWNED_HEADERS } from '../../inference/control-headers.ts'
-import { accessLogsJson } from './access-log.ts'
+import { accessLogsJson, type LogContents } from './access-log.ts'
 import { extProcFilterJson } from './ext-proc.ts'
 import { OVER_ADS, pack, seconds } from './json.ts'
 import { LOCAL_REPLIES } from './local-replies.ts'
 
 const OWN_PREFIXES = ['x-signalbox-', 'x-gateway-destination-endpoint']
+/** The ext_proc service reads it and removes it, where decisions are told (../../pipeline/decision-records.ts). */
+const EXPLAIN = 'x-signalbox-explain'
 const ENVOY_PREFIXES = ['x-envoy-retry-', 'x-envoy-max-retries', 'x-envoy-hedge-']
 /**
  * Headers with these prefixes are never taken from clients; nor are the model headers. Those of Envoy's own are obeyed from private
@@ -35,7 +37,7 @@ export interface ListenerSpec {
 }
 
 /** Bytes depend on the spec and the parameters only, so that changed routes never drain a listener. */
-export function listenerJson(spec: ListenerSpec, parameters: SignalboxParametersSpec, als: boolean): ListenerJson {
+export function listenerJson(spec: ListenerSpec, parameters: SignalboxParametersSpec, logs: LogContents): ListenerJson {
   const tls = spec.chains.some(chain => chain.tls !== undefined)
   return {
     name: spec.name,
@@ -47,15 +49,15 @@ export function listenerJson(spec: ListenerSpec, parameters: SignalboxParameters
           ],
         }
       : {}),
-    filterChains: spec.chains.map(chain => chainJson(chain, parameters, als)),
+    filterChains: spec.chains.map(chain => chainJson(chain, parameters, logs)),
   }
 }
 
-function chainJson(chain: ChainSpec, parameters: SignalboxParametersSpec, als: boolean): FilterChainJson {
+function chainJson(chain: ChainSpec, parameters: SignalboxParametersSpec, logs: LogContents): FilterChainJson {
   const filters = [
     {
       name: 'envoy.filters.network.http_connection_manager',
-      typedConfig: connectionManagerJson(chain.name, parameters, als),
+      typedConfig: connectionManagerJson(chain.name, parameters, logs),
     },
   ]
   if (chain.tls === undefined) return { name: chain.name, filters }
@@ -84,12 +86,16 @@ function chainJson(chain: ChainSpec, parameters: SignalboxParametersSpec, als: b
  * With underscores, too: to CGI and WSGI servers `x_gateway_model_name` is the same as `x-gateway-model-name`. All other names
  * with underscores pass (Envoy's default): they are legal, and some clients need them.
  */
-function clientHeaderRemovals(parameters: SignalboxParametersSpec) {
+function clientHeaderRemovals(parameters: SignalboxParametersSpec, { decisions }: LogContents) {
   const { modelHeader, baseModelHeader } = parameters.routing
   // Envoy allows a program of 100 instructions for an expression: not all names in one.
   const ours = [modelHeader, baseModelHeader]
     .map(eitherDash)
-    .concat(OWN_PREFIXES.map(prefix => `${eitherDash(prefix)}.*`))
+    .concat(
+      OWN_PREFIXES.flatMap(prefix =>
+        decisions && EXPLAIN.startsWith(prefix) ? allBut(EXPLAIN, prefix) : [`${eitherDash(prefix)}.*`],
+      ),
+    )
   return pack(HeaderMutationSchema, {
     mutations: [
       ...ours.map(regex => ({ removeOnMatch: { keyMatcher: { safeRegex: { regex } } } })),
@@ -100,12 +106,33 @@ function clientHeaderRemovals(parameters: SignalboxParametersSpec) {
   })
 }
 
+/**
+ * Patterns of all names that begin with `prefix`, in either spelling, but `name`. RE2 knows no "but", so there is one for each character of
+ * the rest that may be another or missing; all small, as Envoy wants them.
+ */
+function allBut(name: string, prefix: string): string[] {
+  const either = eitherDash(prefix)
+  const rest = name.slice(prefix.length)
+  const beside = (character: string, by: number) => String.fromCharCode(character.charCodeAt(0) + by)
+  return [
+    ...Array.from(
+      rest,
+      (character, i) => `${either}${rest.slice(0, i)}([!-${beside(character, -1)}${beside(character, 1)}-~].*)?`,
+    ),
+    `${either}${rest}.+`,
+    // The same with underscores.
+    ...Array.from(prefix.matchAll(/-/g), ({ index }) => {
+      return `${eitherDash(prefix.slice(0, index))}_${eitherDash(prefix.slice(index + 1))}${rest}`
+    }),
+  ]
+}
+
 /** The pattern of a header name in which dash and underscore are one. */
 function eitherDash(name: string): string {
   return name.replaceAll(/[.*+^$|]/g, String.raw`\$&`).replaceAll(/[-_]/g, '[-_]')
 }
 
-function connectionManagerJson(name: string, parameters: SignalboxParametersSpec, als: boolean) {
+function connectionManagerJson(name: string, parameters: SignalboxParametersSpec, logs: LogContents) {
   return pack(HttpConnectionManagerSchema, {
     statPrefix: name,
     codecType: 'AUTO',
@@ -125,10 +152,10 @@ function connectionManagerJson(name: string, parameters: SignalboxParametersSpec
     pathWithEscapedSlashesAction: 'UNESCAPE_AND_FORWARD',
     stripTrailingHostDot: true,
     earlyHeaderMutationExtensions: [
-      { name: 'envoy.http.early_header_mutation.header_mutation', typedConfig: clientHeaderRemovals(parameters) },
+      { name: 'envoy.http.early_header_mutation.header_mutation', typedConfig: clientHeaderRemovals(parameters, logs) },
     ],
     localReplyConfig: LOCAL_REPLIES,
-    accessLog: accessLogsJson(parameters.accessLog, als),
+    accessLog: accessLogsJson(parameters.accessLog, logs),
     httpFilters: [
       extProcFilterJson(parameters),
       { name: 'envoy.filters.http.router', typedConfig: pack(RouterSchema, {}) },
