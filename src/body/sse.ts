@@ -14,7 +14,7 @@ export interface SseLimits {
 }
 
 /** Takes a piece of the data of an event that is too long to be held: the bytes `start … end`, valid during the call only. */
-export type TakePiece = (bytes: Uint8Array, start: number, end: number) => void
+type TakePiece = (bytes: Uint8Array, start: number, end: number) => void
 
 /** Of a buffer no more is kept from one stream to the next. */
 const MAX_KEPT_BYTES = 4096
