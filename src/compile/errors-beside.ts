@@ -15,7 +15,10 @@ export function errorsBeside(
   const lines = new Set(mended.map(formatProblem))
   const byName = new Map(broken.map(each => [each.object, each]))
   const own = mended.filter(problem => isOwn(byName.get(problem.object ?? ''), problem))
-  const others = without.filter(problem => lines.has(formatProblem(problem)) && !isMissing(broken, problem))
+  const others = without.filter(
+    problem =>
+      problem.code !== 'unresolved-reference' || (lines.has(formatProblem(problem)) && !isMissing(broken, problem)),
+  )
   return [...others, ...own]
 }
 
@@ -28,8 +31,7 @@ function isOwn(broken: BrokenObject | undefined, { code, path = [] }: Problem): 
 }
 
 /** Only because an object could not be read. */
-function isMissing(broken: readonly BrokenObject[], { code, message }: Problem): boolean {
-  if (code !== 'unresolved-reference') return false
+function isMissing(broken: readonly BrokenObject[], { message }: Problem): boolean {
   const rests = broken.map(({ object }) => message.split(`there is no ${object}`)[1])
   return rests.some(rest => rest !== undefined && !/^[\w.-]/.test(rest))
 }
