@@ -210,6 +210,6 @@ plugins:
     const io = { stdout: new PassThrough(), stderr: new PassThrough(), signal: new AbortController().signal }
     await expect(replayCommand.run(['trace'], io)).rejects.toThrow('--config is missing')
     await expect(replayCommand.run(['--config', 'x'], io)).rejects.toThrow('name a trace')
-    await expect(replayCommand.run(['/nowhere', '--config', 'x'], io)).rejects.toThrow(/ENOENT/)
+    await expect(replayCommand.run(['/nowhere', '--config', 'x'], io)).rejects.toThrow('there is no file /nowhere')
   })
 })
