@@ -37,8 +37,8 @@ it('… that grpc-js quotes, and IPv6', () => {
   const quoted = (address: string) =>
     `No address added out of total 1 resolved errors: [listen EADDRINUSE: address already in use ${address}]`
   expect(explainSystemError(quoted('127.0.0.1:5'))).toBe('127.0.0.1:5 is in use')
-  expect(explainSystemError(quoted(':::5'))).toBe(':::5 is in use')
-  expect(explainSystemError('listen EADDRINUSE: address already in use :::5')).toBe(':::5 is in use')
+  expect(explainSystemError(quoted(':::5'))).toBe('[::]:5 is in use')
+  expect(explainSystemError('listen EADDRINUSE: address already in use :::5')).toBe('[::]:5 is in use')
 })
 
 it('leaves the rest as it is', () => {

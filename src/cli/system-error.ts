@@ -24,5 +24,9 @@ export function explainSystemError(message: string): string {
   const [, listen = '', address = ''] =
     /(?:^|\[)listen ([A-Z]+): .* ([^\s\]]+|\[[^\s\]]+\]:\d+)\]?$/.exec(message) ?? []
   const [, code = '', file = ''] = /^([A-Z]+): [^,]*, (?:open|stat|lstat|read|access)(?: '(.*)')?$/.exec(message) ?? []
-  return LISTEN_FAILURES[listen]?.(address) ?? FILE_FAILURES[code]?.(file) ?? message
+  return (
+    LISTEN_FAILURES[listen]?.(address.replace(/^([^[]*:.*):(\d+)$/, '[$1]:$2')) ??
+    FILE_FAILURES[code]?.(file) ??
+    message
+  )
 }

@@ -16,7 +16,8 @@ export async function loadKubeconfig(file: string): Promise<ClusterAccess> {
   try {
     document = parse(await readFile(file, 'utf8'))
   } catch (error) {
-    throw fail((error as Error).message, error)
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+    throw fail(missing ? 'there is no such file' : (error as Error).message, error)
   }
   const config = fieldsOf(document)
   const current = textOf(config, 'current-context')

@@ -19,10 +19,13 @@ export class Child {
         this.#tail = (this.#tail + data.toString()).slice(-4000)
       })
     }
-    this.exited = new Promise(resolve => {
+    // Whatever ends this process, as when nobody reads its output any more: nobody else would end that one.
+    const end = () => this.#process.kill('SIGTERM')
+    process.once('exit', end)
+    this.exited = new Promise<number | null>(resolve => {
       this.#process.on('exit', code => resolve(code))
       this.#process.on('error', () => resolve(null))
-    })
+    }).finally(() => process.off('exit', end))
   }
 
   get pid(): number {

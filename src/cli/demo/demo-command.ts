@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,6 +39,9 @@ running until Ctrl-C.
       'any-ports': { type: 'boolean', default: false },
       embedded: { type: 'boolean', default: false },
     })
+    // A terminal that is closed ends us and, as any exit, what we started.
+    const hangUp = () => process.exit(129)
+    process.once('SIGHUP', hangUp)
     const demo = new Demo(io, values['any-ports'] ? undefined : parseCount(values.port, '--port', 1))
     try {
       const faults = await demo.run(values.embedded)
@@ -50,6 +54,7 @@ running until Ctrl-C.
       throw error
     } finally {
       await demo.stop()
+      process.off('SIGHUP', hangUp)
     }
   },
 }
@@ -80,6 +85,7 @@ class Demo {
   async run(embedded: boolean): Promise<number> {
     const envoy = embedded ? undefined : await this.#findEnvoy()
     this.#folder = await mkdtemp(join(tmpdir(), 'signalbox-demo-'))
+    process.once('exit', this.#removeFolder)
     await this.#choosePorts()
     await this.#writeConfig()
     this.#startSimulators()
@@ -140,7 +146,10 @@ class Demo {
     await this.#envoy?.stop(2000)
     await Promise.all(this.#children.map(child => child.stop()))
     if (this.#folder !== '') await rm(this.#folder, { recursive: true, force: true })
+    process.off('exit', this.#removeFolder)
   }
+
+  readonly #removeFolder = (): void => rmSync(this.#folder, { recursive: true, force: true })
 
   #say(text: string): void {
     this.#io.stdout.write(`${text}\n`)

@@ -157,7 +157,7 @@ export class Signalbox {
     const tls = options.tls === 'off' ? undefined : await upstreamTls(options, this.#log, verified)
     const logsTls = options.xdsTls === undefined ? undefined : await upstreamTls(options, this.#log, true)
     await startsWith(
-      options.tls === 'off' ? '--ext-proc' : '--ext-proc with --tls',
+      extProcOption(options),
       () => unlessAborted(signal, this.#threads.start()),
       why => withThread(why, options),
     )
@@ -240,6 +240,8 @@ export class Signalbox {
 
   /** What health checks of every kind say: why we are not ready; undefined: we are. */
   #setWaiting(why: string | undefined): void {
+    if (why !== undefined && why !== this.#waiting && !this.#draining)
+      this.#log.warn(`${why} (yet): not ready until there is one`)
     this.#waiting = this.#draining ? 'draining' : why
     this.#threads.setReady(this.#waiting === undefined)
     this.#health?.setReady(this.#waiting === undefined)
@@ -348,4 +350,10 @@ export class Signalbox {
       },
     })
   }
+}
+
+/** What the command line calls the ext_proc service and its certificates. */
+function extProcOption({ picker, tls }: ServeOptions): string {
+  if (picker !== undefined) return typeof tls === 'object' ? '--grpc-port or --cert-path' : '--grpc-port'
+  return tls === 'off' ? '--ext-proc' : '--ext-proc with --tls'
 }

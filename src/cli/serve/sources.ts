@@ -21,6 +21,8 @@ export class Sources {
   readonly #client: ApiClient | undefined
   /** What is wrong with all that is no API server's. */
   readonly #check: (set: ObjectSet) => readonly Problem[]
+  /** What was asked for that needs access. */
+  readonly #option: string
   readonly #load: (() => Promise<unknown>) | undefined
   #ofFiles: ObjectSet | undefined
   #ofKubernetes: ObjectSet | undefined
@@ -34,6 +36,7 @@ export class Sources {
     this.#listener = listener
     this.#check = check
     const { config, kubernetes, picker } = options
+    this.#option = picker === undefined ? '--kubernetes' : '--kubeconfig'
     if (picker !== undefined && picker.texts.length > 0) this.#texts = readTexts(picker.texts)
     if (config.length > 0) {
       this.#files = new FileSource(config, set => {
@@ -67,13 +70,13 @@ export class Sources {
    * @throws StartError there is no way to an API server; ConfigurationError the files beside one are bad
    */
   async start(): Promise<void> {
-    if (this.#load !== undefined) await startsWith('--kubernetes', this.#load)
     await this.#files?.start()
     if (this.#texts !== undefined && this.#files === undefined) this.#report()
     if (this.#kubernetes === undefined) return
     const own = [this.#texts, this.#ofFiles].filter(set => set !== undefined)
     const errors = own.length === 0 ? [] : this.#check(own.reduce(mergeSets))
     if (errors.length > 0) throw new ConfigurationError(errors)
+    if (this.#load !== undefined) await startsWith(this.#option, this.#load)
     this.#kubernetes.start()
   }
 
