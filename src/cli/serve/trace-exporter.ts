@@ -63,7 +63,8 @@ function telling(exporter: SpanExporter, log: Pick<Log, 'warn'>): SpanExporter {
   return {
     export: (spans, done) =>
       exporter.export(spans, ({ code, error }) => {
-        const lost = Number(code) !== SUCCESS
+        const status: number = code
+        const lost = status !== SUCCESS
         if (lost && !losing) log.warn({ why: reasonOf(error) }, 'traces are lost: the collector does not take them')
         else if (losing && !lost) log.warn('the collector takes traces again')
         losing = lost
