@@ -35,7 +35,7 @@ export interface EmbeddedOptions {
 }
 
 /** What the dynamic metadata `signalbox` of a request says, and what became of it. */
-export interface RequestEnd {
+interface RequestEnd {
   readonly endpoint?: string
   readonly pool?: string
   readonly upstream?: string
