@@ -21,11 +21,12 @@ import { PrefillRates } from './prefill-rates.ts'
 import { ServiceEstimates } from './service-estimates.ts'
 
 /**
- * Where the access log releases: what an idle replica, to which nothing was decided for so long, still has in flight has lost its entry, ms.
- * Longer than streams may idle (Envoy's default is five minutes), because that a replica idles proves little: the request's
- * upload may be under way, or its prompt may be computed elsewhere.
+ * Where the access log releases: what an idle replica, to which nothing was decided for so long, still has in flight has lost its entry, ms. A
+ * client that leaves in the moment of the decision is such a case: Envoy logs it without its endpoint. Long enough for entries, which come in
+ * batches, and for most uploads and prefills elsewhere; one that takes longer is not counted at an idle replica until it is there,
+ * and its entry takes nothing from others.
  */
-export const SETTLE_AFTER_MS = 600_000
+export const SETTLE_AFTER_MS = 15_000
 
 const REQUEST_SIGNALS = MissingSignal.WAITING | MissingSignal.RUNNING
 const LOAD_SIGNALS = REQUEST_SIGNALS | MissingSignal.KV_USAGE

@@ -99,10 +99,14 @@ describeOnPlanes('placement', plane => {
     occupations.push(await occupy(simulator, model, count))
   }
   const nothingRuns = () =>
-    waitFor('all replicas to be idle', async () => {
-      const endpoints = await scraped(rig, CHAT)
-      return endpoints.every(({ running, waiting, inFlight }) => running + waiting + inFlight === 0)
-    })
+    waitFor(
+      'all replicas to be idle',
+      async () => {
+        const endpoints = await scraped(rig, CHAT)
+        return endpoints.every(({ running, waiting, inFlight }) => running + waiting + inFlight === 0)
+      },
+      { timeoutMs: 60_000 },
+    )
 
   it('requests with the same long beginning go to the same replica', async () => {
     const used = new Set<string>()
@@ -312,10 +316,12 @@ describeOnPlanes('placement', plane => {
     }
     await Promise.all(Array.from({ length: 12 }, loop))
     expect(countOf(outcomes)).toEqual({ 200: 180, aborted: 120 })
-    await waitFor('all counts to be zero', async () => {
+    // A client that leaves in the moment of the decision leaves a count that only an idle replica's scrapes settle, after 15 s.
+    const idle = async () => {
       const endpoints = [...(await endpointsOf(rig, CHAT)), ...(await endpointsOf(rig, 'default/other'))]
       return endpoints.every(({ inFlight }) => inFlight === 0)
-    })
+    }
+    await waitFor('all counts to be zero', idle, { timeoutMs: 60_000 })
   })
 })
 
