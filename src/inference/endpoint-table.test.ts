@@ -213,7 +213,7 @@ describe('in-flight counts', () => {
     releaseBy => {
       const made = table(releaseBy)
       made.table.decide(0)
-      for (let now = 1000; now < 61_000; now += 200) made.scrape(0, { running: 0 }, now)
+      for (let now = 1000; now < SETTLE_AFTER_MS; now += 200) made.scrape(0, { running: 0 }, now)
       expect(made.table.inFlight(0)).toBe(1)
       made.table.decide(0)
       made.release(0)

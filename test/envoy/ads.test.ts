@@ -208,7 +208,8 @@ describeOnEnvoy('AdsServer', ({ path: binary }) => {
       [TypeUrl.ROUTE, 1],
     ])
     await waitFor('the access log', () => entries.length === 2)
-    expect(entries[0]).toEqual({ pool: 't-1', endpoint: 'e-1', upstream: `127.0.0.1:${one.port}` })
+    const told = { pool: 't-1', endpoint: 'e-1', upstream: `127.0.0.1:${one.port}` }
+    expect(entries[0]).toEqual({ ...told, durationMs: expect.any(Number) })
   })
 
   it('moves endpoints, clusters and routes under load without a failed request', async () => {
