@@ -20,13 +20,14 @@ it('options of decision records are read', () => {
   expect(recordOptions(parse())).toBeUndefined()
   expect(recordOptions(parse('--emit-endpoint-scores'))).toEqual({ scores: true, explainKey: undefined, traceShare: 0 })
   expect(parse('--trace-file=t').records.trace).toEqual({ file: 't', share: 0.01, maxBytes: 64 * 1024 * 1024 })
+  const file = join(folder.path, 't')
   const all = parse(
-    '--trace-file=t',
+    `--trace-file=${file}`,
     '--trace-share=1',
     '--trace-max-bytes=4096',
     `--explain-key-file=${join(folder.path, 'key')}`,
   )
-  expect(all.records.trace).toEqual({ file: 't', share: 1, maxBytes: 4096 })
+  expect(all.records.trace).toEqual({ file, share: 1, maxBytes: 4096 })
   expect(recordOptions(all)).toEqual({ scores: false, explainKey: '0123456789abcdef', traceShare: 1 })
 })
 
