@@ -1,24 +1,14 @@
 import { describe, expect, it } from '@jest/globals'
+import { pickedPool } from '../../test/support/picked-pool.ts'
 import { readTexts } from '../config/object-set.ts'
 import { formatProblem } from '../config/problem.ts'
 import { Profiles } from '../inference/scheduling/profiles.ts'
 import { documents, GATEWAY, poolYaml, routeYaml } from '../../test/support/pool-config.ts'
 import { compileSet } from './compile.ts'
 
-const POOL = (annotations = '{}') => `
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: { name: p, annotations: ${annotations} }
-spec: { selector: { matchLabels: { app: x } }, targetPorts: [{ number: 1 }] }
----
-apiVersion: signalbox.dev/v1alpha1
-kind: SignalboxBackend
-metadata: { name: b, labels: { app: x } }
-spec: { endpoints: [{ address: 10.0.0.1, port: 8000 }] }
-`
 const CONFIG = 'apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n'
 
-function compiled(config: string, pool = POOL()) {
+function compiled(config: string, pool = pickedPool()) {
   const set = readTexts([
     { file: 'pool.yaml', text: pool },
     { file: 'picker.yaml', text: config },
@@ -107,7 +97,7 @@ kind: EndpointPickerConfig
 metadata: { name: mine }
 plugins: [{ type: queue-scorer }]
 `
-    const pool = POOL('{ signalbox.dev/endpoint-picker-config: mine }')
+    const pool = pickedPool('{ signalbox.dev/endpoint-picker-config: mine }')
     expect(scheduling(`${named}---\n${CONFIG}`, pool).scorers.map(({ type }) => type)).toEqual(['queue-scorer'])
     expect(compiled(CONFIG, pool).errors.map(formatProblem)).toEqual([
       expect.stringMatching(/^pool.yaml:4:.*there is no EndpointPickerConfig default\/mine/),

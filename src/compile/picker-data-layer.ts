@@ -201,19 +201,15 @@ function enginePlan(config: z.output<typeof coreMetricsParameters>['engineConfig
 }
 
 function metricsPlan({ parameters }: Plugin): Partial<ScrapePlan> {
-  const given = metricsSourceParameters.parse(parameters)
-  const { scheme, path, port, interval } = given
-  return {
-    scheme,
-    path,
-    tls: tlsPlan(given),
-    ...(port === undefined ? {} : { port }),
-    ...(interval === undefined ? {} : { intervalMs: parseDuration(interval)! }),
-  }
+  return pagePlan(metricsSourceParameters.parse(parameters))
 }
 
 function modelsPlan({ parameters }: Plugin): Exclude<ScrapePlan['models'], false | undefined> {
-  const given = modelsSourceParameters.parse(parameters)
+  return pagePlan(modelsSourceParameters.parse(parameters))
+}
+
+/** Where a page is, and how often it is read. */
+function pagePlan(given: z.output<typeof metricsSourceParameters>) {
   const { scheme, path, port, interval } = given
   return {
     scheme,

@@ -1,20 +1,11 @@
 import { describe, expect, it } from '@jest/globals'
+import { pickedPool } from '../../test/support/picked-pool.ts'
 import { formatProblem } from '../config/problem.ts'
 import { readTexts } from '../config/object-set.ts'
 import { Profiles } from '../inference/scheduling/profiles.ts'
 import { compileSet } from './compile.ts'
 
-const POOL = `
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: { name: p }
-spec: { selector: { matchLabels: { app: x } }, targetPorts: [{ number: 1 }] }
----
-apiVersion: signalbox.dev/v1alpha1
-kind: SignalboxBackend
-metadata: { name: b, labels: { app: x } }
-spec: { endpoints: [{ address: 10.0.0.1, port: 8000 }] }
-`
+const POOL = pickedPool()
 const CONFIG = 'apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n'
 const TWO = `
 schedulingProfiles:

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { FieldPath } from './problem.ts'
+import { valueAt } from './value-at.ts'
 
 /** What could be read of an object with errors: wrong fields are left out, or have some value that they may have. */
 export interface MendedValue {
@@ -68,13 +69,4 @@ function allowedValue(issue: z.core.$ZodIssue, before: unknown): unknown {
     default:
       return undefined
   }
-}
-
-function valueAt(root: unknown, path: FieldPath): unknown {
-  let value = root
-  for (const part of path) {
-    if (typeof value !== 'object' || value === null) return undefined
-    value = Reflect.get(value, part)
-  }
-  return value
 }

@@ -6,6 +6,7 @@ import type { ObjectMeta, Origin } from './object.ts'
 import type { FieldPath, Problem } from './problem.ts'
 import { didYouMean } from './suggest.ts'
 import type { YamlDocument } from './yaml-documents.ts'
+import { valueAt } from './value-at.ts'
 
 /** A document with an `@type` and no `kind`: an xDS resource that users wrote themselves, handed on as it is. */
 export interface RawResource {
@@ -219,15 +220,6 @@ function rangeMessage(issue: z.core.$ZodIssueTooBig | z.core.$ZodIssueTooSmall):
     return `must ${unit === '' ? 'be' : 'have'} ${inclusive === false ? 'more than' : 'at least'} ${issue.minimum}${unit}`
   }
   return `must ${unit === '' ? 'be' : 'have'} ${inclusive === false ? 'less than' : 'at most'} ${issue.maximum}${unit}`
-}
-
-function valueAt(root: unknown, path: FieldPath): unknown {
-  let value = root
-  for (const part of path) {
-    if (typeof value !== 'object' || value === null) return undefined
-    value = Reflect.get(value, part)
-  }
-  return value
 }
 
 function nameOf(value: Record<string, unknown>): string {

@@ -5,8 +5,8 @@
  * **Protocol.** One writer. It makes a bucket's version odd, changes the bucket, and makes the version even again. A reader takes the
  * version, reads, and looks again: if it has changed, what was read does not count. After some tries nobody is taken to hold the block.
  * Every access to a bucket is an atomic one, so sequentially consistent: a reader never takes a set for that of another key. A match of
- * many blocks is no snapshot: blocks that come and go meanwhile are in it or not. When the writer moves to a larger table, readers
- * go on with the old one, which changes no more, until they are given the new.
+ * many blocks is no snapshot: blocks that come and go meanwhile are in it or not. While the writer fills a larger table, some buckets
+ * with each change, it keeps the old one up to date, and readers go on with that until they are given the new.
  *
  * Budget: 64 blocks matched against 100 endpoints in 10 µs, their keys included.
  */
