@@ -177,6 +177,7 @@ function readPrefixCaches(plugins: PickerPlugins): Partial<SchedulingPlan> {
       name,
       stride: blockTokensOf(given) / blockTokens,
       blocksPerEndpoint: given.lruCapacityPerServer,
+      ...(given.autoTune ? { autoTune: true } : {}),
       ...(bytes === undefined ? {} : { bytes }),
     })
   }
@@ -184,6 +185,7 @@ function readPrefixCaches(plugins: PickerPlugins): Partial<SchedulingPlan> {
   return {
     prefixBlockBytes: blockTokens * BYTES_PER_TOKEN,
     prefixBlocksPerEndpoint: own.lruCapacityPerServer,
+    ...(own.autoTune ? { prefixAutoTune: true } : {}),
     ...(bytes === undefined ? {} : { prefixBytes: bytes }),
     ...(prefixCaches.length === 0 ? {} : { prefixCaches }),
   }

@@ -1,9 +1,11 @@
+import type { EndpointTable } from './endpoint-table.ts'
 import type { PickRequest } from './pick.ts'
 import type { PrefixCachePlan } from './pool-plan.ts'
 import type { BlockHashes, PrefixHasher } from './prefix-hasher.ts'
 import { PrefixIndex } from './prefix-index.ts'
 import type { PrefixIndexState } from './prefix-index-state.ts'
 import type { Candidates } from './scheduling/candidates.ts'
+import { toWholeBlocks } from './whole-blocks.ts'
 
 /** The approximate prefix caches that a pool has beside its own, for plug-ins that name them (epp.md §2.2, tiered-prefix-cache-cpu). */
 export class FurtherPrefixCaches {
@@ -21,8 +23,8 @@ export class FurtherPrefixCaches {
   }
 
   /** Looks up what endpoints have of the prompt. */
-  match(prefix: PrefixHasher, seed: number): void {
-    for (let c = 0; c < this.#caches.length; c++) this.#caches[c]!.match(prefix, seed)
+  match(prefix: PrefixHasher, seed: number, table: EndpointTable): void {
+    for (let c = 0; c < this.#caches.length; c++) this.#caches[c]!.match(prefix, seed, table)
   }
 
   /** Tells the candidates what `match` has found. */
@@ -71,12 +73,13 @@ class FurtherPrefixCache {
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
   }
 
-  match(prefix: PrefixHasher, seed: number): void {
-    const { stride, bytes = Number.POSITIVE_INFINITY } = this.plan
+  match(prefix: PrefixHasher, seed: number, table: EndpointTable): void {
+    const { stride, bytes = Number.POSITIVE_INFINITY, autoTune } = this.plan
     this.#blockBytes = stride * prefix.blockBytes
     this.#maxBlocks = Math.floor(Math.min(bytes, prefix.maxBlocks * prefix.blockBytes) / this.#blockBytes)
     this.#hashes.take(prefix, stride, this.#maxBlocks)
     this.#longest = this.index.match(this.#hashes, seed, this.#matched)
+    if (this.#longest > 0 && autoTune === true) toWholeBlocks(this.#matched, this.#blockBytes, table)
   }
 
   share(candidates: Candidates, { promptBytes }: PickRequest): void {

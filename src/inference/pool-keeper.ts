@@ -20,6 +20,7 @@ import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
 import { PluginMemory } from './scheduling/plugin-memory.ts'
 import { Profiles, promptNeeds } from './scheduling/profiles.ts'
 import { ServedModels } from './served-models.ts'
+import { capacityOf } from './whole-blocks.ts'
 
 export interface PoolKeeperOptions extends EndpointSlotsOptions {
   /** Told when `models()` has changed by what endpoints listed, not by `update`. */
@@ -256,6 +257,7 @@ export class PoolKeeper {
     if (table.currentGeneration[slot] !== generation) return
     const returned = table.endpointState[slot] === EndpointState.UNREACHABLE
     this.#slots.scraped(slot, metrics, beganAt)
+    this.#tunePrefixes(slot)
     if (returned) this.#returned(slot)
     this.#flow?.signal()
   }
@@ -291,6 +293,14 @@ export class PoolKeeper {
       inFlight: table.inFlight(slot),
       models: this.#served.of(slot),
     }))
+  }
+
+  /** Prefix caches are as large as the endpoint says that its own is, where the plan wants that. */
+  #tunePrefixes(slot: number): void {
+    if (this.#index === undefined) return
+    const { prefixAutoTune, prefixBlockBytes, prefixCaches } = this.#plan.scheduling
+    this.#index.holds(slot, prefixAutoTune === true ? capacityOf(slot, prefixBlockBytes, this.table) : 0)
+    if (prefixCaches !== undefined) this.#furtherIndexes.tune(prefixCaches, slot, prefixBlockBytes, this.table)
   }
 
   #keepPrefixLog(): void {

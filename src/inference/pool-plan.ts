@@ -66,6 +66,8 @@ export interface PrefixCachePlan {
   /** Blocks of the pool's own index that make one of this. */
   readonly stride: number
   readonly blocksPerEndpoint: number
+  /** As `SchedulingPlan.prefixAutoTune`. */
+  readonly autoTune?: boolean
   /** Bytes of the prompt that it looks at. Default: as the pool's own. */
   readonly bytes?: number
 }
@@ -141,6 +143,11 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly prefixBytes?: number
   /** Blocks remembered per endpoint. */
   readonly prefixBlocksPerEndpoint: number
+  /**
+   * Of an endpoint whose metrics tell its blocks' number and size as many are remembered as those hold, and matches end with a whole block of
+   * its own. Default: sizes are those of the plan for all.
+   */
+  readonly prefixAutoTune?: boolean
 }
 
 export interface ScrapePlan {

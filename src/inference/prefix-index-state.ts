@@ -43,13 +43,16 @@ export interface PrefixIndexLayout {
   readonly aging: number
   /** A word per slot: blocks that were new to it since it aged last. */
   readonly fresh: number
+  /** A word per slot: the most blocks that its endpoint can hold, 0 = `blocksPerEndpoint`. */
+  readonly capacities: number
   readonly buckets: number
 }
 
 export function prefixIndexLayout(slots: number): PrefixIndexLayout {
   const aging = LINE_WORDS
   const fresh = aging + (slots >> 5)
-  return { hand: 0, aging, fresh, buckets: roundUp(fresh + slots, LINE_WORDS) }
+  const capacities = fresh + slots
+  return { hand: 0, aging, fresh, capacities, buckets: roundUp(capacities + slots, LINE_WORDS) }
 }
 
 /** What a state of this size has. */

@@ -84,6 +84,43 @@ describe('PrefixIndex', () => {
     }
   })
 
+  it('remembers of an endpoint as many blocks as it can hold', () => {
+    // Memory for 1000 each; one holds less, one more, one is not known.
+    const index = small(32, 4, 1000)
+    const holds = [100, 2400, 0]
+    holds.forEach((blocks, slot) => index.holds(slot, blocks))
+    const chains = Array.from({ length: 600 }, (_, i) => long(`c ${i}`, 20))
+    for (let i = 0; i < chains.length; i++) index.record(chains[i]!, M, i % 3)
+    const held = (slot: number) => chains.reduce((sum, each) => sum + matches(index, each)[slot]!, 0)
+    expect(held(0)).toBeGreaterThan(40)
+    expect(held(0)).toBeLessThan(300)
+    expect(held(1)).toBeGreaterThan(1000)
+    expect(held(2)).toBeLessThan(1800)
+  })
+
+  it('keeps what endpoints can hold when it grows, and not when they go', () => {
+    const index = small(32, 2, 1000)
+    index.holds(3, 40)
+    index.reserve({ slots: 64, endpoints: 40, blocksPerEndpoint: 1000 })
+    const fill = (name: string) => {
+      for (let i = 0; i < 10; i++) index.record(long(`${name} ${i}`, 50), M, 3)
+      return matches(index, long(`${name} 0`, 50))[3]
+    }
+    expect(fill('a')).toBe(0)
+    index.forget([3])
+    expect(fill('b')).toBe(50)
+  })
+
+  it('sweeps a bounded part of its memory at once, however small an endpoint is', () => {
+    const index = small(32, 32, 100_000)
+    index.holds(0, 1)
+    const hand = new Int32Array(index.state.memory, 0, 1)
+    expect(index.state.buckets).toBeGreaterThan(4 * 65_536)
+    index.record(long('a', 60), M, 0)
+    index.record(long('b', 60), M, 0)
+    expect(hand[0]).toBe(2 * 65_536)
+  })
+
   it('lets tails go before heads', () => {
     const index = small(32, 1, 300)
     const head = long('head', 20)

@@ -4,7 +4,8 @@
  * endpoint slots, `recent` and `older`. A match walks the chain and intersects the holders of its blocks, so that it is
  * contiguous for each endpoint and ends at the first block that nobody holds.
  *
- * **Ageing.** An endpoint remembers at most about `blocksPerEndpoint` blocks, those recorded last: when half as many new ones
+ * **Ageing.** An endpoint remembers at most about as many blocks as it can hold (`holds`; where that is not known `blocksPerEndpoint`,
+ * for which the memory is sized), those recorded last: when half as many new ones
  * came to it since it aged last, it is due; a hand that sweeps over the table, some buckets per new block, moves the `recent`
  * bits of the endpoints that are due to `older` and drops what was there. Every recording touches a chain from its head
  * on, so that a tail never outlives its head. A full bucket gives up an entry that nobody used recently, the deepest of those.
@@ -36,6 +37,10 @@ const IDLE = -1
 const STARTING = -2
 /** Buckets swept per new block of an endpoint that isn't waiting for the sweep itself. */
 const SWEEP_STEP = 2
+/** Buckets swept at once at most: 1 ms. */
+const LONGEST_SWEEP = 65_536
+const LEAST_CAPACITY = 16
+const GREATEST_CAPACITY = 0x3fffffff
 
 export class PrefixIndex {
   #state!: PrefixIndexState
@@ -47,6 +52,7 @@ export class PrefixIndex {
   #hand = 0
   #aging = 0
   #fresh = 0
+  #capacities = 0
   #buckets = 0
   #end = 0
   /** Scratch of `match`. */
@@ -144,12 +150,19 @@ export class PrefixIndex {
     if (added > 0) this.#added(slot, added)
   }
 
+  /** The slot's endpoint can hold so many blocks; 0: nobody knows. Control plane only. */
+  holds(slot: number, blocks: number): void {
+    const at = this.#capacities + slot
+    const capacity = blocks <= 0 ? 0 : Math.min(Math.max(LEAST_CAPACITY, Math.floor(blocks)), GREATEST_CAPACITY)
+    if (this.#memory[at] !== capacity) this.#memory[at] = capacity
+  }
+
   /** Forgets everything about these slots: their endpoints have gone, or lost their caches. Costs a pass over the table. */
   forget(slots: readonly number[]): void {
     const mask = new Int32Array(this.#words)
     for (const slot of slots) {
       mask[slot >> 5]! |= 1 << (slot & 31)
-      this.#memory[this.#fresh + slot] = 0
+      this.#memory[this.#fresh + slot] = this.#memory[this.#capacities + slot] = 0
     }
     const memory = this.#memory
     const words = this.#words
@@ -179,11 +192,13 @@ export class PrefixIndex {
     const memory = this.#memory
     const words = this.#words
     const fresh = memory.subarray(this.#fresh, this.#fresh + before.slots)
+    const capacities = memory.subarray(this.#capacities, this.#capacities + before.slots)
     const start = this.#buckets
     const end = this.#end
     this.#map(state)
     const larger = this.#memory
     larger.set(fresh, this.#fresh)
+    larger.set(capacities, this.#capacities)
     for (let bucket = start; bucket < end; bucket += before.stride) {
       for (let way = 0; way < WAYS; way++) {
         const low = memory[bucket + way]!
@@ -261,23 +276,28 @@ export class PrefixIndex {
   /** Blocks were new to the slot: pays for some steps of the sweep, and starts one when the slot is due. */
   #added(slot: number, count: number): void {
     const memory = this.#memory
-    const half = Math.max(1, this.#state.blocksPerEndpoint >> 1)
+    const half = this.#half(slot)
     const fresh = Atomics.add(memory, this.#fresh + slot, count) + count
     if (memory[this.#hand] === IDLE) {
       if (fresh <= half) return
-      this.#startSweep(half)
+      this.#startSweep()
     }
     // A slot that waits for the next sweep pushes this one, so that it does not go far over its share.
     const step = fresh > half ? Math.max(SWEEP_STEP, Math.ceil((4 * this.#state.buckets) / half)) : SWEEP_STEP
-    this.#sweep(step * count)
+    this.#sweep(Math.min(step * count, LONGEST_SWEEP))
   }
 
-  #startSweep(half: number): void {
+  /** New blocks after which the slot is due. */
+  #half(slot: number): number {
+    return Math.max(1, (this.#memory[this.#capacities + slot]! || this.#state.blocksPerEndpoint) >> 1)
+  }
+
+  #startSweep(): void {
     const memory = this.#memory
     if (Atomics.compareExchange(memory, this.#hand, IDLE, STARTING) !== IDLE) return
     memory.fill(0, this.#aging, this.#aging + this.#words)
     for (let slot = 0; slot < this.#state.slots; slot++) {
-      if (memory[this.#fresh + slot]! <= half) continue
+      if (memory[this.#fresh + slot]! <= this.#half(slot)) continue
       memory[this.#aging + (slot >> 5)]! |= 1 << (slot & 31)
       memory[this.#fresh + slot] = 0
     }
@@ -319,6 +339,7 @@ export class PrefixIndex {
     this.#hand = layout.hand
     this.#aging = layout.aging
     this.#fresh = layout.fresh
+    this.#capacities = layout.capacities
     this.#buckets = layout.buckets
     this.#end = layout.buckets + state.buckets * state.stride
     this.#holders = new Int32Array(this.#words)

@@ -8,6 +8,7 @@ import type { PoolModels, PoolShare } from './pool-share.ts'
 import { PrefixIndex } from './prefix-index.ts'
 import { PrefixLog } from './prefix-log.ts'
 import type { Candidates } from './scheduling/candidates.ts'
+import { toWholeBlocks } from './whole-blocks.ts'
 
 /**
  * What a pool knows of its endpoints' prompt caches: the approximate index of what we sent there, further ones with other block sizes, and what
@@ -65,7 +66,9 @@ export class PromptCaches {
     this.#usesIndex = true
     this.#seed = model.seed(request.salt ?? '')
     this.#longestMatch = index.match(prefix, this.#seed, this.#matched)
-    this.#further.match(prefix, this.#seed)
+    if (this.#longestMatch > 0 && this.#scheduling.prefixAutoTune === true)
+      toWholeBlocks(this.#matched, prefix.blockBytes, this.#table)
+    this.#further.match(prefix, this.#seed, this.#table)
   }
 
   /** Tells the candidates what `match` has found. */

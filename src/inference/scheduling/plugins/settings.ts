@@ -16,7 +16,7 @@ const maxBlocks = z
 const capacity = z.int().min(16).max(16_777_216)
 
 export const approxPrefixCacheParameters = object({
-  /** Both values come to the same: engines' blocks are smaller than the least block of 64 tokens. */
+  /** Capacity by what each endpoint's metrics tell of its blocks; `lruCapacityPerServer` where they don't. */
   autoTune: z.boolean().default(true),
   blockSizeTokens: blockTokens.default(DEFAULT_BLOCK_TOKENS),
   /** The former name of `blockSizeTokens`, which wins unless it is the default. 0 = not given. */
