@@ -44,6 +44,7 @@ export const SIM_OPTIONS: readonly SimCliOption[] = [
   option('name', 'name', "the replica's name, sent as x-sim-replica", 'sim-<port>'),
   { ...option('model', 'models', 'base model to serve; repeat for more names'), short: 'm' },
   option('engine', 'engine', 'whose metrics page it has: vllm, sglang, trtllm-serve or triton-tensorrt-llm'),
+  option('load-reports', 'loadReports', 'who gets ORCA reports: asked, off, or everybody as TEXT, JSON or BIN'),
   option('lora', 'loras', 'LoRA adapter to serve; repeat for more'),
   option('max-loras', 'maxLoras', 'adapters on the GPU at once'),
   option('lora-load-ms', 'loraLoadMs', 'time to load an adapter'),

@@ -79,8 +79,8 @@ export class Exchange {
   }
 
   /** Answers with JSON. */
-  json(status: number, value: object): void {
-    this.send(status, 'application/json', JSON.stringify(value))
+  json(status: number, value: object, headers: OutHeaders = {}): void {
+    this.send(status, 'application/json', JSON.stringify(value), headers)
   }
 
   /** Answers with an error in vLLM's shape; anything that is no `ApiError` is a 500. */

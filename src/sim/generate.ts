@@ -3,6 +3,7 @@ import type { SimContext } from './context.ts'
 import type { Exchange } from './exchange.ts'
 import { type GenerationReply, type ReplyFormat, streamedReply, wholeReply } from './generation-reply.ts'
 import type { GenerationRequest } from './generation-request.ts'
+import { LOAD_REPORT_FORMAT, loadReport } from './load-report.ts'
 import { hashText, mix32, Random } from './random.ts'
 import type { FinishReason, Sequence, SequenceRequest } from './sequence.ts'
 import { StopStrings } from './stop-strings.ts'
@@ -27,7 +28,8 @@ export function generate(
 
   const seed = textSeed(options.seed, request, model.lora)
   const generator = new TextGenerator(seed)
-  const output = new Output(context, exchange, request, generator, reply(exchange, format, request, unixSeconds()))
+  const answer = reply(context, exchange, format, request, unixSeconds())
+  const output = new Output(context, exchange, request, generator, answer)
   const sequence = engine.submit({
     id: record.id,
     prompt: request.prompt,
@@ -142,9 +144,19 @@ function noteProgress({ record }: Exchange, sequence: Sequence, reason: FinishRe
   }
 }
 
-function reply(exchange: Exchange, format: ReplyFormat, request: GenerationRequest, created: number): GenerationReply {
+function reply(
+  { engine, options }: SimContext,
+  exchange: Exchange,
+  format: ReplyFormat,
+  request: GenerationRequest,
+  created: number,
+): GenerationReply {
   const identity = { id: exchange.record.id, created, model: exchange.record.model! }
-  return request.stream ? streamedReply(exchange, format, identity, request) : wholeReply(exchange, format, identity)
+  const asked = exchange.request.headers[LOAD_REPORT_FORMAT]
+  const report = () => loadReport(engine, options.loadReports, typeof asked === 'string' ? asked : undefined)
+  return request.stream
+    ? streamedReply(exchange, format, identity, request, report)
+    : wholeReply(exchange, format, identity, report)
 }
 
 /** The client's `x-request-id` as vLLM takes it, else a number that looks random and is not. */

@@ -84,7 +84,15 @@ interface Identity {
   readonly model: string
 }
 
-export function wholeReply(exchange: Exchange, format: ReplyFormat, identity: Identity): GenerationReply {
+/** The load report that ends an answer, as headers; it may be none. */
+export type LoadReporter = () => Record<string, string>
+
+export function wholeReply(
+  exchange: Exchange,
+  format: ReplyFormat,
+  identity: Identity,
+  report: LoadReporter,
+): GenerationReply {
   let content = ''
   let choice: object | undefined
   return {
@@ -95,7 +103,7 @@ export function wholeReply(exchange: Exchange, format: ReplyFormat, identity: Id
     },
     end(usage) {
       const { id, created, model } = identity
-      exchange.json(200, {
+      const answer = {
         id,
         object: format.object,
         created,
@@ -105,7 +113,8 @@ export function wholeReply(exchange: Exchange, format: ReplyFormat, identity: Id
         system_fingerprint: null,
         usage: usageBody(usage),
         ...format.tail,
-      })
+      }
+      exchange.json(200, answer, report())
     },
   }
 }
@@ -115,6 +124,7 @@ export function streamedReply(
   format: ReplyFormat,
   identity: Identity,
   { includeUsage, continuousUsage }: Pick<GenerationRequest, 'includeUsage' | 'continuousUsage'>,
+  report: LoadReporter,
 ): GenerationReply {
   const { id, created, model } = identity
   const event = (choices: readonly object[], usage: TokenUsage | undefined) => {
@@ -125,7 +135,9 @@ export function streamedReply(
   const open = (usage: TokenUsage) => {
     if (opened) return
     opened = true
-    exchange.start(200, { 'content-type': 'text/event-stream; charset=utf-8' })
+    const trailers = Object.keys(report()).join(', ')
+    const announced = trailers === '' ? {} : { trailer: trailers }
+    exchange.start(200, { 'content-type': 'text/event-stream; charset=utf-8', ...announced })
     if (format.opening === undefined) return
     exchange.write(event([format.opening], continuousUsage ? { ...usage, completion: 0 } : undefined))
   }
@@ -139,7 +151,7 @@ export function streamedReply(
     end(usage) {
       open(usage)
       if (includeUsage) exchange.write(event([], usage))
-      exchange.end('data: [DONE]\n\n')
+      exchange.end('data: [DONE]\n\n', report())
     },
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ENGINES } from './engine-pages.ts'
 import { type Faults, faultsSchema } from './faults.ts'
+import { LOAD_REPORTS } from './load-report.ts'
 
 /** Wrong options: all that is wrong with them, one message each. */
 export class SimulatorOptionsError extends Error {
@@ -35,6 +36,8 @@ const schema = z
     models: z.array(z.string().min(1)).min(1).default(['llama']),
     /** Whose metrics page it has. */
     engine: z.enum(ENGINES).default('vllm'),
+    /** Who gets a load report with an answer: in the headers of a whole one, in the trailers of a streamed one. */
+    loadReports: z.enum(LOAD_REPORTS).default('asked'),
     /** LoRA adapters registered at the start. */
     loras: z.array(z.string().min(1)).default([]),
     maxLoras: z.int().min(0).default(4),
