@@ -17,8 +17,12 @@ COPY --from=dependencies /opt/signalbox/node_modules node_modules
 COPY package.json LICENSE ./
 COPY bin bin
 COPY src src
-# Any user will do: nothing is written to.
+# Any user will do, and nothing has to be written to. This one finds a compile cache, filled with what every command loads and with what is
+# loaded late: it starts in half of the time and needs less memory. Others keep one in a home of theirs, or do without.
+RUN mkdir -p node_modules/.cache/signalbox && chown 65532:65532 node_modules/.cache/signalbox
 USER 65532:65532
+RUN bin/signalbox --help >/dev/null && NODE_COMPILE_CACHE=node_modules/.cache/signalbox node --max-semi-space-size=2 --eval \
+  "for (const late of ['threads/worker.ts', 'cli/serve/trace-exporter.ts']) import('/opt/signalbox/src/' + late).catch(() => {})"
 # xDS, ext_proc, administration and metrics.
 EXPOSE 18000 9002 9090
 # Ready = a configuration is loaded and both servers accept streams.

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module'
 import { didYouMean } from '../config/suggest.ts'
 import { type Command, UsageError } from './command.ts'
 import { StartError } from './serve/start-error.ts'
@@ -53,6 +54,8 @@ async function main(argv: readonly string[]): Promise<number> {
     throw new UsageError(`there is no command '${name}'${hint}; see 'signalbox --help'`)
   }
   const command = await load()
+  // Where a compile cache is kept (bin/signalbox): a server may be killed, and this takes 0.1 s when it is new, so before anything is served.
+  flushCompileCache()
   if (rest.includes('--help') || rest.includes('-h')) {
     process.stdout.write(command.help)
     return 0

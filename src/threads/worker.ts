@@ -1,4 +1,5 @@
 /** A worker thread: a data path at the other end of a message port. */
+import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadUserPlugins } from '../inference/scheduling/plugins/user-plugins.ts'
 import { DataPath } from './data-path.ts'
@@ -7,6 +8,8 @@ import type { ToWorkerWire, WireStart } from './worker-wire.ts'
 
 const port = parentPort
 if (port === null) throw new Error('this module is for worker threads')
+// As src/cli/main.ts does: this thread loads modules that the main thread does not.
+flushCompileCache()
 const receiver = new PlanReceiver()
 const wire = workerData as WireStart
 const start = { ...wire, plans: wire.plans.map(plan => receiver.unpack(plan)) }

@@ -14,9 +14,9 @@ export interface Started {
   stop(): Promise<void>
 }
 
-/** Starts a program. Its standard error is shown only when it ends with one. */
-export function start(program: string, args: readonly string[]): Started {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+/** Starts a program. Its standard error is shown only when it ends with one. `defaults`: of the environment, where that does not say otherwise. */
+export function start(program: string, args: readonly string[], defaults: NodeJS.ProcessEnv = {}): Started {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...defaults, ...process.env } })
   let errors = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => (errors = (errors + text).slice(-4000)))
   child.stdin.on('error', () => {})

@@ -9,6 +9,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { Session } from 'node:inspector/promises'
+import { flushCompileCache } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { ExtProcService } from '../../src/extproc/service.ts'
@@ -27,6 +28,8 @@ const { values } = parseArgs({
     profile: { type: 'string' },
   },
 })
+// As src/cli/main.ts does.
+flushCompileCache()
 const addresses = values.endpoints.split(',').filter(address => address !== '')
 if (addresses.length === 0) throw new Error('--endpoints is missing')
 

@@ -13,7 +13,8 @@ export class Child {
 
   constructor(name: string, argv: readonly string[]) {
     this.name = name
-    this.#process = spawn(process.execPath, [MAIN, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] })
+    // With the same options of V8: code that was compiled with others is of no use to them.
+    this.#process = spawn(process.execPath, [...process.execArgv, MAIN, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] })
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       stream?.on('data', (data: Buffer) => {
         this.#tail = (this.#tail + data.toString()).slice(-4000)
