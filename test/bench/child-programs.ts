@@ -10,8 +10,8 @@ const ending = new WeakSet<ChildProcess>()
 export interface Started {
   readonly child: ChildProcess
   readonly pid: number
-  /** SIGTERM, SIGKILL after two seconds; resolves when it is gone. */
-  stop(): Promise<void>
+  /** SIGTERM (or what is given), SIGKILL after two seconds; resolves when it is gone. */
+  stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
 }
 
 /** Starts a program. Its standard error is shown only when it ends with one. `defaults`: of the environment, where that does not say otherwise. */
@@ -32,9 +32,9 @@ export function start(program: string, args: readonly string[], defaults: NodeJS
       resolve()
     })
   })
-  const stop = async (): Promise<void> => {
+  const stop: Started['stop'] = async (signal = 'SIGTERM') => {
     ending.add(child)
-    child.kill('SIGTERM')
+    child.kill(signal)
     const timer = setTimeout(() => child.kill('SIGKILL'), 2000)
     await exited
     clearTimeout(timer)

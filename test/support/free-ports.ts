@@ -13,7 +13,9 @@ let next = FIRST + Math.floor(Math.random() * (LAST - FIRST))
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 200; tries++) {
     next = next >= LAST ? FIRST : next + 1
-    if (await isFree(next)) return next
+    // Another caller may move it on meanwhile.
+    const port = next
+    if (await isFree(port)) return port
   }
   throw new Error(`no free port between ${FIRST} and ${LAST}`)
 }

@@ -4,6 +4,9 @@ import type { Setup } from './setups.ts'
 import type { Outcome } from './simulation.ts'
 import type { Workload } from './workloads.ts'
 
+/** A contender, as far as a table names it. */
+type Contestant = Pick<ContenderKind, 'name' | 'title'>
+
 /** Mean of a workload's runs under one contender. */
 interface Cell {
   readonly good: number
@@ -22,7 +25,7 @@ export interface Row {
 
 export function rowsOf(
   workloads: readonly Workload[],
-  contenders: readonly ContenderKind[],
+  contenders: readonly Contestant[],
   outcomes: readonly Outcome[],
 ): Row[] {
   return workloads.map(workload => ({
@@ -47,7 +50,7 @@ function meanGood(rows: readonly Row[]): number[] {
   return rows[0]!.cells.map((_, c) => rows.reduce((sum, { cells }) => sum + cells[c]!.good, 0) / rows.length)
 }
 
-export function goodputTable(rows: readonly Row[], contenders: readonly ContenderKind[]): string {
+export function goodputTable(rows: readonly Row[], contenders: readonly Contestant[]): string {
   const lines = rows.map(({ workload, cells }) => {
     const best = Math.max(...cells.map(({ good }) => good))
     return [workload.title, ...cells.map(({ good }) => (good === best ? `**${percent(good)}**` : percent(good)))]
@@ -61,7 +64,7 @@ export function goodputTable(rows: readonly Row[], contenders: readonly Contende
 /** A line for each workload of each setup, and one for its mean. */
 export function holdOutTable(
   setups: readonly { readonly setup: Setup; readonly rows: readonly Row[] }[],
-  contenders: readonly ContenderKind[],
+  contenders: readonly Contestant[],
 ): string {
   const lines = setups.flatMap(({ setup, rows }) => [
     ...rows.map(({ workload, cells }, r) => [
@@ -75,7 +78,7 @@ export function holdOutTable(
 }
 
 /** Everything, a line for each workload and contender. */
-export function detailTable(rows: readonly Row[], contenders: readonly ContenderKind[]): string {
+export function detailTable(rows: readonly Row[], contenders: readonly Contestant[]): string {
   const lines = rows.flatMap(({ workload, cells }) =>
     cells.map(({ good, p50, p90, p99, tpot, hits }, c) => [
       c === 0 ? workload.title : '',

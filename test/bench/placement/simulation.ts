@@ -218,11 +218,11 @@ function summary(workload: Workload, kind: ContenderKind, served: readonly Serve
 }
 
 /** Time to first token of a prompt on an idle replica that has none of it. */
-function unloaded(engine: EngineOptions, tokens: number): number {
+export function unloaded(engine: EngineOptions, tokens: number): number {
   const { prefillBaseMs, prefillMsPerToken, maxNumBatchedTokens } = engine
   return Math.ceil(tokens / maxNumBatchedTokens) * prefillBaseMs + tokens * prefillMsPerToken
 }
 
-function percentile(sorted: readonly number[], share: number): number {
+export function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
