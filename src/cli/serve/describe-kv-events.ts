@@ -1,4 +1,4 @@
-import type { FeedCounts } from '../../inference/kv-events/endpoint-feed.ts'
+import type { FeedCounts } from '../../inference/kv-events/feed-counts.ts'
 import type { KvLedger, KvLedgerCounts } from '../../inference/kv-events/kv-ledger.ts'
 import type { PoolFeed } from '../../inference/kv-events/pool-feed.ts'
 import type { Metrics, Sample } from '../../telemetry/metrics.ts'

@@ -5,7 +5,10 @@ const DEFAULT_MEDIUM = 'gpu'
 const KEPT_HASHES = 1024
 const KEPT_TOKENS = 16 * 1024
 
-/** Blocks that an engine has now. One record a parser: valid during the call that gives it. */
+/**
+ * Blocks that an engine has now. One record a parser: valid during the call that gives it. Tokens and extras are those of all blocks of the list;
+ * of a later part the parent is the block before it.
+ */
 export class StoredBlocks {
   readonly hashes = new HashList()
   hasParent = false
@@ -51,9 +54,11 @@ export class RemovedBlocks {
   }
 }
 
-/** 64-bit hashes as words. */
+/** 64-bit hashes as words. A long list is told in parts, so that none takes long: those from `from` up to, without, `to`. */
 export class HashList {
   count = 0
+  from = 0
+  to = 0
   low = new Int32Array(64)
   high = new Int32Array(64)
 
@@ -65,7 +70,7 @@ export class HashList {
 
   /** What a long event needed is given back: there is a parser for every endpoint. */
   clear(): void {
-    this.count = 0
+    this.count = this.from = this.to = 0
     if (this.low.length <= KEPT_HASHES) return
     this.low = new Int32Array(KEPT_HASHES)
     this.high = new Int32Array(KEPT_HASHES)

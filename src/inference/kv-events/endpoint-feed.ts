@@ -4,55 +4,23 @@
  * until a whole replay succeeds, at the earliest after a pause. Without a replay socket a gap makes what is known doubtful: engines do not tell
  * again of blocks that they kept, so hot ones stay as long as something is told of them or of blocks after them, and the rest ages out. A number below the last one
  * is another life of the engine, with an empty cache.
+ *
+ * A long batch is applied in turns (./turns.ts), and so are those that waited for a replay. Meanwhile nothing more is taken from the socket
+ * that it came from: what the engine sends waits in TCP, and beyond that at the engine, which then leaves some out.
  */
 import type { Buffer } from 'node:buffer'
 import { Doubt, type Doubted } from './doubt.ts'
-import { EventBatchParser, type KvEventSink } from './event-batch.ts'
+import { BatchApplier } from './batch-applier.ts'
+import type { KvEventSink } from './event-batch.ts'
+import type { FeedCounts } from './feed-counts.ts'
+import type { FeedTimes } from './feed-times.ts'
 import { MsgpackError } from './msgpack-reader.ts'
 import { type PendingBatch, PendingBatches, type PendingTotal } from './pending-batches.ts'
 import { Replay } from './replay.ts'
 import type { ReplayLimiter } from './replay-limiter.ts'
 import { readSequence } from './sequence-number.ts'
+import type { Turns } from './turns.ts'
 import { ZmtpConnection } from './zmtp/zmtp-connection.ts'
-
-/** ms */
-export interface FeedTimes {
-  readonly retryMs: number
-  readonly handshakeMs: number
-  readonly heartbeatMs: number
-  readonly replayMs: number
-  readonly replayIdleMs: number
-  readonly replayPauseMs: number
-  /** How long doubtful blocks are believed after a gap without a replay. */
-  readonly doubtMs: number
-}
-
-export const FEED_TIMES: FeedTimes = {
-  retryMs: 5000,
-  handshakeMs: 5000,
-  heartbeatMs: 15_000,
-  replayMs: 60_000,
-  replayIdleMs: 2000,
-  replayPauseMs: 30_000,
-  doubtMs: 600_000,
-}
-
-/** Since the start; of several feeds together where they share one. */
-export class FeedCounts {
-  /** Taken, from socket and replays. */
-  batches = 0
-  /** That could not be read, wholly or in parts. */
-  malformed = 0
-  skippedEvents = 0
-  /** Breaks in the numbers, and new lives. */
-  gaps = 0
-  resets = 0
-  replays = 0
-  failedReplays = 0
-  /** Batches left out. */
-  dropped = 0
-  reconnects = 0
-}
 
 interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed'>, Doubted {
   /** The engine's cache is empty, or unknown. */
@@ -68,6 +36,8 @@ export interface EndpointFeedOptions {
   readonly target: FeedTarget
   readonly counts: FeedCounts
   readonly limiter: ReplayLimiter
+  /** Of all feeds together. */
+  readonly turns: Turns
   /** Shared by all feeds. */
   readonly pendingTotal: PendingTotal
   /** Of batches that wait for a replay of this engine; beyond it what is known is void, and a later replay has to tell. Default: 16 MiB. */
@@ -82,8 +52,7 @@ const MAX_PENDING_BYTES = 16 * 1024 * 1024
 
 export class EndpointFeed {
   readonly #options: EndpointFeedOptions
-  readonly #parser = new EventBatchParser()
-  readonly #sink: KvEventSink
+  readonly #applier: BatchApplier
   #connection: ZmtpConnection | undefined
   #retry: NodeJS.Timeout | undefined
   #problem: string | undefined = 'not connected yet'
@@ -96,19 +65,22 @@ export class EndpointFeed {
   /** No replay before it fires. */
   #pause: NodeJS.Timeout | undefined
   readonly #doubt: Doubt
+  /** What the engine told before we came, or while we were away, is asked for next. */
+  #asks = false
   #stopped = false
 
   constructor(options: EndpointFeedOptions) {
     this.#options = options
-    const { target, counts, times, pendingTotal, maxPendingBytes = MAX_PENDING_BYTES } = options
+    const { target, counts, times, turns, pendingTotal, maxPendingBytes = MAX_PENDING_BYTES } = options
     this.#doubt = new Doubt(target, times.doubtMs)
     this.#pending = new PendingBatches(pendingTotal, maxPendingBytes)
-    this.#sink = {
+    const sink: KvEventSink = {
       stored: event => target.stored(event),
       removed: event => target.removed(event),
       cleared: () => target.clear(),
       skipped: () => counts.skippedEvents++,
     }
+    this.#applier = new BatchApplier(turns, sink, error => this.#applied(error))
     this.#connect()
   }
 
@@ -123,7 +95,8 @@ export class EndpointFeed {
     this.#endReplay()
     clearTimeout(this.#pause)
     this.#doubt.stop()
-    this.#pending.take()
+    this.#applier.cancel()
+    this.#pending.clear()
   }
 
   #connect(): void {
@@ -137,9 +110,8 @@ export class EndpointFeed {
       heartbeatMs: times.heartbeatMs,
       onReady: () => {
         this.#tell(undefined)
-        // What the engine told before we came, or while we were away.
-        if (this.#last === undefined) this.#askFrom(0)
-        else this.#askFrom(this.#last + 1)
+        this.#asks = !this.#isReplaying
+        this.#goOn()
       },
       onMessage: frames => this.#message(frames),
       onClosed: error => {
@@ -166,7 +138,7 @@ export class EndpointFeed {
     if (this.#lastLive !== undefined && sequence < this.#lastLive) {
       counts.resets++
       this.#endReplay()
-      this.#pending.take()
+      this.#pending.clear()
       this.#void()
       clearTimeout(this.#pause)
       this.#pause = undefined
@@ -175,30 +147,40 @@ export class EndpointFeed {
     this.#take({ sequence, payload: frames[2]! })
   }
 
+  get #isReplaying(): boolean {
+    return this.#replay !== undefined || this.#leave !== undefined
+  }
+
+  /** From the socket, which is held while a batch from it is applied. */
   #take(batch: PendingBatch): void {
-    const { counts, replayPort } = this.#options
-    const { sequence, payload } = batch
-    if (this.#replay !== undefined || this.#leave !== undefined) {
-      if (this.#pending.push(batch)) return
-      counts.dropped++
-      this.#replayed(new Error('too much to keep while it lasts'))
+    if (this.#isReplaying || this.#mustReplay(batch)) {
+      if (!this.#pending.push(batch)) {
+        this.#options.counts.dropped++
+        this.#replayed(new Error('no room for what waits'))
+      } else if (!this.#isReplaying) this.#askMissing()
       return
     }
-    if (this.#last !== undefined && sequence <= this.#last) return
-    const expected = this.#last === undefined ? 0 : this.#last + 1
-    if (sequence !== expected) {
+    this.#takeNow(batch)
+    if (this.#applier.busy) this.#connection?.hold()
+  }
+
+  /** Number of the batch that comes next. */
+  get #expected(): number {
+    return this.#last === undefined ? 0 : this.#last + 1
+  }
+
+  /** Whether a replay can tell what is missing before it. */
+  #mustReplay({ sequence }: PendingBatch): boolean {
+    return sequence > this.#expected && this.#options.replayPort !== 0 && this.#pause === undefined
+  }
+
+  #takeNow({ sequence, payload }: PendingBatch): void {
+    const { counts, replayPort } = this.#options
+    if (sequence < this.#expected) return
+    if (sequence > this.#expected) {
       if (this.#last !== undefined) counts.gaps++
       if (replayPort !== 0) {
-        if (this.#pause !== undefined) {
-          counts.dropped++
-          return
-        }
-        if (!this.#pending.push(batch)) {
-          counts.dropped++
-          this.#replayed(new Error('no room for what waits'))
-          return
-        }
-        this.#askFrom(expected)
+        counts.dropped++
         return
       }
       if (this.#last !== undefined) this.#doubt.begin()
@@ -207,32 +189,58 @@ export class EndpointFeed {
   }
 
   #apply(sequence: number, payload: Buffer): void {
-    const { counts } = this.#options
     this.#last = sequence
-    counts.batches++
-    try {
-      this.#parser.parse(payload, this.#sink)
-    } catch (error) {
-      if (!(error instanceof MsgpackError)) throw error
-      // What it has told before the fault is true.
-      counts.malformed++
+    this.#options.counts.batches++
+    this.#applier.apply(payload)
+  }
+
+  #applied(error: Error | undefined): void {
+    // What it has told before the fault is true.
+    if (error instanceof MsgpackError) this.#options.counts.malformed++
+    else if (error !== undefined) this.#connection?.fail(error)
+    this.#replay?.release()
+    this.#goOn()
+  }
+
+  /** With what waits, then with the socket. */
+  #goOn(): void {
+    while (!this.#applier.busy && !this.#isReplaying && !this.#stopped) {
+      const batch = this.#pending.first
+      if (batch === undefined) {
+        if (!this.#asks) break
+        this.#asks = false
+        this.#askFrom(this.#expected)
+      } else if (this.#mustReplay(batch)) this.#askMissing()
+      else {
+        this.#pending.shift()
+        this.#takeNow(batch)
+      }
     }
+    if (this.#applier.busy && !this.#isReplaying) this.#connection?.hold()
+    else this.#connection?.release()
   }
 
   /** Nothing is known of the engine any more. */
   #void(): void {
+    this.#applier.cancel()
     this.#options.target.clear()
     this.#last = undefined
   }
 
+  /** What lies between the newest batch and the first that waits. */
+  #askMissing(): void {
+    if (this.#last !== undefined) this.#options.counts.gaps++
+    this.#askFrom(this.#expected)
+  }
+
   #askFrom(from: number): void {
-    const { host, replayPort, times, limiter } = this.#options
+    const { host, replayPort, times, limiter, counts } = this.#options
     if (replayPort === 0 || this.#pause !== undefined || this.#leave !== undefined || this.#stopped) return
     let expected = from
     let first = true
     let leave: (() => void) | undefined
     const begin = () => {
-      this.#options.counts.replays++
+      counts.replays++
       this.#replay = new Replay({
         host,
         port: replayPort,
@@ -249,6 +257,7 @@ export class EndpointFeed {
           if (sequence !== expected) throw new Error(`the replay has ${sequence} where ${expected} should be`)
           expected++
           this.#apply(sequence, payload)
+          if (this.#applier.busy) this.#replay?.hold()
         },
         onEnd: error => this.#replayed(error ?? this.#missing(from, first)),
       })
@@ -275,17 +284,16 @@ export class EndpointFeed {
   #replayed(error: Error | undefined): void {
     const { counts, times } = this.#options
     this.#endReplay()
-    const pending = this.#pending.take()
     if (error !== undefined) {
       counts.failedReplays++
-      counts.dropped += pending.length
+      counts.dropped += this.#pending.clear()
       this.#void()
       this.#pause = setTimeout(() => {
         this.#pause = undefined
-        if (this.connected) this.#askFrom(0)
+        this.#asks = this.connected
+        this.#goOn()
       }, times.replayPauseMs)
-      return
     }
-    for (const batch of pending) this.#take(batch)
+    this.#goOn()
   }
 }

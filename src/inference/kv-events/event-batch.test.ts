@@ -1,16 +1,18 @@
 import { Buffer } from 'node:buffer'
 import { expect, it } from '@jest/globals'
 import { pack, type Packable } from '../../sim/msgpack.ts'
-import type { RemovedBlocks, StoredBlocks } from './block-events.ts'
+import type { HashList, RemovedBlocks, StoredBlocks } from './block-events.ts'
 import { EventBatchParser } from './event-batch.ts'
 import { hashText } from './hash-text.ts'
+import { STEP_BLOCKS } from './step-meter.ts'
+import { parseBatch } from './testing.ts'
 
 /** What the parser tells, as plain values; hashes as `high:low` in hexadecimal. */
 function parse(payload: Buffer): unknown[] {
   const told: unknown[] = []
-  const words = ({ count, low, high }: { count: number; low: Int32Array; high: Int32Array }) =>
-    Array.from({ length: count }, (_, i) => hex(high[i]!, low[i]!))
-  new EventBatchParser().parse(payload, {
+  const words = ({ from, to, low, high }: HashList) =>
+    Array.from({ length: to - from }, (_, i) => hex(high[from + i]!, low[from + i]!))
+  parseBatch(payload, {
     stored: event =>
       told.push({
         stored: words(event.hashes),
@@ -230,14 +232,12 @@ it('an event has bounds, and what a long one needed is given back', () => {
     '4096 is out of range',
   ])
   const removals = [65_535, 2, 1].map(count => event(1, 'BlockRemoved', list(count, 1)))
-  expect(parse(mapBatch(...removals)).map(told => (typeof told === 'string' ? told : ''))).toEqual([
-    '',
-    'too many blocks in a batch',
-    '',
-  ])
+  const told = parse(mapBatch(...removals)) as (string | { readonly removed: readonly string[] })[]
+  expect(told.filter(each => typeof each === 'string')).toEqual(['too many blocks in a batch'])
+  expect(told.reduce((sum, each) => sum + (typeof each === 'string' ? 0 : each.removed.length), 0)).toBe(65_536)
   let seen: { stored?: StoredBlocks; removed?: RemovedBlocks } = {}
   const sizes: number[] = []
-  new EventBatchParser().parse(
+  parseBatch(
     mapBatch(
       event(1, 'BlockRemoved', list(32_768, 1)),
       event(4, 'BlockStored', list(32_768, 1), raw('c0'), list(32_768, 1), raw('01')),
@@ -245,11 +245,11 @@ it('an event has bounds, and what a long one needed is given back', () => {
     {
       stored: stored => {
         seen = { ...seen, stored }
-        sizes.push(stored.hashes.count, stored.tokenCount)
+        if (stored.hashes.from === 0) sizes.push(stored.hashes.count, stored.tokenCount)
       },
       removed: removed => {
         seen = { ...seen, removed }
-        sizes.push(removed.hashes.count)
+        if (removed.hashes.from === 0) sizes.push(removed.hashes.count)
       },
       cleared: () => {},
       skipped: reason => {
@@ -261,4 +261,56 @@ it('an event has bounds, and what a long one needed is given back', () => {
   const { stored, removed } = seen
   for (const { length } of [stored!.hashes.low, stored!.hashes.high, stored!.tokens, removed!.hashes.low])
     expect(length).toBeLessThanOrEqual(16 * 1024)
+})
+
+it('a long batch is told in steps: so many blocks in each at the most, every part after the one before', () => {
+  const parser = new EventBatchParser()
+  const told: { readonly step: number; readonly parent: number; readonly from: number; readonly to: number }[] = []
+  let step = 0
+  const hashes = Array.from({ length: 65_000 }, (_, i) => i + 1)
+  const payload = batch(
+    ['BlockStored', hashes, null, hashes, 1],
+    ...Array.from({ length: 500 }, () => ['BlockRemoved', [1]]),
+  )
+  parser.begin(payload, {
+    stored: event => {
+      const { from, to, low } = event.hashes
+      expect(event.tokens[from]).toBe(low[from])
+      told.push({ step, parent: event.hasParent ? event.parentLow : 0, from, to })
+    },
+    removed: ({ hashes: { from, to } }) => told.push({ step, parent: 65_000, from, to }),
+    cleared: () => {},
+    skipped: reason => {
+      throw new Error(reason)
+    },
+  })
+  const blocks: number[] = []
+  for (let more = true; more; step++) {
+    more = parser.step()
+    // Reading counts too.
+    expect(parser.spent).toBeLessThan(3 * STEP_BLOCKS)
+    blocks.push(told.filter(each => each.step === step).reduce((sum, { from, to }) => sum + to - from, 0))
+  }
+  expect(Math.max(...blocks)).toBe(STEP_BLOCKS)
+  expect(blocks.reduce((sum, each) => sum + each, 0)).toBe(65_500)
+  const stored = told.filter(({ to }) => to > 1 || told.length === 1)
+  expect(stored.map(({ from }) => from)).toEqual([0, ...stored.slice(0, -1).map(({ to }) => to)])
+  expect(stored.every(({ from, parent }) => parent === from)).toBe(true)
+})
+
+it('a batch that is given up is told no further, and the next one is read as ever', () => {
+  const parser = new EventBatchParser()
+  const told: string[] = []
+  const sink = {
+    stored: () => told.push('stored'),
+    removed: () => told.push('removed'),
+    cleared: () => told.push('cleared'),
+    skipped: (reason: string) => told.push(reason),
+  }
+  parser.begin(batch(['BlockRemoved', Array.from({ length: 1000 }, (_, i) => i)], ['AllBlocksCleared']), sink)
+  expect(parser.step()).toBe(true)
+  parser.giveUp()
+  expect(parser.step()).toBe(false)
+  parseBatch(batch(['AllBlocksCleared']), sink, parser)
+  expect(told).toEqual(['removed', 'cleared'])
 })

@@ -1,12 +1,12 @@
 import { Buffer } from 'node:buffer'
 import { describe, expect, it } from '@jest/globals'
 import { pack, type Packable } from '../../sim/msgpack.ts'
-import { EventBatchParser } from './event-batch.ts'
+import { EventBatchParser, type KvEventSink } from './event-batch.ts'
 import type { KvEventsPlan } from './kv-events-plan.ts'
 import { KvIndex } from './kv-index.ts'
 import { KvLedger } from './kv-ledger.ts'
 import { createSpeculativeMemory, SpeculativeIndex } from './speculative-index.ts'
-import { count, kvPlan, matched, tokens } from './testing.ts'
+import { count, kvPlan, matched, parseBatch, tokens } from './testing.ts'
 
 /** A ledger that is told of events as engines send them. */
 class Play {
@@ -18,14 +18,15 @@ class Play {
   }
 
   tell(slot: number, ...events: Packable[]): this {
-    this.#parser.parse(Buffer.from(pack([1, events, 0])), {
+    const sink: KvEventSink = {
       stored: event => this.ledger.stored(slot, event),
       removed: event => this.ledger.removed(slot, event),
       cleared: () => this.ledger.clear(slot),
       skipped: reason => {
         throw new Error(reason)
       },
-    })
+    }
+    parseBatch(Buffer.from(pack([1, events, 0])), sink, this.#parser)
     return this
   }
 
@@ -285,4 +286,18 @@ describe('speculation', () => {
     expect(at(now + 5000)).toEqual([4, 0, 0])
     expect(at(now - 60_000)).toEqual([4, 0, 0])
   })
+})
+
+it('blocks of a long event follow each other, however it is told in parts', () => {
+  const prompt = count(4 * 1000)
+  const play = new Play().tell(1, stored(count(600), null, prompt.slice(0, 2400)))
+  play.tell(1, stored(count(1000, 601), 600, prompt.slice(2400)))
+  expect(play.holds(prompt)).toEqual([0, 4000, 0])
+  expect(play.ledger.counts).toMatchObject({ stored: 1000, orphaned: 0 })
+  play.tell(1, ['BlockRemoved', count(1000, 500)])
+  expect(play.holds(prompt)).toEqual([0, 4 * 499, 0])
+  // Without the block before the first one all are orphans.
+  play.tell(2, stored(count(600), 7, prompt.slice(0, 2400)))
+  expect(play.ledger.counts.orphaned).toBe(600)
+  expect(play.ledger.counts.removed).toBe(501)
 })

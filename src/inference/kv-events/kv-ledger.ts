@@ -78,7 +78,7 @@ export class KvLedger {
     const engine = this.#engine(slot)
     const { hashes } = event
     if (!this.#isIndexed(engine, event) || !this.#takesSize(slot, engine, event.blockSize)) {
-      this.counts.ignored += hashes.count
+      this.counts.ignored += hashes.to - hashes.from
       return
     }
     const tier = this.#tierOf(event.medium)
@@ -88,7 +88,7 @@ export class KvLedger {
     if (event.hasParent) {
       const parent = engine.blocks.find(event.parentLow, event.parentHigh)
       if (parent < 0) {
-        this.counts.orphaned += hashes.count
+        this.counts.orphaned += hashes.to - hashes.from
         return
       }
       chain.a = engine.blocks.a(parent)
@@ -100,7 +100,7 @@ export class KvLedger {
     }
     engine.blocks.parentLow = event.hasParent ? event.parentLow : 0
     engine.blocks.parentHigh = event.hasParent ? event.parentHigh : 0
-    for (let i = 0; i < hashes.count; i++) {
+    for (let i = hashes.from; i < hashes.to; i++) {
       chain.extra(event.extras[i] ?? 0)
       chain.append(event.tokens, i * event.blockSize, (i + 1) * event.blockSize)
       depth += event.blockSize
@@ -108,7 +108,7 @@ export class KvLedger {
       engine.blocks.parentLow = hashes.low[i]!
       engine.blocks.parentHigh = hashes.high[i]!
     }
-    this.counts.stored += hashes.count
+    this.counts.stored += hashes.to - hashes.from
   }
 
   removed(slot: number, event: RemovedBlocks): void {
@@ -116,8 +116,9 @@ export class KvLedger {
     if (engine.skippedGroups.has(event.group)) return
     const tier = this.#tierOf(event.medium)
     const { blocks } = engine
-    for (let i = 0; i < event.hashes.count; i++) {
-      const row = blocks.find(event.hashes.low[i]!, event.hashes.high[i]!)
+    const { hashes } = event
+    for (let i = hashes.from; i < hashes.to; i++) {
+      const row = blocks.find(hashes.low[i]!, hashes.high[i]!)
       if (row < 0) continue
       const low = keyLow(blocks.a(row), blocks.b(row))
       const high = keyHigh(blocks.a(row), blocks.b(row))
@@ -125,7 +126,7 @@ export class KvLedger {
       if (blocks.lower(row, tier)) this.#index.remove(low, high, slot, tier)
       this.#blocks -= before - blocks.count
     }
-    this.counts.removed += event.hashes.count
+    this.counts.removed += hashes.to - hashes.from
   }
 
   /** The engine holds nothing, or we do not know what. */
@@ -194,12 +195,12 @@ export class KvLedger {
 
   /** Known blocks are in another tier too. */
   #copied(slot: number, { blocks }: Engine, { hashes }: StoredBlocks, tier: number): void {
-    for (let i = 0; i < hashes.count; i++) {
+    for (let i = hashes.from; i < hashes.to; i++) {
       const row = blocks.find(hashes.low[i]!, hashes.high[i]!)
       if (row < 0) this.counts.orphaned++
       else this.#again(slot, blocks, row, tier)
     }
-    this.counts.stored += hashes.count
+    this.counts.stored += hashes.to - hashes.from
   }
 
   #store(slot: number, { blocks }: Engine, low: number, high: number, depth: number, tier: number): void {

@@ -22,7 +22,9 @@ export class PendingTotal {
 export class PendingBatches {
   readonly #total: PendingTotal
   readonly #maxBytes: number
-  #batches: PendingBatch[] = []
+  #batches: (PendingBatch | undefined)[] = []
+  /** Those before it are gone. */
+  #next = 0
   #bytes = 0
 
   constructor(total: PendingTotal, maxBytes: number) {
@@ -31,7 +33,7 @@ export class PendingBatches {
   }
 
   get first(): PendingBatch | undefined {
-    return this.#batches[0]
+    return this.#batches[this.#next]
   }
 
   /** False: there is no room for it, so it was left out. */
@@ -44,12 +46,26 @@ export class PendingBatches {
     return true
   }
 
-  /** All of them, which are gone then. */
-  take(): readonly PendingBatch[] {
-    const batches = this.#batches
+  /** The first is gone. */
+  shift(): void {
+    const batch = this.#batches[this.#next]
+    if (batch === undefined) return
+    const bytes = batch.payload.length + BATCH_BYTES
+    this.#bytes -= bytes
+    this.#total.bytes -= bytes
+    this.#batches[this.#next++] = undefined
+    if (this.#next < 1024 && this.#next < this.#batches.length) return
+    this.#batches.splice(0, this.#next)
+    this.#next = 0
+  }
+
+  /** All are gone. Returns how many. */
+  clear(): number {
+    const count = this.#batches.length - this.#next
     this.#batches = []
+    this.#next = 0
     this.#total.bytes -= this.#bytes
     this.#bytes = 0
-    return batches
+    return count
   }
 }

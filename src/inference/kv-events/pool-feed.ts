@@ -1,9 +1,12 @@
 /** Follows the events of a pool's endpoints: a feed for each (./endpoint-feed.ts), as they come and go. */
-import { EndpointFeed, FEED_TIMES, FeedCounts, type FeedTimes } from './endpoint-feed.ts'
+import { EndpointFeed } from './endpoint-feed.ts'
+import { FeedCounts } from './feed-counts.ts'
+import { FEED_TIMES, type FeedTimes } from './feed-times.ts'
 import { EVENTS_PORT_LABEL, type KvEventsPlan, type LabelRequirement, REPLAY_PORT_LABEL } from './kv-events-plan.ts'
 import type { KvLedger } from './kv-ledger.ts'
 import { PendingTotal } from './pending-batches.ts'
 import { ReplayLimiter } from './replay-limiter.ts'
+import { Turns } from './turns.ts'
 
 /** An endpoint of the pool, in its place for as long as `generation` is the same. */
 export interface FollowedEndpoint {
@@ -24,6 +27,8 @@ export interface PoolFeedOptions {
 const LIMITER = new ReplayLimiter(16, 2)
 /** … and what comes in the meantime waits. */
 const PENDING = new PendingTotal(128 * 1024 * 1024)
+/** Blocks applied in a turn of the event loop: about five milliseconds. */
+const TURNS = new Turns(512)
 
 interface Followed {
   readonly key: string
@@ -93,6 +98,7 @@ export class PoolFeed {
       },
       counts: this.counts,
       limiter: LIMITER,
+      turns: TURNS,
       pendingTotal: PENDING,
       times,
       onChange: problem => onChange?.(address, problem),

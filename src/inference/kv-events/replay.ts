@@ -31,6 +31,9 @@ export class Replay {
   readonly #rate: NodeJS.Timeout
   #idle: NodeJS.Timeout
   #bytes = 0
+  #held = false
+  /** It was held since the last look at its rate. */
+  #wasHeld = false
   #over = false
 
   constructor(options: ReplayOptions) {
@@ -39,7 +42,7 @@ export class Replay {
     const start = Buffer.alloc(8)
     start.writeBigUInt64BE(BigInt(from))
     this.#timer = setTimeout(() => this.#end(new ZmtpError(`no end of the replay within ${timeoutMs} ms`)), timeoutMs)
-    this.#idle = setTimeout(() => this.#end(new ZmtpError('no answer to the replay request')), idleMs)
+    this.#idle = this.#startIdle()
     this.#rate = setInterval(() => this.#checkRate(), 2 * idleMs)
     this.#connection = new ZmtpConnection({
       host,
@@ -51,6 +54,21 @@ export class Replay {
       onMessage: frames => this.#message(frames),
       onClosed: error => this.#end(error),
     })
+  }
+
+  /** No more of it for now. Its engine is not to blame for the time that takes, but for the whole. */
+  hold(): void {
+    if (this.#over) return
+    this.#held = this.#wasHeld = true
+    clearTimeout(this.#idle)
+    this.#connection.hold()
+  }
+
+  release(): void {
+    if (this.#over || !this.#held) return
+    this.#held = false
+    this.#idle = this.#startIdle()
+    this.#connection.release()
   }
 
   close(): void {
@@ -73,8 +91,14 @@ export class Replay {
   }
 
   #checkRate(): void {
-    if (this.#bytes < (2 * this.#options.idleMs * MIN_BYTES_PER_S) / 1000) this.#end(new ZmtpError('the replay drips'))
+    if (!this.#wasHeld && this.#bytes < (2 * this.#options.idleMs * MIN_BYTES_PER_S) / 1000)
+      this.#end(new ZmtpError('the replay drips'))
     this.#bytes = 0
+    this.#wasHeld = this.#held
+  }
+
+  #startIdle(): NodeJS.Timeout {
+    return setTimeout(() => this.#end(new ZmtpError('no answer to the replay request')), this.#options.idleMs)
   }
 
   #end(error: Error | undefined): void {

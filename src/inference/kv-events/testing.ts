@@ -1,5 +1,7 @@
 /** Plans, prompts and a reader for this folder's tests. */
-import { type FeedTimes } from './endpoint-feed.ts'
+import type { Buffer } from 'node:buffer'
+import { EventBatchParser, type KvEventSink } from './event-batch.ts'
+import type { FeedTimes } from './feed-times.ts'
 import { hashText } from './hash-text.ts'
 import type { KvEventsPlan } from './kv-events-plan.ts'
 import { KvIndex } from './kv-index.ts'
@@ -61,4 +63,10 @@ export function matched(ledger: KvLedger, ids: TokenIds, slots = 3, adapter = ''
   const out = new Float64Array(ledger.state.slots)
   index.match(ids, plan.hashSeed, adapter, out, undefined, 0)
   return [...out.subarray(0, slots)]
+}
+
+/** The whole batch at once. @throws MsgpackError */
+export function parseBatch(payload: Buffer, sink: KvEventSink, parser = new EventBatchParser()): void {
+  parser.begin(payload, sink)
+  while (parser.step());
 }

@@ -179,3 +179,46 @@ it('keeps no more than an incomplete frame', () => {
   // The limit is for all frames together.
   expect(() => reader.feed(messageBytes([Buffer.alloc(60), Buffer.alloc(60)]))).toThrow(/larger/)
 })
+
+it('what is held waits in TCP, and goes on in order', async () => {
+  const text = 'x'.repeat(1 << 20)
+  const messages = Array.from({ length: 64 }, (_, i) => messageBytes([Buffer.from(`kv@${i}`), Buffer.from(text)]))
+  const sockets: Socket[] = []
+  const server = createServer(socket => {
+    sockets.push(socket)
+    socket.on('error', () => {})
+    socket.write(Buffer.concat([greeting(), ready('PUB'), ...messages]))
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  closers.push(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const { port } = server.address() as { port: number }
+  const { connection, seen } = open(port, {
+    // A sign of life that does not come because we do not look is no death.
+    heartbeatMs: 20,
+    onMessage: frames => {
+      seen.messages.push([frames[0]!.toString()])
+      connection.hold()
+    },
+  })
+  await waitFor('the first', () => seen.messages.length === 1)
+  // The kernel takes what it has room for.
+  let waiting = -1
+  let still = 0
+  await waitFor('no more to be taken', () => {
+    const now = sockets[0]!.writableLength
+    still = now === waiting ? still + 1 : 0
+    waiting = now
+    return still === 20
+  })
+  expect(waiting).toBeGreaterThan(16 << 20)
+  expect(seen.messages.length).toBe(1)
+  await waitFor('the others', () => {
+    connection.release()
+    return seen.messages.length === 64
+  })
+  expect(seen.messages.map(([topic]) => topic)).toEqual(messages.map((_, i) => `kv@${i}`))
+  expect(seen.error).toBeUndefined()
+})

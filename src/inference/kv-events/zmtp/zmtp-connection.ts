@@ -33,7 +33,7 @@ const DEFAULT_MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 const MAX_FRAMES = 8
 /** An event stream has three. */
 const MAX_PING_CONTEXT = 16
-/** What the receiver may take of a turn of the event loop; then others have theirs. ms */
+/** What the receiver may take of a turn of the event loop with many small messages; then others have theirs. ms */
 const TURN_MS = 10
 /** Characters of a peer's text in an error. */
 const MAX_TOLD = 256
@@ -52,6 +52,7 @@ export class ZmtpConnection {
   #asked = false
   #heard = false
   #turnBegan = 0
+  #held = false
   /** Goes on in the next turn. */
   #next: NodeJS.Immediate | undefined
 
@@ -75,6 +76,30 @@ export class ZmtpConnection {
   /** After `onReady`. */
   send(frames: readonly Uint8Array[]): void {
     if (!this.#closed) this.#socket.write(messageBytes(frames))
+  }
+
+  /** No more messages for now: what comes waits here, less than a message and a read of the socket, and then in TCP. The peer is not found silent. */
+  hold(): void {
+    this.#held = true
+    this.#reader.hold()
+    this.#socket.pause()
+  }
+
+  /** Goes on after `hold`, in the next turn of the event loop. */
+  release(): void {
+    if (!this.#held) return
+    this.#held = false
+    this.#next ??= setImmediate(() => {
+      this.#next = undefined
+      if (this.#held || this.#closed) return
+      this.#socket.resume()
+      this.#data(undefined)
+    })
+  }
+
+  /** As if the peer had made a mistake. */
+  fail(error: Error): void {
+    this.#fail(error)
   }
 
   close(): void {
@@ -153,17 +178,13 @@ export class ZmtpConnection {
   #message(frames: Buffer[]): void {
     if (!this.#ready) throw new ZmtpError('a message before READY')
     this.#options.onMessage(frames)
-    if (performance.now() - this.#turnBegan < TURN_MS || this.#closed) return
-    this.#reader.hold()
-    this.#socket.pause()
-    this.#next = setImmediate(() => {
-      this.#socket.resume()
-      this.#data(undefined)
-    })
+    if (performance.now() - this.#turnBegan < TURN_MS || this.#closed || this.#held) return
+    this.hold()
+    this.release()
   }
 
   #look(): void {
-    if (this.#heard) {
+    if (this.#heard || this.#held) {
       this.#heard = this.#asked = false
     } else if (this.#asked) this.#fail(new ZmtpError('the peer is silent'))
     else {
