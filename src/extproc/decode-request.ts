@@ -83,8 +83,7 @@ export function decodeOuter(bytes: Buffer, at: number, end: number, out: Incomin
       case RequestKind.RESPONSE_HEADERS:
         out.kind = (tag >>> 3) as RequestKind
         out.endOfStream = false
-        out.headers.clear()
-        out.headers.bytes = bytes
+        out.headers.lie(bytes, at, next)
         if (!decodeHeaders(bytes, at, next, out)) return false
         break
       case RequestKind.REQUEST_BODY:
@@ -99,8 +98,7 @@ export function decodeOuter(bytes: Buffer, at: number, end: number, out: Incomin
       case RequestKind.RESPONSE_TRAILERS:
         out.kind = (tag >>> 3) as RequestKind
         out.endOfStream = false
-        out.headers.clear()
-        out.headers.bytes = bytes
+        out.headers.lie(bytes, at, next)
         // `HttpTrailers` is `HttpHeaders` without an end of stream.
         if (!decodeHeaders(bytes, at, next, out)) return false
         out.endOfStream = false

@@ -224,10 +224,10 @@ export class Exchange {
 
   /** Keeps the headers until the decision: copied, where they are only lent. False when the budget is used up. */
   keepHeaders(): boolean {
-    const { length } = this.headers.bytes
-    if (length > MIN_COUNTED_BYTES) {
-      if (!this.context.budget.take(length)) return false
-      this.#headerBytes = length
+    const { size } = this.headers
+    if (size > MIN_COUNTED_BYTES) {
+      if (!this.context.budget.take(size)) return false
+      this.#headerBytes = size
     }
     if (!this.context.retainsParts) this.headers.keep()
     return true

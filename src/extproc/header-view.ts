@@ -29,15 +29,30 @@ const COMMON = new TextCache()
 export class HeaderView {
   bytes: Buffer = EMPTY
   count = 0
+  /** Where the headers lie in `bytes`. */
+  #start = 0
+  #end = 0
   /** Four positions a header: key start, key end, value start, value end. */
   #at = new Int32Array(OWN_POSITIONS)
   /** See `keep`. */
   #own: Buffer = EMPTY
 
   clear(): void {
-    this.count = 0
-    this.bytes = EMPTY
+    this.lie(EMPTY, 0, 0)
     if (this.#at.length > MAX_OWN_POSITIONS) this.#at = new Int32Array(OWN_POSITIONS)
+  }
+
+  /** Begins anew, with headers in `bytes[start, end)` (decoder only). */
+  lie(bytes: Buffer, start: number, end: number): void {
+    this.count = 0
+    this.bytes = bytes
+    this.#start = start
+    this.#end = end
+  }
+
+  /** Bytes of the headers as they came. */
+  get size(): number {
+    return this.#end - this.#start
   }
 
   /** Appends one header (decoder only). */
@@ -130,16 +145,16 @@ export class HeaderView {
   /** Copies bytes that are only lent into memory of the view. */
   keep(): void {
     const { bytes } = this
-    if (bytes.length > MAX_OWN_BYTES) {
-      this.bytes = Buffer.from(bytes)
-      return
+    const start = this.#start
+    const length = this.size
+    if (length > MAX_OWN_BYTES) this.bytes = Buffer.from(bytes.subarray(start, start + length))
+    else {
+      if (this.#own.length < length) this.#own = Buffer.allocUnsafeSlow(OWN_STEP * Math.ceil(length / OWN_STEP))
+      this.#own.set(bytes.subarray(start, start + length))
+      this.bytes = this.#own
     }
-    const own =
-      this.#own.length >= bytes.length
-        ? this.#own
-        : Buffer.allocUnsafeSlow(OWN_STEP * Math.ceil(bytes.length / OWN_STEP))
-    this.#own = own
-    own.set(bytes)
-    this.bytes = own
+    this.#start = 0
+    this.#end = length
+    if (start > 0) for (let i = 0; i < 4 * this.count; i++) this.#at[i]! -= start
   }
 }

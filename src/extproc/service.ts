@@ -7,7 +7,7 @@ import {
   type StreamHeaders,
   type StreamService,
 } from '../grpc/transport.ts'
-import { IncomingMessage } from './decode-request.ts'
+import { decodeRequest, IncomingMessage } from './decode-request.ts'
 import type { Decider } from './decider.ts'
 import { Exchange, type ExchangeContext, type ModeOverride } from './exchange.ts'
 import { headerName } from './header-view.ts'
@@ -116,6 +116,14 @@ export class ExtProcService implements StreamService {
     return new ExchangeHandler(this, exchange)
   }
 
+  /** A whole message for an exchange: `bytes[start, end)`. */
+  takeWhole({ exchange }: ExchangeHandler, bytes: Buffer, start: number, end: number): void {
+    const m = this.#message
+    if (decodeRequest(bytes, start, end, m)) message(exchange, m)
+    else this.#fail(exchange, GrpcStatus.INVALID_ARGUMENT, 'malformed message')
+    this.#grant(exchange, end - start)
+  }
+
   /** A part of a message for an exchange. */
   take(handler: ExchangeHandler, part: Buffer, remaining: number): void {
     const { exchange } = handler
@@ -125,19 +133,15 @@ export class ExtProcService implements StreamService {
       reader = new MessageReader()
       handler.reader = reader
     }
-    let result: PartResult
-    if (reader === undefined) {
-      result = WHOLE.part(part, 0, m)
-    } else {
-      result = reader.part(part, remaining, m)
-      if (result === PartResult.PIECE) {
-        if (reader.pieceEnd > reader.pieceStart)
-          bodyPiece(exchange, reader.bodyKind, part, reader.pieceStart, reader.pieceEnd, reader.bodyLeft)
-        result = reader.finish(remaining, m)
-      }
-      if (!exchange.gather(reader.gatheredBytes))
-        this.#fail(exchange, GrpcStatus.RESOURCE_EXHAUSTED, 'too many bytes are held')
+    if (reader === undefined) return this.takeWhole(handler, part, 0, part.length)
+    let result = reader.part(part, remaining, m)
+    if (result === PartResult.PIECE) {
+      if (reader.pieceEnd > reader.pieceStart)
+        bodyPiece(exchange, reader.bodyKind, part, reader.pieceStart, reader.pieceEnd, reader.bodyLeft)
+      result = reader.finish(remaining, m)
     }
+    if (!exchange.gather(reader.gatheredBytes))
+      this.#fail(exchange, GrpcStatus.RESOURCE_EXHAUSTED, 'too many bytes are held')
     if (result === PartResult.MESSAGE) {
       message(exchange, m)
     } else if (result === PartResult.MALFORMED || result === PartResult.TOO_LARGE) {
@@ -148,7 +152,7 @@ export class ExtProcService implements StreamService {
         large ? 'message too large' : 'malformed message',
       )
     }
-    this.#grant(handler, part.length)
+    this.#grant(exchange, part.length)
   }
 
   #resume(exchange: Exchange, decide: (() => void) | undefined): void {
@@ -212,8 +216,7 @@ export class ExtProcService implements StreamService {
   }
 
   /** Lets the peer go on by what was taken; a long body gets a larger window, a peer that does not read its answers none. */
-  #grant(handler: ExchangeHandler, bytes: number): void {
-    const { exchange } = handler
+  #grant(exchange: Exchange, bytes: number): void {
     if (exchange.finished) return
     exchange.owed += bytes
     // While the decision is waited for, the rest of a body waits where it is.
@@ -262,7 +265,6 @@ export class ExtProcService implements StreamService {
 
 /** Small exchanges never need a grant: the window is only topped up in steps of this many bytes. */
 const GRANT_BATCH = 16 * 1024
-const WHOLE = new MessageReader()
 const IGNORE: StreamHandler = { data() {}, closed() {} }
 
 /** One stream. The exchange record may be in its next life already: `serial` tells. */
@@ -284,6 +286,17 @@ class ExchangeHandler implements StreamHandler {
     if (exchange.serial !== this.#serial) return
     try {
       this.service.take(this, asBuffer(part), remaining)
+    } catch (error) {
+      this.service.report(exchange, error)
+    }
+    if (exchange.finished) this.service.done(exchange)
+  }
+
+  message(bytes: Buffer, start: number, end: number): void {
+    const { exchange } = this
+    if (exchange.serial !== this.#serial) return
+    try {
+      this.service.takeWhole(this, bytes, start, end)
     } catch (error) {
       this.service.report(exchange, error)
     }

@@ -56,13 +56,21 @@ export interface StreamHandler {
    * `retainsParts`; to `send` it, or pieces of it, during the call is fine in either case.
    */
   data(part: Uint8Array, remaining: number): void
+  /**
+   * Where it is there, a transport may call it instead of `data` for a message that lies in one piece, `bytes[start, end)`: no view is made
+   * then. As with `data`, the bytes are valid only during the call unless the transport says `retainsParts`.
+   */
+  message?(bytes: Buffer, start: number, end: number): void
   /** After HALF_CLOSED another call with RESET or LOST may follow; after those two nothing follows. */
   closed(how: StreamEnd): void
   /** The socket took everything that was pending. Only told when more than 16 KiB were: less is no reason to wait. */
   drained?(): void
 }
 
-/** Request headers of the stream; repeated names are joined as HTTP/2 allows. Names are lower case. */
+/**
+ * Request headers of the stream; repeated names are joined as HTTP/2 allows. Names are lower case. `grpc-timeout` is the transport's, and may
+ * not be among them.
+ */
 export type StreamHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** A method of the data path. */

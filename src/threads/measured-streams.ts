@@ -81,6 +81,12 @@ class MeasuredStream implements ServerStream, StreamHandler {
     this.handler.data(part, remaining)
   }
 
+  message(bytes: Buffer, start: number, end: number): void {
+    const { handler } = this
+    if (handler.message === undefined) handler.data(bytes.subarray(start, end), 0)
+    else handler.message(bytes, start, end)
+  }
+
   closed(how: StreamEnd): void {
     this.handler.closed(how)
     if (how !== StreamEnd.HALF_CLOSED) this.#tell(GrpcStatus.CANCELLED)

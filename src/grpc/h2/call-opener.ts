@@ -8,7 +8,6 @@ import { encodeHeaders } from './hpack/encode-headers.ts'
 /** What becomes of a request: a call of a service, or an answer that refuses it. */
 export interface Call {
   readonly service: StreamService
-  readonly deadlineMs?: number | undefined
   /** Header block of an answer that is an end. */
   readonly refusal?: Uint8Array
   /** Behind the refusal, for people who meet this port with a browser or curl. Without one the refusal is an end. */
@@ -29,8 +28,39 @@ const TEXT_FIELDS = ['content-type', 'text/plain', 'content-length', String(TEXT
 const NOT_GRPC = encodeHeaders([':status', '415', ...TEXT_FIELDS])
 const NOT_POST = encodeHeaders([':status', '405', 'allow', 'POST'])
 
+const BAD_TIMEOUT: Call = {
+  service: NO_SERVICE,
+  refusal: trailersOnlyBlock(GrpcStatus.INTERNAL, 'malformed grpc-timeout', false),
+}
+
+/** What the requests of one connection ask for; one like the one before is not looked at again. */
+export class CallOpener {
+  /** Of the call opened last; undefined: it has none. */
+  deadlineMs: number | undefined
+  readonly #services: ReadonlyMap<string, StreamService>
+  #headers: StreamHeaders | undefined
+  #call: Call = { service: NO_SERVICE }
+
+  constructor(services: ReadonlyMap<string, StreamService>) {
+    this.#services = services
+  }
+
+  /** `timeout`: the request's `grpc-timeout`. */
+  open(headers: StreamHeaders, timeout: string | undefined): Call {
+    if (headers !== this.#headers) {
+      this.#headers = headers
+      this.#call = callOf(headers, this.#services)
+    }
+    const call = this.#call
+    this.deadlineMs = undefined
+    if (timeout === undefined || call.refusal !== undefined) return call
+    this.deadlineMs = parseGrpcTimeout(timeout)
+    return this.deadlineMs === undefined ? BAD_TIMEOUT : call
+  }
+}
+
 /** The answers that gRPC asks for when a request is none of ours, or the call that it is. */
-export function openCall(headers: StreamHeaders, services: ReadonlyMap<string, StreamService>): Call {
+function callOf(headers: StreamHeaders, services: ReadonlyMap<string, StreamService>): Call {
   const path = headers[':path'] as string
   if (!isGrpc(headers['content-type'])) {
     const call = { service: NO_SERVICE, refusal: NOT_GRPC }
@@ -38,27 +68,6 @@ export function openCall(headers: StreamHeaders, services: ReadonlyMap<string, S
   }
   if (headers[':method'] !== 'POST') return { service: NO_SERVICE, refusal: NOT_POST }
   const service = services.get(path)
-  if (service === undefined)
-    return {
-      service: NO_SERVICE,
-      refusal: trailersOnlyBlock(GrpcStatus.UNIMPLEMENTED, `unknown method ${path}`, false),
-    }
-  const timeout = headers['grpc-timeout']
-  if (timeout === undefined) return callOf(service)
-  const deadlineMs = parseGrpcTimeout(timeout as string)
-  if (deadlineMs === undefined)
-    return { service: NO_SERVICE, refusal: trailersOnlyBlock(GrpcStatus.INTERNAL, 'malformed grpc-timeout', false) }
-  return { service, deadlineMs }
-}
-
-const plainCalls = new WeakMap<StreamService, Call>()
-
-/** One record for all calls without a deadline. */
-function callOf(service: StreamService): Call {
-  let call = plainCalls.get(service)
-  if (call === undefined) {
-    call = { service }
-    plainCalls.set(service, call)
-  }
-  return call
+  if (service !== undefined) return { service }
+  return { service: NO_SERVICE, refusal: trailersOnlyBlock(GrpcStatus.UNIMPLEMENTED, `unknown method ${path}`, false) }
 }

@@ -8,7 +8,7 @@
 import type { ListenedConnection } from '../listener.ts'
 import { StreamEnd } from '../transport.ts'
 import type { StreamHeaders } from '../transport.ts'
-import { openCall } from './call-opener.ts'
+import { CallOpener } from './call-opener.ts'
 import { ConnectionLife } from './connection-life.ts'
 import type { Living } from './connection-life.ts'
 import { ControlFrames } from './control-frames.ts'
@@ -41,6 +41,7 @@ export class H2Connection implements FrameSink, TableOwner, Controlled, Living, 
   readonly #reader = new FrameReader(this)
   readonly #control: ControlFrames
   readonly #decoder: RequestHeaderDecoder
+  readonly #opener: CallOpener
   readonly #block: HeaderBlock
   readonly #guard: FloodGuard
   readonly #freeResets: boolean
@@ -70,6 +71,7 @@ export class H2Connection implements FrameSink, TableOwner, Controlled, Living, 
       maxListBytes: context.own.maxHeaderListBytes,
       maxFields: MAX_FIELDS,
     })
+    this.#opener = new CallOpener(context.services)
     this.streams.sender.begin()
     this.streams.sender.output.raw(context.settings)
     const more = context.connectionWindow - INITIAL_WINDOW
@@ -223,12 +225,12 @@ export class H2Connection implements FrameSink, TableOwner, Controlled, Living, 
     if (result === HeaderResult.TOO_LARGE) return this.streams.reset(id, ErrorCode.ENHANCE_YOUR_CALM)
     const { own } = this.#context
     if (this.streams.size >= own.maxConcurrentStreams) return this.streams.reset(id, ErrorCode.REFUSED_STREAM)
-    const { headers } = this.#decoder
-    const call = openCall(headers, this.#context.services)
+    const { headers, timeout } = this.#decoder
+    const call = this.#opener.open(headers, timeout)
     const stream = this.streams.add(id, call.service)
     stream.announced = announcedLength(headers)
     const { endStream } = this.#block
-    if (call.refusal === undefined) stream.start(headers, call.deadlineMs)
+    if (call.refusal === undefined) stream.start(headers, this.#opener.deadlineMs)
     else {
       stream.refuse(call.text)
       this.streams.sender.refuse(stream, call.refusal)

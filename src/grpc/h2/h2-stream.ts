@@ -194,7 +194,8 @@ export class H2Stream implements ServerStream, MessageSink {
         if (length > end - from || length > maxMessageBytes) break
         at = from + length
         this.addOverhead(PREFIX_BYTES)
-        handler.data(bytes.subarray(from, at), 0)
+        if (handler.message === undefined) handler.data(bytes.subarray(from, at), 0)
+        else handler.message(bytes, from, at)
         if (this.#silent) return
       }
       if (at === end) return

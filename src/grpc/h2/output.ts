@@ -69,7 +69,8 @@ export class Output {
     this.bytes = 0
     this.#cut()
     const taken = this.#wire.write(this.#pieces)
-    this.#pieces.length = 0
+    // One by one: setting the length is a call into the engine.
+    while (this.#pieces.length > 0) this.#pieces.pop()
     if (taken && spare.length < MAX_SPARE && this.#slab !== undefined) spare.push(this.#slab)
     this.#slab = undefined
   }

@@ -5,6 +5,7 @@ import type { ConnectionContext } from './h2-context.ts'
 import { H2Stream } from './h2-stream.ts'
 import type { StreamOwner } from './h2-stream.ts'
 import { IdRing } from './id-ring.ts'
+import { OpenStreams } from './open-streams.ts'
 import { Sender } from './sender.ts'
 import type { SenderOwner } from './sender.ts'
 import type { Wire } from './wire.ts'
@@ -31,7 +32,7 @@ export class StreamTable implements StreamOwner, SenderOwner {
   lastId = 0
   /** Streams beyond this one are not served any more. */
   lastServed = MAX_WINDOW
-  readonly #open = new Map<number, H2Stream>()
+  readonly #open = new OpenStreams()
   /** Streams that are over, and those that we have reset: late frames on the latter are no mistake. */
   readonly #closedIds = new IdRing(64)
   readonly #resetIds = new IdRing(1024)
@@ -71,17 +72,17 @@ export class StreamTable implements StreamOwner, SenderOwner {
     const { initialWindow } = this.#context.own
     const receiveWindow = this.settled ? initialWindow : Math.max(initialWindow, INITIAL_WINDOW)
     const stream = new H2Stream(id, this, service, this.sender.peer.initialWindow, receiveWindow)
-    this.#open.set(id, stream)
+    this.#open.add(stream)
     return stream
   }
 
   /** The peer's initial window changed by so much. False: a window is larger now than HTTP/2 allows. */
   changeWindows(change: number): boolean {
-    for (const stream of this.#open.values()) {
+    for (const stream of this.#open.all()) {
       stream.sendWindow += change
       if (stream.sendWindow > MAX_WINDOW) return false
     }
-    if (change > 0) for (const stream of this.#open.values()) if (stream.queue.bytes > 0) this.sender.pump(stream)
+    if (change > 0) for (const stream of this.#open.all()) if (stream.queue.bytes > 0) this.sender.pump(stream)
     return true
   }
 
@@ -106,12 +107,12 @@ export class StreamTable implements StreamOwner, SenderOwner {
   /** The connection is gone, and every stream with it. */
   lose(): void {
     clearTimeout(this.#clock)
-    for (const stream of this.#open.values()) this.forget(stream, StreamEnd.LOST)
+    for (const stream of this.#open.all()) this.forget(stream, StreamEnd.LOST)
   }
 
   /** Ends every open stream with UNAVAILABLE. */
   fail(): void {
-    for (const stream of this.#open.values()) stream.fail(GrpcStatus.UNAVAILABLE, 'the server is shutting down')
+    for (const stream of this.#open.all()) stream.fail(GrpcStatus.UNAVAILABLE, 'the server is shutting down')
   }
 
   pump(stream: H2Stream): void {
@@ -177,7 +178,7 @@ export class StreamTable implements StreamOwner, SenderOwner {
     this.#tick++
     const now = performance.now()
     let waits = false
-    for (const stream of this.#open.values()) {
+    for (const stream of this.#open.all()) {
       if (!stream.finished) stream.checkDeadline(now)
       else if (this.#tick - stream.finishedTick >= LINGER_TICKS) this.reset(stream.id, ErrorCode.NO_ERROR)
       waits ||= stream.finished || stream.deadlineAt !== Number.POSITIVE_INFINITY

@@ -11,11 +11,12 @@ export const FieldKind = {
   CONTENT_LENGTH: 3,
   HOST: 4,
   TE: 5,
+  GRPC_TIMEOUT: 6,
   /** Pseudo-headers: this one and everything above. */
-  METHOD: 6,
-  SCHEME: 7,
-  PATH: 8,
-  AUTHORITY: 9,
+  METHOD: 7,
+  SCHEME: 8,
+  PATH: 9,
+  AUTHORITY: 10,
 } as const
 export type FieldKind = (typeof FieldKind)[keyof typeof FieldKind]
 
@@ -28,6 +29,7 @@ const SPECIAL_NAMES: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>
   ['content-length', FieldKind.CONTENT_LENGTH],
   ['host', FieldKind.HOST],
   ['te', FieldKind.TE],
+  ['grpc-timeout', FieldKind.GRPC_TIMEOUT],
   // Fields about a connection have no meaning in HTTP/2 (§8.2.2).
   ['connection', FieldKind.MALFORMED],
   ['keep-alive', FieldKind.MALFORMED],

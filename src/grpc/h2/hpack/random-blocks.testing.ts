@@ -1,5 +1,6 @@
 /** Header blocks as an encoder could write them, made at random (reproducibly) from a few names and values that come again. */
 import { type Field, PlainEncoder, type Representation } from './plain-hpack.testing.ts'
+import type { RequestHeaderDecoder } from './request-header-decoder.ts'
 
 /** Numbers in [0, bound), the same for the same seed (mulberry32). */
 export function randomNumbers(seed: number): (bound: number) => number {
@@ -95,4 +96,9 @@ export function joined(fields: readonly Field[]): Record<string, string> {
     headers[name] = before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ', '}${value}`
   }
   return headers
+}
+
+/** What the decoder says of the request decoded last, `grpc-timeout` among the rest. */
+export function allOf({ headers, timeout }: RequestHeaderDecoder): Record<string, string> {
+  return { ...(headers as Record<string, string>), ...(timeout === undefined ? {} : { 'grpc-timeout': timeout }) }
 }

@@ -37,8 +37,10 @@ const NONE = Object.freeze(Object.create(null) as StreamHeaders)
  * table's sake.
  */
 export class RequestHeaderDecoder {
-  /** The request decoded last, when its result was OK. Frozen; the same bytes again may give the same object. */
+  /** The request decoded last, when its result was OK, without `grpc-timeout`. Frozen; the same fields again may give the same object. */
   headers: StreamHeaders = NONE
+  /** Its `grpc-timeout`. */
+  timeout: string | undefined
   private readonly limits: HeaderLimits
   private readonly reader: FieldReader
   private readonly fields = new RequestFields()
@@ -55,7 +57,8 @@ export class RequestHeaderDecoder {
     const { version } = table
     const known = this.recent.find(block, start, end, version)
     if (known !== undefined) {
-      this.headers = known
+      this.headers = known.headers
+      this.timeout = known.timeout
       return HeaderResult.OK
     }
     this.fields.start()
@@ -63,8 +66,10 @@ export class RequestHeaderDecoder {
     if (result !== HeaderResult.OK) return result
     const headers = this.fields.finish()
     if (headers === undefined) return HeaderResult.MALFORMED
+    const { timeout } = this.fields
     this.headers = headers
-    if (table.version === version) this.recent.remember(block, start, end, version, headers)
+    this.timeout = timeout
+    if (table.version === version) this.recent.remember(block, start, end, version, headers, timeout)
     return HeaderResult.OK
   }
 
