@@ -45,8 +45,15 @@ it('a request counts until it is over, though its endpoint has left, and not for
 it('what other replicas have in flight counts too', () => {
   const { slots, one, full } = play('response', true)
   one.decide(0)
-  slots.table.counters.addPeers(1, 4, 1, 0)
+  slots.table.requests.addPeers(3)
   expect([full(4), full(5)]).toEqual([true, false])
+  // They are nobody's here: neither a thread's death nor a plan ends them.
+  slots.threadDied(2)
+  slots.update(endpoints(Array.from({ length: 100 }, (_, i) => `c:${i}`)), ALONE)
+  one.adopt(slots.table.state, slots.share())
+  expect([full(4), full(5)]).toEqual([true, false])
+  slots.table.requests.addPeers(-3)
+  expect([full(1), full(2)]).toEqual([true, false])
 })
 
 it('where scrapes release, what they have not seen yet counts', () => {

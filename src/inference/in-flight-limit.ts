@@ -2,8 +2,8 @@ import type { EndpointTable } from './endpoint-table.ts'
 
 /**
  * So many requests of a pool may be on their way at once, over all threads, and over all replicas of Signalbox that tell each other. Threads
- * that decide at the same instant may pass it by a request each. What other replicas tell, and what scrapes release, is by endpoint:
- * of those, a request that several endpoints take part in counts at each.
+ * that decide at the same instant may pass it by a request each. What scrapes release is by endpoint: there, a request that several
+ * endpoints take part in counts at each.
  */
 export class InFlightLimit {
   readonly max: number
@@ -15,12 +15,10 @@ export class InFlightLimit {
   }
 
   get isReached(): boolean {
-    const { live, liveCount, counters, releaseBy, requests, state } = this.#table
-    const byScrape = releaseBy === 'scrape'
-    let sum = byScrape ? 0 : requests.count
-    if (!byScrape && !state.peers) return sum >= this.max
-    for (let i = 0; i < liveCount; i++)
-      sum += byScrape ? this.#table.inFlight(live[i]!) : Math.max(0, counters.peers(live[i]!))
+    const { live, liveCount, releaseBy, requests } = this.#table
+    if (releaseBy !== 'scrape') return requests.count + requests.peers >= this.max
+    let sum = 0
+    for (let i = 0; i < liveCount; i++) sum += this.#table.inFlight(live[i]!)
     return sum >= this.max
   }
 }

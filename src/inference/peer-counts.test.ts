@@ -34,6 +34,30 @@ describe('PeerCounts', () => {
     expect(inFlight(a)).toBe(0)
   })
 
+  it('counts a request once in those of the pool, as its replica tells, however many endpoints take part', () => {
+    const { keeper } = pool()
+    const { peerCounts, table } = keeper
+    // One prefills on a and decodes on b.
+    for (const address of ADDRESSES) peerCounts.take('x', { address, decided: 1, released: 0, tokens: 0 })
+    // Until it says so, and where it cannot say, it counts at each.
+    expect(table.requests.peers).toBe(2)
+    peerCounts.takeRequests('x', 1)
+    peerCounts.take('y', { address: a, decided: 3, released: 1, tokens: 0 })
+    peerCounts.takeRequests('z', 4)
+    expect(table.requests.peers).toBe(1 + 2 + 4)
+    peerCounts.take('x', { address: a, decided: 1, released: 1, tokens: 0 })
+    peerCounts.takeRequests('z', 4_000_000_000)
+    expect(table.requests.peers).toBe(7)
+    keeper.update(poolPlan([b]), ALONE)
+    // y's were at an endpoint that has left.
+    expect(table.requests.peers).toBe(5)
+    peerCounts.takeRequests('z', 0)
+    peerCounts.forget('x')
+    peerCounts.forget('y')
+    expect(table.requests.peers).toBe(0)
+    expect(table.requests.count).toBe(0)
+  })
+
   it('as many replicas as there may be cannot make the sums overflow', () => {
     const { keeper, inFlight } = pool()
     const tokens = () => keeper.table.counters.tokens(keeper.table.slotOf(a)!)

@@ -22,14 +22,25 @@ interface Counted extends EndpointCount {
   readonly generation: number
 }
 
+/** Of a replica. */
+interface Told {
+  /** By address: what it told last. */
+  readonly endpoints: Map<string, Counted>
+  /** Its requests, each once; undefined: it has not said. */
+  requests: number | undefined
+  /** … and by endpoint. */
+  placed: number
+  /** What of this is in the sum of all. */
+  summed: number
+}
+
 /**
  * The requests that other replicas of Signalbox have sent to a pool's endpoints, as they tell: added to the table's own column for that, so that
- * picks see them in every in-flight count. Main thread.
+ * picks see them in every in-flight count, and to its number of requests. Main thread.
  */
 export class PeerCounts {
   readonly #table: EndpointTable
-  /** By replica and address: what it told last. */
-  readonly #told = new Map<string, Map<string, Counted>>()
+  readonly #told = new Map<string, Told>()
 
   constructor(table: EndpointTable) {
     this.#table = table
@@ -45,8 +56,10 @@ export class PeerCounts {
     const tokens = Math.min(count.tokens, MOST_COUNTED_TOKENS)
     const generation = this.#table.currentGeneration[slot]!
     const told = this.#of(peer)
-    const before = told.get(address)
-    told.set(address, { address, decided, released, tokens, slot, generation })
+    const before = told.endpoints.get(address)
+    told.endpoints.set(address, { address, decided, released, tokens, slot, generation })
+    told.placed += outstanding - (before === undefined ? 0 : outstandingOf(before))
+    this.#sum(told)
     const { counters } = this.#table
     if (before === undefined || before.slot !== slot || before.generation !== generation)
       // What it sent there before we heard of it, and is over, tells nothing.
@@ -56,24 +69,51 @@ export class PeerCounts {
     return true
   }
 
+  /** A replica tells how many requests it has on their way: each once, where `take` knows them at each endpoint that takes part. */
+  takeRequests(peer: string, requests: number): void {
+    if (requests > MOST_OUTSTANDING) return
+    const told = this.#of(peer)
+    told.requests = requests
+    this.#sum(told)
+  }
+
   /** The replica is gone: its requests are over for us. */
   forget(peer: string): void {
-    for (const { slot, generation, decided, released, tokens } of this.#told.get(peer)?.values() ?? [])
+    const told = this.#told.get(peer)
+    if (told === undefined) return
+    for (const { slot, generation, decided, released, tokens } of told.endpoints.values())
       if (this.#table.currentGeneration[slot] === generation)
         this.#table.counters.addPeers(slot, 0, (decided - released) | 0, -tokens)
+    this.#table.requests.addPeers(-told.summed)
     this.#told.delete(peer)
   }
 
   /** Endpoints have come and gone. */
   prune(): void {
-    for (const told of this.#told.values())
-      for (const [address, { slot, generation }] of told)
-        if (this.#table.currentGeneration[slot] !== generation) told.delete(address)
+    for (const told of this.#told.values()) {
+      for (const [address, counted] of told.endpoints) {
+        if (this.#table.currentGeneration[counted.slot] === counted.generation) continue
+        told.endpoints.delete(address)
+        told.placed -= outstandingOf(counted)
+      }
+      this.#sum(told)
+    }
   }
 
-  #of(peer: string): Map<string, Counted> {
+  #sum(told: Told): void {
+    const { requests, placed, summed } = told
+    told.summed = requests ?? placed
+    this.#table.requests.addPeers(told.summed - summed)
+  }
+
+  #of(peer: string): Told {
     let told = this.#told.get(peer)
-    if (told === undefined) this.#told.set(peer, (told = new Map()))
+    if (told === undefined)
+      this.#told.set(peer, (told = { endpoints: new Map(), requests: undefined, placed: 0, summed: 0 }))
     return told
   }
+}
+
+function outstandingOf({ decided, released }: EndpointCount): number {
+  return (decided - released) | 0
 }

@@ -20,11 +20,12 @@ export class Inbox {
   take(peer: string, report: Report): void {
     this.reports++
     const pools = this.#pools()
-    for (const { pool, endpoints, prompts } of report.pools) {
+    for (const { pool, endpoints, prompts, requests } of report.pools) {
       const keeper = pools.get(pool)
       if (keeper === undefined) continue
       for (const { address, decided, released, tokens } of endpoints)
         keeper.peerCounts.take(peer, { address, decided: decided | 0, released: released | 0, tokens })
+      if (requests !== undefined) keeper.peerCounts.takeRequests(peer, requests)
       for (const { address, keys, bytes } of prompts) {
         if (this.#keys.length < keys.length) this.#keys = new Int32Array(2 * keys.length)
         this.#keys.set(keys)

@@ -35,6 +35,35 @@ it('tells each change once, also of endpoints that came when the table grew', ()
   ])
 })
 
+it('tells how many requests there are when that changes, and in any case after somebody was told all', () => {
+  const keeper = keeperOf(3)
+  const outbox = new Outbox(() => [keeper])
+  const requests = () => {
+    const bytes = outbox.changes()
+    return bytes === undefined ? 'nothing' : fromBinary(ReportSchema, bytes).pools[0]!.requests
+  }
+  expect(requests()).toBe('nothing')
+  keeper.table.decide(1)
+  keeper.table.place(2)
+  expect(requests()).toBe(1)
+  // One endpoint is done, the request is not.
+  keeper.table.unplace(2, keeper.table.generation[2]!, 0)
+  expect(requests()).toBeUndefined()
+  expect(requests()).toBe('nothing')
+  keeper.table.decide(0)
+  expect(fromBinary(ReportSchema, outbox.state('x')).pools[0]!.requests).toBe(2)
+  keeper.table.release(0, keeper.table.generation[0]!)
+  expect(requests()).toBe(1)
+})
+
+it('does not tell how many requests there are where it knows them by endpoint only', () => {
+  const keeper = new PoolKeeper(poolPlan(addresses(3)), { ...OPTIONS, releaseBy: 'scrape' }, ALONE)
+  const outbox = new Outbox(() => [keeper])
+  keeper.table.decide(1)
+  expect(fromBinary(ReportSchema, outbox.changes()!).pools[0]).not.toHaveProperty('requests')
+  expect(fromBinary(ReportSchema, outbox.state('x')).pools[0]).not.toHaveProperty('requests')
+})
+
 it('makes no objects for endpoints at rest', () => {
   const endpoints = 4096
   const keeper = keeperOf(endpoints)

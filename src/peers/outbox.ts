@@ -17,6 +17,8 @@ class Told {
   decided = new Int32Array(0)
   released = new Int32Array(0)
   tokens = new Int32Array(0)
+  /** Requests of the pool; −1 = to be told in any case. */
+  requests = 0
 
   reserve(capacity: number): void {
     const { length } = this.generation
@@ -32,6 +34,11 @@ function larger(column: Int32Array, capacity: number): Int32Array<ArrayBuffer> {
   const grown = new Int32Array(capacity)
   grown.set(column)
   return grown
+}
+
+/** Undefined: they are known by endpoint only. */
+function requestsOf({ table }: PoolKeeper): number | undefined {
+  return table.releaseBy === 'scrape' ? undefined : table.requests.count
 }
 
 /** What this replica has to tell others of its pools. */
@@ -54,7 +61,10 @@ export class Outbox {
       for (const { address, decided, released, tokens } of keeper.ownCounts())
         if (decided !== 0)
           endpoints.push({ address, decided: decided >>> 0, released: released >>> 0, tokens: Math.max(0, tokens) })
-      if (endpoints.length > 0) pools.push({ pool: keeper.plan.name, endpoints })
+      const requests = requestsOf(keeper)
+      // Who is told now may miss a change back to what all were told last.
+      this.#toldOf(keeper).requests = -1
+      if (endpoints.length > 0 || (requests ?? 0) > 0) pools.push({ pool: keeper.plan.name, endpoints, requests })
     }
     return toBinary(ReportSchema, create(ReportSchema, { replica, pools }))
   }
@@ -64,7 +74,11 @@ export class Outbox {
     const pools: PoolInit[] = []
     let keysLeft = MOST_KEYS
     for (const keeper of this.#pools()) {
-      const endpoints = this.#changed(keeper)
+      const told = this.#toldOf(keeper)
+      const endpoints = this.#changed(keeper, told)
+      const requests = requestsOf(keeper)
+      const more = requests !== undefined && requests !== told.requests
+      if (requests !== undefined) told.requests = requests
       const prompts: PromptInit[] = []
       keeper.takePrefixes(({ address, keys, blocks, promptBytes }) => {
         keysLeft -= 2 * blocks
@@ -75,15 +89,20 @@ export class Outbox {
         this.prompts++
         prompts.push({ address, keys: Array.from(keys.subarray(0, 2 * blocks)), bytes: promptBytes })
       })
-      if (endpoints.length > 0 || prompts.length > 0) pools.push({ pool: keeper.plan.name, endpoints, prompts })
+      if (more || endpoints.length > 0 || prompts.length > 0)
+        pools.push({ pool: keeper.plan.name, endpoints, prompts, requests: more ? requests : undefined })
     }
     return pools.length === 0 ? undefined : toBinary(ReportSchema, create(ReportSchema, { pools }))
   }
 
-  #changed(keeper: PoolKeeper): EndpointInit[] {
-    const changed: EndpointInit[] = []
+  #toldOf(keeper: PoolKeeper): Told {
     let told = this.#told.get(keeper)
     if (told === undefined) this.#told.set(keeper, (told = new Told()))
+    return told
+  }
+
+  #changed(keeper: PoolKeeper, told: Told): EndpointInit[] {
+    const changed: EndpointInit[] = []
     const { table } = keeper
     const { counters, currentGeneration, live, liveCount } = table
     told.reserve(table.capacity)

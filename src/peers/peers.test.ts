@@ -107,6 +107,24 @@ describe('replicas', () => {
     await waitFor('everybody to know', () => list.every(({ inFlight }) => inFlight === 1))
   })
 
+  it('count a request that several endpoints take part in once', async () => {
+    const list = await replicas(3)
+    const [first] = list as [Replica]
+    const result = first.pick()
+    const table = first.keeper.table
+    const other = result.slots[0] === 0 ? 1 : 0
+    table.place(other)
+    const requests = () => list.map(({ keeper }) => keeper.table.requests.count + keeper.table.requests.peers)
+    await waitFor('everybody to know', () => list.every(({ inFlight }) => inFlight === 2))
+    expect(requests()).toEqual([1, 1, 1])
+    table.unplace(other, table.generation[other]!, 0)
+    first.release(result)
+    await waitFor(
+      'everybody to know',
+      () => requests().join('') === '000' && list.every(({ inFlight }) => inFlight === 0),
+    )
+  })
+
   it('send the same prompt to the same endpoint', async () => {
     const [here, there] = (await replicas(2)) as [Replica, Replica]
     const prompts = Array.from({ length: 12 }, (_, i) => String.fromCharCode(97 + i).repeat(2048))

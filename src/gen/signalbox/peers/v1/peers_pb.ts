@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/peers/v1/peers.proto.
  */
 export const file_signalbox_peers_v1_peers: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zaWduYWxib3gvcGVlcnMvdjEvcGVlcnMucHJvdG8SEnNpZ25hbGJveC5wZWVycy52MSIbCghMaXN0ZW5lchIPCgdyZXBsaWNhGAEgASgJIkgKBlJlcG9ydBIPCgdyZXBsaWNhGAEgASgJEi0KBXBvb2xzGAIgAygLMh4uc2lnbmFsYm94LnBlZXJzLnYxLlBvb2xSZXBvcnQihAEKClBvb2xSZXBvcnQSDAoEcG9vbBgBIAEoCRI1CgllbmRwb2ludHMYAiADKAsyIi5zaWduYWxib3gucGVlcnMudjEuRW5kcG9pbnRSZXBvcnQSMQoHcHJvbXB0cxgDIAMoCzIgLnNpZ25hbGJveC5wZWVycy52MS5Qcm9tcHRSZXBvcnQiVAoORW5kcG9pbnRSZXBvcnQSDwoHYWRkcmVzcxgBIAEoCRIPCgdkZWNpZGVkGAIgASgHEhAKCHJlbGVhc2VkGAMgASgHEg4KBnRva2VucxgEIAEoDSI8CgxQcm9tcHRSZXBvcnQSDwoHYWRkcmVzcxgBIAEoCRIMCgRrZXlzGAIgAygPEg0KBWJ5dGVzGAMgASgNMk0KBVBlZXJzEkQKBFRlbGwSGi5zaWduYWxib3gucGVlcnMudjEuUmVwb3J0Ghwuc2lnbmFsYm94LnBlZXJzLnYxLkxpc3RlbmVyKAEwAWIGcHJvdG8z");
+  fileDesc("Ch5zaWduYWxib3gvcGVlcnMvdjEvcGVlcnMucHJvdG8SEnNpZ25hbGJveC5wZWVycy52MSIbCghMaXN0ZW5lchIPCgdyZXBsaWNhGAEgASgJIkgKBlJlcG9ydBIPCgdyZXBsaWNhGAEgASgJEi0KBXBvb2xzGAIgAygLMh4uc2lnbmFsYm94LnBlZXJzLnYxLlBvb2xSZXBvcnQiqAEKClBvb2xSZXBvcnQSDAoEcG9vbBgBIAEoCRI1CgllbmRwb2ludHMYAiADKAsyIi5zaWduYWxib3gucGVlcnMudjEuRW5kcG9pbnRSZXBvcnQSMQoHcHJvbXB0cxgDIAMoCzIgLnNpZ25hbGJveC5wZWVycy52MS5Qcm9tcHRSZXBvcnQSFQoIcmVxdWVzdHMYBCABKA1IAIgBAUILCglfcmVxdWVzdHMiVAoORW5kcG9pbnRSZXBvcnQSDwoHYWRkcmVzcxgBIAEoCRIPCgdkZWNpZGVkGAIgASgHEhAKCHJlbGVhc2VkGAMgASgHEg4KBnRva2VucxgEIAEoDSI8CgxQcm9tcHRSZXBvcnQSDwoHYWRkcmVzcxgBIAEoCRIMCgRrZXlzGAIgAygPEg0KBWJ5dGVzGAMgASgNMk0KBVBlZXJzEkQKBFRlbGwSGi5zaWduYWxib3gucGVlcnMudjEuUmVwb3J0Ghwuc2lnbmFsYm94LnBlZXJzLnYxLkxpc3RlbmVyKAEwAWIGcHJvdG8z");
 
 /**
  * @generated from message signalbox.peers.v1.Listener
@@ -110,6 +110,14 @@ export type PoolReport = Message<"signalbox.peers.v1.PoolReport"> & {
    * @generated from field: repeated signalbox.peers.v1.PromptReport prompts = 3;
    */
   prompts: PromptReport[];
+
+  /**
+   * Requests in flight, each once however many endpoints take part in it, if that has changed since the last report; in the first report
+   * of a call in any case. Never there: the replica knows it by endpoint only.
+   *
+   * @generated from field: optional uint32 requests = 4;
+   */
+  requests?: number | undefined;
 };
 
 /**
@@ -136,6 +144,14 @@ export type PoolReportJson = {
    * @generated from field: repeated signalbox.peers.v1.PromptReport prompts = 3;
    */
   prompts?: PromptReportJson[];
+
+  /**
+   * Requests in flight, each once however many endpoints take part in it, if that has changed since the last report; in the first report
+   * of a call in any case. Never there: the replica knows it by endpoint only.
+   *
+   * @generated from field: optional uint32 requests = 4;
+   */
+  requests?: number;
 };
 
 /**
