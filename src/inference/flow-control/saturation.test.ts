@@ -57,8 +57,9 @@ describe('utilization-detector as the saturation of a pool', () => {
 
   it.each<[string, Load[], number]>([
     ['no endpoint', [], 1],
-    // One that lies, or has a very long queue, counts twice.
-    ['one of four with 10,000 waiting', [{ waiting: 10_000 }, {}, {}, {}], 0.5],
+    ['one of four with 40 waiting', [{ waiting: 40 }, {}, {}, {}], 2],
+    ['one of four with 10,000 waiting', [{ waiting: 10_000 }, {}, {}, {}], 500],
+    ['one of four that says its cache is eight times full', [{ kvUsage: 6.4 }, {}, {}, {}], 2],
     ['idle', [{}], 0],
     ['part of a queue', [{ waiting: 2 }], 0.4],
     ['a queue at its threshold', [{ waiting: 5 }], 1],
@@ -84,6 +85,10 @@ describe('utilization-detector as the saturation of a pool', () => {
   it('thresholds are settings, and stale endpoints are counted', () => {
     expect(of([{ waiting: 2 }], { queueDepthThreshold: 2 })).toBe(1)
     expect(of([{ kvUsage: 0.45 }], { kvCacheUtilThreshold: 0.9 })).toBe(0.5)
+    // Not llm-d's: what one may count.
+    const most = { maxEndpointSaturation: 2 }
+    expect(of([{ waiting: 10_000 }, {}, {}, {}], most)).toBe(0.5)
+    expect(of([{ waiting: 7 }, { waiting: 5 }], most)).toBeCloseTo(1.2, 10)
     expect(measure('utilization-detector', [{ ageMs: 900 }, { ageMs: 900 }, {}]).stale).toBe(2)
   })
 

@@ -128,17 +128,15 @@ export function createDetector({ type, parameters }: PluginPlan): StageDetector 
 }
 
 /**
- * An endpoint counts as saturated twice over at the most. llm-d's mean knows no such limit: there one replica that lies, or has a very long
- * queue, stops a pool whose others are idle.
+ * The mean over endpoints of max(queue/threshold, KV usage/threshold), unclamped; one that says nothing counts 1. One replica that lies, or has
+ * a very long queue, so stops a pool whose others are idle, unless `maxEndpointSaturation` bounds what one may count.
  */
-const MOST_SHARE = 2
-
-/** The mean over endpoints of max(queue/threshold, KV usage/threshold), each at most `MOST_SHARE`; one that says nothing counts 1. */
 class Utilization implements StageDetector {
   stale = 0
   readonly #queue: number
   readonly #usage: number
   readonly #staleMs: number
+  readonly #most: number
   #sum = 0
   #count = 0
 
@@ -147,6 +145,7 @@ class Utilization implements StageDetector {
     this.#queue = parameters.queueDepthThreshold
     this.#usage = parameters.kvCacheUtilThreshold
     this.#staleMs = parseDuration(parameters.metricsStalenessThreshold) ?? 0
+    this.#most = parameters.maxEndpointSaturation ?? Number.POSITIVE_INFINITY
   }
 
   begin(): void {
@@ -166,7 +165,7 @@ class Utilization implements StageDetector {
     const unseen = table.unseen(slot)
     const free = waiting > 0 ? 0 : Math.max(this.#queue, table.running[slot]!)
     const queued = waiting + Math.max(0, unseen - free)
-    this.#sum += Math.min(MOST_SHARE, Math.max(queued / this.#queue, table.kvUsage[slot]! / this.#usage))
+    this.#sum += Math.min(this.#most, Math.max(queued / this.#queue, table.kvUsage[slot]! / this.#usage))
   }
 
   get known(): boolean {

@@ -32,6 +32,7 @@ it('utilization-detector refuses thresholds that are none', () => {
     { metricsStalenessThreshold: '0s' },
     { metricsStalenessThreshold: 'soon' },
     { headroom: -1 },
+    { maxEndpointSaturation: 0.5 },
   ])
     expect(() => keep(parameters)).toThrow()
 })

@@ -13,6 +13,8 @@ export const utilizationParameters = object({
     .default('200ms'),
   /** How far above the thresholds an endpoint may still be, as a share of them. */
   headroom: z.number().min(0).default(0),
+  /** Ours: how full one endpoint may count in the mean over the pool, 1 = full. Absent: without a limit, as in llm-d. */
+  maxEndpointSaturation: z.number().min(1).optional(),
 })
 
 /** As a filter: keeps endpoints below both thresholds whose metrics are fresh; all, where none would stay (epp.md §3.9). */
