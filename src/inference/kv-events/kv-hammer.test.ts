@@ -1,3 +1,4 @@
+/** With real threads. What they hardly ever meet, a reader between two steps of the writer, is in ./kv-index-interleaving.test.ts. */
 import { expect, it } from '@jest/globals'
 import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
