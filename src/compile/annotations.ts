@@ -1,3 +1,4 @@
+import type { InferencePool } from '../config/kinds/inference-pool.ts'
 import type { ConfigObject } from '../config/kinds/registry.ts'
 import { problemAt } from '../config/object.ts'
 import type { Problem } from '../config/problem.ts'
@@ -15,8 +16,8 @@ export const UNKNOWN_MODELS = 'signalbox.dev/unknown-models'
 /** Annotation of an InferencePool: the name of an EndpointPickerConfig in its namespace. */
 export const PICKER_CONFIG = 'signalbox.dev/endpoint-picker-config'
 
-/** Annotation of an InferencePool: `Headers` asks replicas for their load with each response, beside scrapes; for gateways that show us responses. */
-export const LOAD_REPORTS = 'signalbox.dev/load-reports'
+/** Annotation of an InferencePool: `Headers` asks replicas for their load with each response, in its headers or trailers. */
+const LOAD_REPORTS = 'signalbox.dev/load-reports'
 
 /** Annotations of an InferencePool: requests on their way at once (429 beyond), and bytes of bodies held for it (503 beyond). */
 export const MAX_IN_FLIGHT = 'signalbox.dev/max-in-flight'
@@ -40,6 +41,11 @@ const ANNOTATIONS: Readonly<Record<string, Annotation>> = {
   [PICKER_CONFIG]: { kind: 'InferencePool' },
   [MAX_IN_FLIGHT]: { kind: 'InferencePool', atLeast: 1 },
   [MAX_HELD_BYTES]: { kind: 'InferencePool', atLeast: 1 },
+}
+
+/** Replicas of the pool are asked for their load with each response. */
+export function reportsLoad({ metadata }: InferencePool): boolean {
+  return metadata.annotations[LOAD_REPORTS] === 'Headers'
 }
 
 /** Annotations of ours that would have no effect, or that have a value without a meaning. */

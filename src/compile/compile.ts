@@ -6,7 +6,7 @@ import type { ConfigItem } from '../config/read-document.ts'
 import type { SignalboxParametersSpec } from '../config/kinds/signalbox-parameters.ts'
 import type { ClusterJson } from '../gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { Plan } from '../pipeline/plan.ts'
-import { checkAnnotations } from './annotations.ts'
+import { checkAnnotations, reportsLoad } from './annotations.ts'
 import { Backends } from './backends.ts'
 import { readBaseModels } from './base-models.ts'
 import { errorsBeside } from './errors-beside.ts'
@@ -99,6 +99,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
   const servers = compileServers(listeners, routes.unitsFor, parameters, {
     als: options.accessLogService !== undefined,
     decisions: options.logDecisions === true,
+    loadReports: objects.all('InferencePool').some(reportsLoad),
   })
   const entries = [...servers.entries]
   checkWaits(objects, backends.pools, entries, parameters, problems)

@@ -244,6 +244,5 @@ flowControl: { defaultPriorityBand: { fairnessPolicyRef: program-aware-fairness 
   expect(warnings.map(formatProblem)).toEqual([
     expect.stringContaining('request-attribute-reporter of the pool'),
     expect.stringContaining('program-aware-fairness, as far as answers go,'),
-    expect.stringContaining('signalbox.dev/load-reports sees nothing'),
   ])
 })

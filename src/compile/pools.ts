@@ -7,7 +7,7 @@ import type { Problem } from '../config/problem.ts'
 import type { EndpointPlan, PoolLimits, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
 import { compareAge } from './age.ts'
-import { LOAD_REPORTS, MAX_HELD_BYTES, MAX_IN_FLIGHT, UNKNOWN_MODELS } from './annotations.ts'
+import { MAX_HELD_BYTES, MAX_IN_FLIGHT, reportsLoad, UNKNOWN_MODELS } from './annotations.ts'
 import { objectivesOf } from './objectives.ts'
 import { dataLayerOf, pickerConfigOf } from './picker-configs.ts'
 import { schedulingFor } from './picker-flow-control.ts'
@@ -58,7 +58,7 @@ export function compilePool(
       idleIntervalMs: scrape.idleInterval,
       ...dataLayerOf(objects, pool),
       ...(picker?.producers?.some(({ type }) => type === LATENCY_PRODUCER) === true ? { tokenTimes: true } : {}),
-      ...(pool.metadata.annotations[LOAD_REPORTS] === 'Headers' ? { orca: true } : {}),
+      ...(reportsLoad(pool) ? { orca: true } : {}),
     },
   }
 }

@@ -4,7 +4,6 @@ import type { Problem } from '../config/problem.ts'
 import { goesByUsage } from '../inference/flow-control/flow-plugins.ts'
 import type { SchedulingPlan } from '../inference/pool-plan.ts'
 import type { Plan } from '../pipeline/plan.ts'
-import { LOAD_REPORTS } from './annotations.ts'
 
 /**
  * Tells of pools of our own fleet, whose responses pass us by, that want to know the usage of responses, or to call requests back: streams
@@ -27,10 +26,6 @@ export function warnUnread(
       const message =
         "flowControl.enableEviction of the pool's EndpointPickerConfig can't be had for what our own Envoys carry: once it was sent on, it can't be called back; it is for gateways that have Signalbox as their endpoint picker"
       problems.push(problemAt(pool, 'error', 'unsupported', [], message))
-    }
-    if (plan.scrape.orca === true) {
-      const message = `${LOAD_REPORTS} sees nothing of what our own Envoys carry: their responses do not come to Signalbox`
-      problems.push(problemAt(pool, 'warning', 'no-effect', ['metadata', 'annotations', LOAD_REPORTS], message))
     }
     for (const wish of wishesOf(plan.scheduling)) {
       const message = `${wish} of the pool's EndpointPickerConfig sees nothing of what our own Envoys carry: their responses do not come to Signalbox`

@@ -15,6 +15,7 @@ import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3
 import type { LogRecord } from './access-log.ts'
 import type { GrpcLog } from './configuration.ts'
 import type { Endpoint } from './endpoint.ts'
+import type { HeaderList } from './header-list.ts'
 
 type Entry = MessageInitShape<typeof HTTPAccessLogEntrySchema>
 
@@ -41,7 +42,7 @@ export class AccessLogService {
   }
 
   add(record: LogRecord): void {
-    if (this.#waiting.length < MAX_WAITING) this.#waiting.push(entryOf(record))
+    if (this.#waiting.length < MAX_WAITING) this.#waiting.push(entryOf(record, this.#log))
     this.#timer ??= setTimeout(() => this.flush(), this.#log.flushMs).unref()
   }
 
@@ -103,7 +104,7 @@ const VERSIONS: Readonly<Record<string, Version>> = {
   'HTTP/2': Version.HTTP2,
 }
 
-function entryOf(record: LogRecord): Entry {
+function entryOf(record: LogRecord, log: GrpcLog): Entry {
   const header = (name: string): string => record.requestHeaders.get(name) ?? ''
   const method = RequestMethod[header(':method') as keyof typeof RequestMethod] ?? RequestMethod.METHOD_UNSPECIFIED
   const upstreamRemoteAddress = addressOf(record.upstreamHost)
@@ -111,10 +112,8 @@ function entryOf(record: LogRecord): Entry {
   return {
     commonProperties: {
       startTime: timestampFromDate(record.startedAt),
-      duration: {
-        seconds: BigInt(Math.floor(record.durationMs / 1000)),
-        nanos: Math.round((record.durationMs % 1000) * 1e6),
-      },
+      duration: durationOf(record.durationMs),
+      ...(record.responseMs === undefined ? {} : { timeToFirstUpstreamRxByte: durationOf(record.responseMs) }),
       ...(upstreamRemoteAddress === undefined ? {} : { upstreamRemoteAddress }),
       ...(downstreamRemoteAddress === undefined ? {} : { downstreamRemoteAddress }),
       upstreamCluster: record.upstreamCluster ?? '',
@@ -140,8 +139,23 @@ function entryOf(record: LogRecord): Entry {
       responseCode: record.status,
       responseBodyBytes: BigInt(record.bytesSent),
       responseCodeDetails: record.details,
+      responseHeaders: those(log.responseHeaders, record.responseHeaders),
+      responseTrailers: those(log.responseTrailers, record.responseTrailers),
     },
   }
+}
+
+function durationOf(ms: number): { readonly seconds: bigint; readonly nanos: number } {
+  return { seconds: BigInt(Math.floor(ms / 1000)), nanos: Math.round((ms % 1000) * 1e6) }
+}
+
+function those(names: readonly string[], headers: HeaderList | undefined): Record<string, string> {
+  const found: Record<string, string> = {}
+  for (const name of names) {
+    const value = headers?.get(name.toLowerCase())
+    if (value !== undefined) found[name.toLowerCase()] = value
+  }
+  return found
 }
 
 function addressOf(text: string | undefined): MessageInitShape<typeof AddressSchema> | undefined {

@@ -72,6 +72,9 @@ export interface GrpcLog {
   readonly cluster: string
   readonly logName: string
   readonly flushMs: number
+  /** Names of headers and trailers of responses that entries have. */
+  readonly responseHeaders: readonly string[]
+  readonly responseTrailers: readonly string[]
 }
 
 /** What is done to a client's headers before a route is looked for. */

@@ -271,6 +271,8 @@ function readAccessLogs(
         cluster: service?.case === 'envoyGrpc' ? service.value.clusterName : '',
         logName: commonConfig?.logName ?? '',
         flushMs: milliseconds(commonConfig?.bufferFlushInterval, 1000),
+        responseHeaders: grpc.additionalResponseHeadersToLog,
+        responseTrailers: grpc.additionalResponseTrailersToLog,
       })
     } else problems.add(path, `access log ${log.name} is not served`)
   }

@@ -88,6 +88,8 @@ export interface Decider {
     end: number,
     last: boolean,
   ): Uint8Array | undefined
+  /** The response has trailers, and this gateway shows them; its end is told after them. */
+  responseTrailers?(exchange: Exchange, message: IncomingMessage): void
   responseEnd(exchange: Exchange): void
   /** The stream is over, however. The call record must be given back here. */
   closed(exchange: Exchange): void

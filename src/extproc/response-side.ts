@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import type { IncomingMessage } from './decode-request.ts'
 import {
   Direction,
   writeBufferedResponse,
@@ -32,9 +33,10 @@ export function responseBody(
   if (ends) responseEnd(x)
 }
 
-export function responseTrailers(x: Exchange): void {
+export function responseTrailers(x: Exchange, message: IncomingMessage): void {
   if (x.responseEnded) return
   x.responseEnds = true
+  x.decider.responseTrailers?.(x, message)
   if (x.readsResponse) {
     const rest = x.decider.responseBody!(x, NOTHING, 0, 0, true)
     if (x.editsResponse && rest !== undefined && rest.length > 0 && isFullDuplex(x))

@@ -43,7 +43,7 @@ export function message(x: Exchange, m: IncomingMessage): void {
       responseBody(x, bytes!, m.bodyStart, m.bodyEnd, true, m.endOfStream)
       break
     case RequestKind.RESPONSE_TRAILERS:
-      responseTrailers(x)
+      responseTrailers(x, m)
       break
     default:
       // A message of a later API version: nothing we could answer without being spurious.

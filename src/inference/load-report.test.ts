@@ -37,6 +37,8 @@ describe('readLoadReport', () => {
     })
     const value = Buffer.from(toBinary(OrcaLoadReportSchema, message)).toString('base64')
     expect(readBinaryLoadReport(value)).toEqual({ kvUsage: 0.5, waiting: 2 })
+    expect(readLoadReport(`BIN ${value}`)).toEqual({ kvUsage: 0.5, waiting: 2 })
+    expect(readLoadReport('BIN %')).toBeUndefined()
     for (const bad of ['', '%%%', '/////w==', value.slice(0, -6)]) expect(readBinaryLoadReport(bad)).toBeUndefined()
   })
 })

@@ -9,6 +9,7 @@ import type { ReplicaMetrics } from './replica-metrics.ts'
 import { checkFlowPlan, type FlowFigures, FlowKeeper } from './flow-control/flow-keeper.ts'
 import { KvKeeper } from './kv-events/kv-keeper.ts'
 import type { KvLedger } from './kv-events/kv-ledger.ts'
+import { type LoadReport, noteLoad } from './load-report.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
@@ -204,6 +205,17 @@ export class PoolKeeper {
     table.counters.answered(server)
     const slot = picked === upstream ? undefined : table.slotOf(picked)
     if (slot !== undefined) table.counters.missed(slot, nowMs)
+  }
+
+  /** A response of the endpoint said so of its load at `at`, Unix ms. Counts only where the pool's plan asks for such reports. */
+  noteLoad(address: string, report: LoadReport, at: number): void {
+    const { scrape, scheduling } = this.#plan
+    // Of ranks behind one address nobody knows which one speaks.
+    if (scrape.orca !== true || scheduling.handler?.parameters['primaryPort'] !== undefined) return
+    const slot = this.table.slotOf(address)
+    if (slot === undefined) return
+    noteLoad(this.table, slot, report, at)
+    this.#flow?.signal()
   }
 
   /** Whether some thread has asked for the endpoints' models to be read soon, since this was asked last. */

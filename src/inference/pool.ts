@@ -96,6 +96,7 @@ export class Pool implements ProfileRunner {
     profiles.reserve(table.capacity)
     profiles.adopt(table, remembered)
     this.#candidates.reserve(table.capacity)
+    this.#candidates.heardOnly = plan.scrape.off === true && plan.scrape.orca === true
     this.#candidates.produced = !profiles.producers.isEmpty
     this.#placer.adopt(plan.scheduling.maxQueue)
     this.#eligible.adopt()

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { adapterId } from './adapter-id.ts'
 import { MissingSignal } from './endpoint-table.ts'
+import { noteLoad } from './load-report.ts'
 import { PickResult, PickStatus } from './pool.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
 import type { ScorerPlan } from './pool-plan.ts'
@@ -26,6 +27,41 @@ function spread(pool: LocalPool, count: number, nowMs: number): number[] {
   for (let i = 0; i < count; i++) picks[pickAt(pool, nowMs)]!++
   return picks
 }
+
+describe('who is heard of only with responses', () => {
+  const heard = (count: number) => {
+    const scheduling = { scorers: [{ type: 'running-requests-size-scorer', weight: 1, parameters: {} }] }
+    const plan = poolPlan(addresses(count), { scheduling, scrape: { staleMs: STALE, off: true, orca: true } })
+    return new LocalPool(plan, { releaseBy: 'response' })
+  }
+
+  it('is asked when nothing was heard for long, as far as we have nothing in flight there', () => {
+    const pool = heard(3)
+    noteLoad(pool.table, 0, { running: 2 }, 1000)
+    noteLoad(pool.table, 1, { running: 1 }, 1000)
+    // Nobody has heard of the third one.
+    expect(pickAt(pool, 1100)).toBe(2)
+    noteLoad(pool.table, 2, { running: 9 }, 1200)
+    expect(pickAt(pool, 1300)).toBe(1)
+    // What was heard of the first one has grown old.
+    noteLoad(pool.table, 1, { running: 1 }, 2100)
+    expect(pickAt(pool, 2100)).toBe(0)
+  })
+
+  it('fills in what reports do not say from the others, as ever', () => {
+    const pool = heard(2)
+    noteLoad(pool.table, 0, { running: 4 }, 1000)
+    noteLoad(pool.table, 1, { waiting: 0 }, 1000)
+    expect(new Set(spread(pool, 40, 1000)).has(0)).toBe(false)
+  })
+
+  it('says nothing new with an old report', () => {
+    const pool = heard(1)
+    noteLoad(pool.table, 0, { running: 4 }, 1000)
+    noteLoad(pool.table, 0, { running: 7 }, 999)
+    expect(pool.table.running[0]).toBe(4)
+  })
+})
 
 describe('what is too old', () => {
   it('is never preferred to what is known', () => {

@@ -211,6 +211,12 @@ export class EntryDecider implements Decider {
     return edited
   }
 
+  responseTrailers(x: Exchange, { headers }: IncomingMessage): void {
+    const call = x.call as Call | undefined
+    if (call?.counted?.plan.scrape.orca === true)
+      noteLoadReport(call.counted, call, headers, this.#context.nowMs())
+  }
+
   /** The client gets the model that it asked for, whatever the engine was asked for. */
   #editResponse(x: Exchange, call: Call, headers: HeaderView): void {
     const kind = responseKindOf(headers)

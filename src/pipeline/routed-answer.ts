@@ -32,8 +32,7 @@ export function routeTo(x: Exchange, call: Call, target: Target, names: HeaderNa
   else if (target.pool !== undefined && call.endpoints === '') decision.removeNames.push(DESTINATION_ENDPOINT)
   if (!plain) stageHeaders(decision, call)
   modelHeaders(decision, call, names, fleet)
-  // Our own fleet's responses pass us by.
-  if (!fleet && target.pool?.plan.scrape.orca === true) decision.set(REPORT_FORMAT_HEADER, REPORT_FORMAT)
+  if (target.pool?.plan.scrape.orca === true) decision.set(REPORT_FORMAT_HEADER, REPORT_FORMAT)
   if (target.pool?.plan.scheduling.tellsServed === true) expectServed(decision, call.endpoints)
   if (fleet) {
     decision.set(TARGET_HEADER, target.plan.id)

@@ -60,6 +60,31 @@ describe('readAccessLogs', () => {
     ])
   })
 
+  it('reads load reports of headers and of trailers, of which those are newer', () => {
+    const commonProperties = {
+      duration: { seconds: 2n, nanos: 500_000_000 },
+      timeToFirstUpstreamRxByte: { seconds: 0n, nanos: 500_000_000 },
+    }
+    const text = { 'endpoint-load-metrics': 'TEXT a=1', other: 'x' }
+    const binary = { 'endpoint-load-metrics-bin': 'AAAA' }
+    const durationMs = 2500
+    expect(
+      readAccessLogs(
+        message(
+          { commonProperties, response: { responseHeaders: text } },
+          { commonProperties, response: { responseTrailers: binary } },
+          { commonProperties, response: { responseTrailers: { ...text }, responseHeaders: { ...text } } },
+          { commonProperties, request: { requestHeaders: text } },
+        ),
+      ),
+    ).toEqual([
+      { durationMs, report: 'TEXT a=1', reportAgeMs: 2000 },
+      { durationMs, binaryReport: 'AAAA', reportAgeMs: 0 },
+      { durationMs, report: 'TEXT a=1', reportAgeMs: 0 },
+      { durationMs },
+    ])
+  })
+
   it('takes any truncation as an error or as fewer entries, never as wrong ones', () => {
     const bytes = message({ commonProperties: { upstreamRemoteAddress: at('10.0.0.1', 8000) } })
     for (let length = 0; length < bytes.length; length++) {

@@ -1,8 +1,9 @@
 /**
- * Envoy's gRPC access log (`envoy.service.accesslog.v3.AccessLogService`), read for one purpose: which request ended, and where it
- * was served. An entry has dozens of fields; all but the few below are skipped by their length.
+ * Envoy's gRPC access log (`envoy.service.accesslog.v3.AccessLogService`), read for two purposes: which request ended where it was
+ * served, and what the replica said of its load then. An entry has dozens of fields; all but the few below are skipped by their length.
  */
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
+import { REPORT_HEADER, REPORT_HEADER_BINARY } from '../inference/load-report.ts'
 import { type sendUnaryData, type ServerReadableStream, status } from '@grpc/grpc-js'
 
 /** What our decision left in the dynamic metadata `signalbox`, and what Envoy did. */
@@ -15,6 +16,11 @@ export interface AccessLogEntry {
   readonly upstream?: string
   /** From the request's first byte to its end, ms. */
   readonly durationMs?: number
+  /** The replica's load report, as a header's or trailer's value: as text, or of the binary one. */
+  readonly report?: string
+  readonly binaryReport?: string
+  /** Of the report when the request ended, ms: headers come before. */
+  readonly reportAgeMs?: number
 }
 
 export type AccessLogCall = ServerReadableStream<Uint8Array, Uint8Array>
@@ -27,8 +33,9 @@ const EMPTY = new Uint8Array()
 /** Field numbers on the path to what is read. */
 const Message = { HTTP_LOGS: 2 } as const
 const HttpLogs = { LOG_ENTRY: 1 } as const
-const HttpEntry = { COMMON_PROPERTIES: 1 } as const
-const Common = { UPSTREAM_REMOTE_ADDRESS: 13, METADATA: 17, DURATION: 23 } as const
+const HttpEntry = { COMMON_PROPERTIES: 1, RESPONSE: 4 } as const
+const Response = { HEADERS: 4, TRAILERS: 5 } as const
+const Common = { FIRST_UPSTREAM_BYTE: 9, UPSTREAM_REMOTE_ADDRESS: 13, METADATA: 17, DURATION: 23 } as const
 const Duration = { SECONDS: 1, NANOS: 2 } as const
 const Metadata = { FILTER_METADATA: 1 } as const
 const Struct = { FIELDS: 1 } as const
@@ -76,12 +83,14 @@ export function readAccessLogs(message: Uint8Array): AccessLogEntry[] {
 }
 
 function readEntry(bytes: Uint8Array): AccessLogEntry {
-  const entry: { endpoint?: string; pool?: string; upstream?: string; durationMs?: number } = {}
+  const entry: { -readonly [Field in keyof AccessLogEntry]: AccessLogEntry[Field] } = {}
+  let headersAfterMs: number | undefined
   eachPart(bytes, HttpEntry.COMMON_PROPERTIES, common => {
     eachPart(common, Common.UPSTREAM_REMOTE_ADDRESS, address => {
       const upstream = readAddress(address)
       if (upstream !== '') entry.upstream = upstream
     })
+    eachPart(common, Common.FIRST_UPSTREAM_BYTE, duration => (headersAfterMs = readDuration(duration)))
     eachPart(common, Common.DURATION, duration => (entry.durationMs = readDuration(duration)))
     eachPart(common, Common.METADATA, metadata => {
       eachPart(metadata, Metadata.FILTER_METADATA, item => {
@@ -94,7 +103,27 @@ function readEntry(bytes: Uint8Array): AccessLogEntry {
       })
     })
   })
+  eachPart(bytes, HttpEntry.RESPONSE, response => {
+    // Trailers are the newer ones.
+    for (const [field, age] of [
+      [Response.HEADERS, Math.max(0, (entry.durationMs ?? 0) - (headersAfterMs ?? entry.durationMs ?? 0))],
+      [Response.TRAILERS, 0],
+    ] as const) {
+      eachPart(response, field, item => {
+        const [name, value] = readMapEntry(item)
+        const key = REPORTS[name]
+        if (key === undefined) return
+        entry[key] = decode(value)
+        entry.reportAgeMs = age
+      })
+    }
+  })
   return entry
+}
+
+const REPORTS: Readonly<Record<string, 'report' | 'binaryReport'>> = {
+  [REPORT_HEADER]: 'report',
+  [REPORT_HEADER_BINARY]: 'binaryReport',
 }
 
 /** In ms. */

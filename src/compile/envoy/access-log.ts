@@ -3,10 +3,13 @@ import type { AccessLogJson } from '../../gen/envoy/config/accesslog/v3/accesslo
 import { FileAccessLogSchema } from '../../gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { HttpGrpcAccessLogConfigSchema } from '../../gen/envoy/extensions/access_loggers/grpc/v3/als_pb.ts'
 import { StdoutAccessLogSchema } from '../../gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts'
+import { REPORT_HEADER, REPORT_HEADER_BINARY } from '../../inference/load-report.ts'
 import { ALS_CLUSTER, METADATA_NAMESPACE } from '../names.ts'
 import { pack } from './json.ts'
 
 const ours = (key: string): string => `%DYNAMIC_METADATA(${METADATA_NAMESPACE}:${key})%`
+
+const REPORTS = [REPORT_HEADER, REPORT_HEADER_BINARY]
 
 /** One JSON line a request. No header that may carry a secret, no query (keys are sent in queries, too). */
 const LINE = {
@@ -39,6 +42,8 @@ const LINE = {
 export interface LogContents {
   /** Also report each finished request to our access log service. */
   readonly als: boolean
+  /** Entries for our service have the load reports of responses. */
+  readonly loadReports: boolean
   /** Lines have the record of a decision, where a request asked for it with the key of explanations. */
   readonly decisions: boolean
 }
@@ -46,7 +51,7 @@ export interface LogContents {
 /** The loggers of every HTTP connection manager. */
 export function accessLogsJson(
   settings: SignalboxParametersSpec['accessLog'],
-  { als, decisions }: LogContents,
+  { als, decisions, loadReports }: LogContents,
 ): AccessLogJson[] {
   const loggers: AccessLogJson[] = []
   const jsonFormat = decisions ? { ...LINE, decision: ours('decision') } : LINE
@@ -69,6 +74,7 @@ export function accessLogsJson(
           bufferFlushInterval: '0.05s',
           bufferSizeBytes: 16_384,
         },
+        ...(loadReports ? { additionalResponseHeadersToLog: REPORTS, additionalResponseTrailersToLog: REPORTS } : {}),
       }),
     })
   }

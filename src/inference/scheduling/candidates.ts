@@ -4,7 +4,9 @@
  *
  * An endpoint whose last good scrape is older than `staleMs`, or that was never scraped, has *unknown* load: it is taken as
  * loaded as the worst candidate that is known, plus its own unseen decisions. So it is never preferred to a known one, and a pool
- * without any metrics is balanced by our own counts. Where only some of its numbers are missing (`EndpointTable.missing`), the same is so for these.
+ * without any metrics is balanced by our own counts. In a pool that is not scraped, whose endpoints are heard of only with their responses
+ * (`heardOnly`), one that was not heard of lately has what we have in flight there, or it would never be asked again. Where only some of its
+ * numbers are missing (`EndpointTable.missing`), it is taken for the worst in these.
  */
 import { tpotTarget, ttftTarget } from '../control-headers.ts'
 import type { MediaHashes } from '../media-hashes.ts'
@@ -44,6 +46,8 @@ export class Candidates {
   /** Candidates whose load is not a guess, before filters. */
   known = 0
   #missing = new Uint8Array(0)
+  /** See above. */
+  heardOnly = false
   /** Candidates before filters. */
   #loaded = 0
   /** The plan has producers (./producer.ts): they fill what follows, as far as they need. */
@@ -172,7 +176,20 @@ export class Candidates {
     }
     this.known = count - guesses
     table.counters.open(slots, count, table.observed, this.inFlight, this.unseen)
-    if (any !== 0) this.#guess()
+    if (guesses > 0 && this.heardOnly) this.#count()
+    else if (any !== 0) this.#guess()
+  }
+
+  /** Candidates of unknown load have what we have sent to them. */
+  #count(): void {
+    const { count, unknown } = this
+    for (let i = 0; i < count; i++) {
+      if (unknown[i] === 0) continue
+      this.running[i] = this.inFlight[i]!
+      this.waiting[i] = this.unseen[i] = this.kvUsage[i] = 0
+      this.#missing[i] = 0
+    }
+    this.#guess()
   }
 
   /** Gives candidates of unknown load the worst load of the known ones, number by number. */
