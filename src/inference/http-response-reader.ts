@@ -13,7 +13,22 @@ const CHUNK_LINE_LIMIT = 256
 const EXTRA_LIMIT = 16 * 1024
 
 const NEWLINE = 0x0a
-const HEAD_END = /\r?\n\r?\n/
+const CARRIAGE_RETURN = 0x0d
+const SPACE = 0x20
+const COLON = 0x3a
+const ZERO = 0x30
+const ONE = 0x31
+const VERSION = Buffer.from('HTTP/1.')
+const MINOR_VERSION_AT = VERSION.length
+/** After the version and a blank. */
+const STATUS_AT = MINOR_VERSION_AT + 2
+const STATUS_END = STATUS_AT + 3
+/** Of the headers that count. */
+const NAME_LENGTHS: ReadonlySet<number> = new Set(
+  ['content-length', 'transfer-encoding', 'content-encoding', 'connection'].map(name => name.length),
+)
+/** Bytes of a head's end, but the last. */
+const LONGEST_HEAD_END = 3
 
 /** Who takes the body. */
 export interface BodySink {
@@ -46,7 +61,10 @@ export class HttpResponseReader {
   #sink: BodySink = NOWHERE
   #limit = 0
   #remaining = 0
-  /** Head or chunk line that has not ended yet. */
+  /** A head that has not ended yet: `#held` bytes of it. */
+  #head = Buffer.alloc(0)
+  #held = 0
+  /** Chunk line that has not ended yet. */
   #line = ''
   /** Bytes of interim responses, or of trailers. */
   #extra = 0
@@ -60,12 +78,13 @@ export class HttpResponseReader {
     this.#limit = limit
     this.#state = 'head'
     this.#line = ''
+    this.#held = 0
     this.#extra = 0
   }
 
   /** Whether bytes of the current response have come. */
   get begun(): boolean {
-    return this.#state !== 'head' || this.#line !== ''
+    return this.#state !== 'head' || this.#held > 0
   }
 
   /** Takes bytes; true when the response is complete. Throws HttpReadError. */
@@ -103,37 +122,55 @@ export class HttpResponseReader {
   }
 
   #readHead(bytes: Buffer, start: number, end: number): number {
-    const held = this.#line.length
-    const text = bytes.toString('latin1', start, Math.min(end, start + HEAD_LIMIT - held))
-    const joined = held === 0 ? text : this.#line + text
-    const match = HEAD_END.exec(joined)
-    if (match === null) {
-      if (joined.length >= HEAD_LIMIT) throw new HttpReadError('too-large', 'response head over 16 KiB')
-      this.#line = joined
+    const held = this.#held
+    if (held === 0) {
+      const stop = endOfHead(bytes, start, Math.min(end, start + HEAD_LIMIT))
+      if (stop >= 0) {
+        this.#parseHead(bytes, start, stop)
+        return stop
+      }
+    }
+    const length = held + Math.min(end - start, HEAD_LIMIT - held)
+    if (length > this.#head.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(HEAD_LIMIT, 2 * length))
+      this.#head.copy(larger, 0, 0, held)
+      this.#head = larger
+    }
+    bytes.copy(this.#head, held, start, start + length - held)
+    const stop = endOfHead(this.#head, Math.max(0, held - LONGEST_HEAD_END), length)
+    if (stop < 0) {
+      if (length >= HEAD_LIMIT) throw new HttpReadError('too-large', 'response head over 16 KiB')
+      this.#held = length
       return end
     }
-    this.#line = ''
-    this.#parseHead(joined.slice(0, match.index))
-    return start + match.index + match[0].length - held
+    this.#held = 0
+    this.#parseHead(this.#head, 0, stop)
+    return start + stop - held
   }
 
-  #parseHead(head: string): void {
-    const lines = head.split(/\r?\n/)
-    const status = /^HTTP\/1\.([01]) (\d{3})(?: |$)/.exec(lines[0]!)
-    if (status === null) throw new HttpReadError('malformed', 'not an HTTP/1 response')
-    this.status = Number(status[2])
+  /** A head with the empty line at its end. */
+  #parseHead(head: Buffer, start: number, end: number): void {
+    let next = head.indexOf(NEWLINE, start) + 1
+    const status = statusIn(head, start, endOfLine(head, start, next))
+    if (status < 0) throw new HttpReadError('malformed', 'not an HTTP/1 response')
+    this.status = status
     // Informational responses precede the real one.
-    if (this.status < 200 && this.status !== 101) return this.#countExtra(head.length)
+    if (status < 200 && status !== 101) return this.#countExtra(end - start)
     this.#extra = 0
-    this.keepAlive = status[1] === '1'
+    this.keepAlive = head[start + MINOR_VERSION_AT] === ONE
     let contentLength = -1
     let chunked = false
-    for (let i = 1; i < lines.length; i++) {
-      const line = lines[i]!
-      const colon = line.indexOf(':')
-      if (colon <= 0) throw new HttpReadError('malformed', 'header without a name')
-      const value = line.slice(colon + 1).trim()
-      switch (line.slice(0, colon).toLowerCase()) {
+    for (;;) {
+      const from = next
+      next = head.indexOf(NEWLINE, from) + 1
+      const to = endOfLine(head, from, next)
+      if (to === from) break
+      let colon = from
+      while (colon < to && head[colon] !== COLON) colon++
+      if (colon === from || colon === to) throw new HttpReadError('malformed', 'header without a name')
+      if (!NAME_LENGTHS.has(colon - from)) continue
+      const value = head.toString('latin1', colon + 1, to).trim()
+      switch (head.toString('latin1', from, colon).toLowerCase()) {
         case 'content-length':
           if (!/^\d{1,15}$/.test(value) || (contentLength >= 0 && contentLength !== Number(value))) {
             throw new HttpReadError('malformed', 'bad content-length')
@@ -215,4 +252,34 @@ export class HttpResponseReader {
   #tooLarge(): HttpReadError {
     return new HttpReadError('too-large', `response over ${this.#limit} bytes`)
   }
+}
+
+/** Offset after the empty line that ends a head, looked for from `from` on; −1: it has not come. */
+function endOfHead(bytes: Buffer, from: number, end: number): number {
+  for (let at = from; at < end; at++) {
+    if (bytes[at] !== NEWLINE) continue
+    const next = bytes[at + 1] === CARRIAGE_RETURN ? at + 2 : at + 1
+    if (next < end && bytes[next] === NEWLINE) return next + 1
+  }
+  return -1
+}
+
+/** Of the line from `from` on, whose newline stands before `next`. */
+function endOfLine(bytes: Buffer, from: number, next: number): number {
+  return next - 2 >= from && bytes[next - 2] === CARRIAGE_RETURN ? next - 2 : next - 1
+}
+
+/** −1: this is no status line. */
+function statusIn(bytes: Buffer, start: number, end: number): number {
+  if (end - start < STATUS_END || bytes[start + STATUS_AT - 1] !== SPACE) return -1
+  for (let i = 0; i < VERSION.length; i++) if (bytes[start + i] !== VERSION[i]) return -1
+  const minor = bytes[start + MINOR_VERSION_AT]
+  if (minor !== ZERO && minor !== ONE) return -1
+  let status = 0
+  for (let at = start + STATUS_AT; at < start + STATUS_END; at++) {
+    const digit = bytes[at]! - ZERO
+    if (digit < 0 || digit > 9) return -1
+    status = status * 10 + digit
+  }
+  return end - start === STATUS_END || bytes[start + STATUS_END] === SPACE ? status : -1
 }

@@ -1,10 +1,9 @@
 /**
  * Reads the handful of series that picking needs straight from the bytes of a Prometheus text page as they come, without keeping the
- * page or parsing the rest of it: each family is searched as `\nname`, in the order of the page before, and once all of them were seen the
- * rest is passed over. Families that a page may do without are looked for in every 16th page only, once one had not got them.
+ * page or parsing the rest of it: each family is looked for where it was on the page before (./family-finder.ts), and once all of them were seen
+ * the rest is passed over. Families that a page may do without are looked for in every 16th page only, once one had not got them.
  *
- * Budget: below 10 µs for vLLM's page of 403 lines (measured 4–6 µs;
- * `test/bench/scrape.bench.ts` prints it), against 1.2 ms for a full parse.
+ * Budget: below 8 µs for vLLM's page of 403 lines (`test/bench/scrape.bench.ts` prints it), against 1.2 ms for a full parse.
  *
  * Several series of one family that match: a server with data-parallel ranks shows one series per rank, and a request may go to any
  * of them, so that counts are summed and the cache's usage is the mean. (The Go peers take one rank for the whole.) Where series have
@@ -12,17 +11,16 @@
  *
  * A series whose value is no number that makes sense (NaN, infinite, negative) counts as absent, and is told of.
  */
-import { adapterIdOfBytes } from './adapter-id.ts'
+import { readAdapterList } from './adapter-list.ts'
 import { type EnginePage, type Want, WantKind } from './engine-page.ts'
+import { FamilyFinder } from './family-finder.ts'
 import { createReplicaMetrics, type ReplicaMetrics, Signal } from './replica-metrics.ts'
-import { findLabel, label, labelIs, readSeries, series } from './series.ts'
+import { findLabel, label, labelIs, numberIn, readSeries, series } from './series.ts'
 
 /** A longer line is passed over. */
 const LONGEST_LINE = 64 * 1024
 const LARGEST_COUNT = 0x3fffffff
 const NEWLINE = 0x0a
-const SPACE = 0x20
-const COMMA = 0x2c
 const QUANTILE = Buffer.from('quantile')
 
 /** An optional family that was absent is not looked for in so many pages. */
@@ -43,13 +41,9 @@ export class MetricsParser {
   readonly #sum: Float64Array
   readonly #count: Int32Array
   readonly #newest: Float64Array
-  /** Families in the order of the last page. */
-  readonly #order: Uint8Array
-  /** Where each family began in the last page that had it; those that none had come last. */
-  readonly #places: Float64Array
+  readonly #finder: FamilyFinder
   /** Pages in which an optional family is not looked for yet. */
   readonly #skip: Uint8Array
-  #outOfOrder = false
   /** Bytes of the page before those that are read now. */
   #before = 0
   #ended = 0
@@ -63,8 +57,7 @@ export class MetricsParser {
   constructor(page: EnginePage) {
     this.page = page
     this.#state = new Uint8Array(page.families.length)
-    this.#order = Uint8Array.from(page.families, (_, f) => f)
-    this.#places = new Float64Array(page.families.length).fill(Number.MAX_SAFE_INTEGER)
+    this.#finder = new FamilyFinder(page.families)
     this.#skip = new Uint8Array(page.families.length)
     this.#sum = new Float64Array(page.wants)
     this.#count = new Int32Array(page.wants)
@@ -73,16 +66,17 @@ export class MetricsParser {
 
   /** A new page. */
   begin(): void {
-    this.#state.fill(SOUGHT)
-    this.#sum.fill(0)
-    this.#count.fill(0)
-    this.#newest.fill(Number.NEGATIVE_INFINITY)
     this.#ended = this.#held = this.#before = 0
-    this.#outOfOrder = false
+    this.#finder.begin()
     for (let f = 0; f < this.#skip.length; f++) {
+      this.#state[f] = SOUGHT
       if (this.#skip[f] === 0) continue
       this.#skip[f]!--
       this.#end(f)
+    }
+    for (let w = 0; w < this.#count.length; w++) {
+      this.#sum[w] = this.#count[w] = 0
+      this.#newest[w] = Number.NEGATIVE_INFINITY
     }
     this.#found = this.#overlong = false
     this.#loraAt = -1
@@ -96,21 +90,22 @@ export class MetricsParser {
   /** Bytes of the page; may end anywhere. */
   take(bytes: Buffer, start: number, end: number): void {
     if (this.#ended === this.page.families.length) return
-    const part = bytes.subarray(start, end)
-    let at = 0
+    let at = start
     if (this.#held > 0 || this.#overlong) {
-      const newline = part.indexOf(NEWLINE)
-      this.#hold(part, 0, newline < 0 ? part.length : newline)
-      if (newline < 0) return
+      const newline = bytes.indexOf(NEWLINE, start)
+      const found = newline >= 0 && newline < end
+      this.#hold(bytes, start, found ? newline : end)
+      if (!found) return
       this.#readHeld()
       at = newline + 1
     }
-    const last = part.lastIndexOf(NEWLINE)
+    let last = end - 1
+    while (last >= at && bytes[last] !== NEWLINE) last--
     if (last >= at) {
-      this.#readLines(part.subarray(at, last))
+      this.#readLines(bytes, at, last)
       at = last + 1
     }
-    this.#hold(part, at, part.length)
+    this.#hold(bytes, at, end)
   }
 
   /**
@@ -164,8 +159,8 @@ export class MetricsParser {
       this.#held = 0
       return
     }
-    if (length > this.#line.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.min(LONGEST_LINE, Math.max(256, 2 * length)))
+    if (length >= this.#line.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(LONGEST_LINE + 1, Math.max(256, 2 * length)))
       this.#line.copy(larger, 0, 0, this.#held)
       this.#line = larger
     }
@@ -174,45 +169,47 @@ export class MetricsParser {
   }
 
   #readHeld(): void {
-    if (this.#held > 0) this.#readLines(this.#line.subarray(0, this.#held))
+    const held = this.#held
+    if (held > 0) {
+      this.#line[held] = NEWLINE
+      this.#readLines(this.#line, 0, held)
+    }
     this.#held = 0
     this.#overlong = false
   }
 
-  /** Whole lines, without the newline of the last one. */
-  #readLines(lines: Buffer): void {
-    let from = 0
-    for (let o = 0; o < this.#order.length; o++) {
-      const f = this.#order[o]!
+  /** The lines [begin, end); the newline of the last one is at `end`. */
+  #readLines(bytes: Buffer, begin: number, end: number): void {
+    const { order } = this.#finder
+    let from = begin
+    for (let o = 0; o < order.length; o++) {
+      const f = order[o]!
       if (this.#state[f] === ENDED) continue
-      const end = this.#readFamily(lines, f, from)
-      if (end >= from) from = end
-      else if (end >= 0) this.#outOfOrder = true
+      const stop = this.#readFamily(bytes, f, begin, end, from)
+      if (stop > from) from = stop
     }
-    this.#before += lines.length + 1
+    this.#before += end - begin + 1
   }
 
   /** Reads the family's series, looking for them from `from` on at first. Returns where they end, −1: there are none. */
-  #readFamily(lines: Buffer, f: number, from: number): number {
-    const { name, needle, wants, instead } = this.page.families[f]!
-    let at = readSeries(lines, name, 0) ? 0 : -1
-    if (at < 0 && this.#state[f] === SOUGHT) {
-      at = find(lines, needle, name, from)
-      if (at < 0 && from > 0) at = find(lines.subarray(0, from), needle, name, 0)
+  #readFamily(bytes: Buffer, f: number, begin: number, end: number, from: number): number {
+    const { name, wants, instead } = this.page.families[f]!
+    let at = -1
+    if (this.#state[f] === SOUGHT) {
+      at = this.#finder.find(bytes, f, begin, end, from, this.#before - begin)
       if (at < 0) return -1
-    }
-    if (at >= 0) this.#places[f] = this.#before + at
-    let end = -1
+    } else if (readSeries(bytes, name, begin)) at = begin
+    let stop = -1
     // Series of one family stand together, so that its end costs no search.
-    for (let found = at >= 0; found; found = readSeries(lines, name, end + 1)) {
-      end = series.end
-      for (let w = 0; w < wants.length; w++) this.#take(lines, wants[w]!)
+    for (let found = at >= 0; found; found = readSeries(bytes, name, stop + 1)) {
+      stop = series.end
+      for (let w = 0; w < wants.length; w++) this.#take(bytes, wants[w]!)
       this.#state[f] = OPEN
-      if (end >= lines.length) return end
+      if (stop >= end) return stop
     }
     this.#end(f)
     if (instead !== undefined && this.#state[instead] !== ENDED) this.#end(instead)
-    return end
+    return stop
   }
 
   #end(f: number): void {
@@ -225,7 +222,6 @@ export class MetricsParser {
     const { families } = this.page
     for (let f = 0; f < families.length; f++)
       if (this.#state[f] === SOUGHT && !families[f]!.required) this.#skip[f] = ABSENT_PAGES
-    if (this.#outOfOrder) this.#order.sort((a, b) => this.#places[a]! - this.#places[b]!)
   }
 
   /** The series read last, for one who may want it. */
@@ -282,19 +278,12 @@ export class MetricsParser {
   #integerLabel(lines: Buffer, name: Buffer, signal: number): number {
     if (!findLabel(lines, name)) return 0
     const { start, end } = label
-    const value = end - start > 12 || end === start ? Number.NaN : Number(lines.toString('latin1', start, end))
+    const value = end - start > 12 ? Number.NaN : numberIn(lines, start, end)
     if (value >= 0 && Number.isFinite(value)) return toCount(value)
     // vLLM says `None` where it does not know yet.
     this.metrics.invalid |= signal
     return 0
   }
-}
-
-/** Sets `series` to the first one of the family at `from` (a newline) or later; returns where it begins, or −1. */
-function find(lines: Buffer, needle: Buffer, name: Buffer, from: number): number {
-  let at = lines.indexOf(needle, from)
-  while (at >= 0 && !readSeries(lines, name, at + 1)) at = lines.indexOf(needle, at + needle.length)
-  return at < 0 ? -1 : at + 1
 }
 
 const MAX_LORA = Buffer.from('max_lora')
@@ -305,18 +294,7 @@ function toCount(value: number): number {
   return value <= 0 ? 0 : Math.min(Math.round(value), LARGEST_COUNT)
 }
 
-/** Writes the ids of the comma list in a label from `into[from]` on; returns how many there was room for. */
+/** … of the adapters that a label lists. */
 function readNames(lines: Buffer, name: Buffer, into: Int32Array, from: number): number {
-  if (!findLabel(lines, name)) return 0
-  let count = 0
-  let { start } = label
-  for (let at = label.start; at <= label.end; at++) {
-    if (at < label.end && lines[at] !== COMMA) continue
-    let end = at
-    while (start < end && lines[start] === SPACE) start++
-    while (end > start && lines[end - 1] === SPACE) end--
-    if (end > start && from + count < into.length) into[from + count++] = adapterIdOfBytes(lines, start, end)
-    start = at + 1
-  }
-  return count
+  return findLabel(lines, name) ? readAdapterList(lines, label.start, label.end, into, from) : 0
 }

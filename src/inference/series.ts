@@ -1,6 +1,7 @@
 /**
  * The lines of a Prometheus text page (0.0.4, and the same subset of OpenMetrics), read in place. `readSeries` leaves what it found in
- * `series`, one object for all, because reading is synchronous and must not allocate.
+ * `series`, one object for all, because reading is synchronous and must not allocate. Every line that is read ends with a newline,
+ * so that bytes behind it are never looked at: a page lies in a buffer that held another one before.
  */
 
 const NEWLINE = 0x0a
@@ -14,12 +15,17 @@ const BACKSLASH = 0x5c
 const OPEN = 0x7b
 const CLOSE = 0x7d
 const HASH = 0x23
+const POINT = 0x2e
+const ZERO = 0x30
+/** So many decimal digits are an exact integer in a double, and so is this power of ten: their quotient is what `Number` would say. */
+const EXACT_DIGITS = 15
+const POWERS_OF_TEN = Float64Array.from({ length: EXACT_DIGITS + 1 }, (_, exponent) => 10 ** exponent)
 
 /** The series that `readSeries` read last; offsets are of its page. */
 export const series = {
   labelsStart: 0,
   labelsEnd: 0,
-  /** After the line, at its newline or the end of the page. */
+  /** At the newline of the line. */
   end: 0,
   /** NaN when it is no number. */
   value: 0,
@@ -92,7 +98,25 @@ export function escapedLabelValue(text: string): Buffer {
   return Buffer.from(text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n'))
 }
 
-function numberIn(page: Buffer, start: number, end: number): number {
+/** NaN when it is no number. Plain decimals, which nearly all are, are read without a string of them. */
+export function numberIn(page: Buffer, start: number, end: number): number {
+  let digits = 0
+  let point = -1
+  let mantissa = 0
+  for (let at = start; at < end; at++) {
+    const byte = page[at]!
+    if (byte === POINT && point < 0) point = digits
+    else {
+      const digit = byte - ZERO
+      if (digit < 0 || digit > 9 || ++digits > EXACT_DIGITS) return anyNumberIn(page, start, end)
+      mantissa = mantissa * 10 + digit
+    }
+  }
+  if (digits === 0) return Number.NaN
+  return point < 0 ? mantissa : mantissa / POWERS_OF_TEN[digits - point]!
+}
+
+function anyNumberIn(page: Buffer, start: number, end: number): number {
   return end > start && end - start <= 32 ? Number(page.toString('latin1', start, end)) : Number.NaN
 }
 
@@ -118,7 +142,7 @@ function endOfLabels(page: Buffer, from: number): number {
     const byte = page[at]
     if (byte === NEWLINE) return -1
     if (quoted) {
-      if (byte === BACKSLASH) at++
+      if (byte === BACKSLASH && page[at + 1] !== NEWLINE) at++
       else if (byte === QUOTE) quoted = false
     } else if (byte === QUOTE) {
       quoted = true
@@ -129,7 +153,8 @@ function endOfLabels(page: Buffer, from: number): number {
   return -1
 }
 
-function startsWith(page: Buffer, text: Buffer, at: number): boolean {
+/** Whether the text stands there. */
+export function startsWith(page: Buffer, text: Buffer, at: number): boolean {
   for (let i = 0; i < text.length; i++) if (page[at + i] !== text[i]) return false
   return true
 }
