@@ -71,6 +71,16 @@ export function parseCount(text: string, option: string, minimum = 0): number {
   return value
 }
 
+const MOST_AT_A_TIME = 1_000_000
+
+/** How many of something there may be at a time. Undefined: it was not said. */
+export function parseLimit(text: string | undefined, option: string): number | undefined {
+  if (text === undefined) return undefined
+  const limit = parseCount(text, option, 1)
+  if (limit > MOST_AT_A_TIME) throw new UsageError(`${option}: '${text}' is more than ${MOST_AT_A_TIME}`)
+  return limit
+}
+
 /** An IPv4 address or a host name. */
 function isHost(text: string): boolean {
   return isIP(text) === 4 || (/^[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?$/.test(text) && !/^[\d.]+$/.test(text))

@@ -11,7 +11,7 @@
  * under way (`Connection.retire`; Envoy 1.40 under load: about ten HTTP 500 each time, none over plaintext and Unix sockets). So no
  * maximum age by default, and readiness should fall before a drain.
  */
-import { createSecureServer, createServer } from 'node:http2'
+import { constants, createSecureServer, createServer } from 'node:http2'
 import type { ServerHttp2Session, ServerOptions } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -51,8 +51,11 @@ export async function listenHttp2(options: TransportOptions): Promise<TransportS
   server.on('session', (session: ServerHttp2Session) => {
     const socket = accepted
     accepted = undefined
-    if (!listener.accepts || credentials?.refuses(session.socket as TLSSocket) === true) session.destroy()
-    else listener.add(new Connection(session, socket, context))
+    if (credentials?.refuses(session.socket as TLSSocket) === true) session.destroy()
+    else if (!listener.accepts) {
+      session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0)
+      session.destroy()
+    } else listener.add(new Connection(session, socket, context))
   })
   for (const event of ['sessionError', 'tlsClientError']) {
     server.on(event, (error: Error) => options.onError?.(error, 'connection', listener.address))

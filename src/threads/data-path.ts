@@ -134,6 +134,7 @@ export class DataPath {
 
   #listen(listen: ListenAddress): Promise<TransportServer> {
     const { tls, maxHeldBytes, maxConnectionAgeMs, transport, trust } = this.#start.options
+    const { maxConcurrentStreams, maxConnections } = this.#start.options
     return TRANSPORTS[transport].listen({
       services: [this.#streams, ...this.#health.services],
       listen,
@@ -143,6 +144,8 @@ export class DataPath {
       maxConnectionPendingBytes: Math.max(1024 * 1024 * 1024, 2 * maxHeldBytes),
       ...(tls === undefined ? {} : { tls }),
       ...(maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs }),
+      ...(maxConcurrentStreams === undefined ? {} : { maxConcurrentStreams }),
+      ...(maxConnections === undefined ? {} : { maxConnections }),
       onError: (error, source, detail) => this.#transportError(error, source, detail),
     })
   }

@@ -23,6 +23,9 @@ export interface WorkerOptions {
   readonly maxMessageBytes?: number | undefined
   readonly modeOverride: ModeOverride
   readonly maxConnectionAgeMs: number | undefined
+  /** See `TransportOptions`; undefined: its defaults. */
+  readonly maxConcurrentStreams?: number | undefined
+  readonly maxConnections?: number | undefined
   readonly releaseBy: ReleaseBy
   /** Default: no decision records. */
   readonly records?: RecordOptions | undefined

@@ -52,6 +52,8 @@ export const SERVE_FLAGS = {
   'mode-override': 'string',
   'max-held-bytes': 'string',
   'max-connection-age': 'string',
+  'max-streams': 'string',
+  'max-connections': 'string',
   'log-level': 'string',
   plugins: 'string',
   peers: 'string',

@@ -52,9 +52,9 @@ Metrics and traces
   --enable-grpc-stream-metrics     ext_proc streams by status and duration [false]
   --tracing                        traces, where OTEL_EXPORTER_OTLP_ENDPOINT or --otlp-endpoint says where to; docs/tracing.md [true]
 
-Of signalbox serve: --threads, --transport, --trust, --client-ca, --mode-override, --max-held-bytes, --max-connection-age, --log-level,
---peers, --peer-listen, --peer-tls, --plugins, --explain-key-file, --trace-file, --trace-share, --trace-max-bytes, --request-metrics,
---plugin-metrics, --otlp-endpoint, --otlp-protocol, --span-share.
+Of signalbox serve: --threads, --transport, --trust, --client-ca, --mode-override, --max-held-bytes, --max-connection-age, --max-streams,
+--max-connections, --log-level, --peers, --peer-listen, --peer-tls, --plugins, --explain-key-file, --trace-file, --trace-share,
+--trace-max-bytes, --request-metrics, --plugin-metrics, --otlp-endpoint, --otlp-protocol, --span-share.
 Accepted without an effect, with a line of the log: --ha-enable-leader-election (all replicas serve), --refresh-prometheus-metrics-interval,
 --grpc-max-send-msg-size, --enable-pprof, --zap-encoder, --zap-stacktrace-level, --zap-time-encoding.
 Refused: --*-metric.

@@ -62,7 +62,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('no option')
       }
     }
-    expect(named).toHaveLength(43)
+    expect(named).toHaveLength(45)
     expect(parse()).toEqual({
       config: ['c'],
       kubernetes: undefined,
@@ -79,6 +79,8 @@ describe('the options of serve', () => {
       modeOverride: 'none',
       maxHeldBytes: 536_870_912,
       maxConnectionAgeMs: undefined,
+      maxStreams: undefined,
+      maxConnections: undefined,
       drainMs: 20_000,
       threads: Math.min(availableParallelism(), 64),
       transport: 'own',
@@ -135,12 +137,17 @@ describe('the options of serve', () => {
       '1',
       '--max-connection-age',
       '300',
+      '--max-streams',
+      '1024',
+      '--max-connections',
+      '1000000',
       '--drain',
       '0',
       '--access-log-service',
       'off',
     )
     expect(numbers).toMatchObject({ maxHeldBytes: 1, maxConnectionAgeMs: 300_000, drainMs: 0, accessLogService: false })
+    expect(numbers).toMatchObject({ maxStreams: 1024, maxConnections: 1_000_000 })
     const tls = parse('--tls', 'c,k', '--client-ca', 'ca', '--tls-ca', 'own', '--tls-client', 'x,y')
     expect(tls).toMatchObject({
       tls: { certFile: 'c', keyFile: 'k' },
@@ -176,6 +183,10 @@ describe('the options of serve', () => {
     [['--mode-override', 'streamed'], '--mode-override'],
     [['--mode-override', 'buffered'], '--mode-override needs --pool'],
     [['--max-held-bytes', '0'], '--max-held-bytes'],
+    [['--max-streams', '0'], '--max-streams'],
+    [['--max-streams', '1000001'], '--max-streams'],
+    [['--max-connections', '-1'], '--max-connections'],
+    [['--max-connections', ''], '--max-connections'],
     [['--max-held-bytes', '1e9'], '--max-held-bytes'],
     [['--max-connection-age', '-1'], '--max-connection-age'],
     [['--drain', ''], '--drain'],

@@ -7,7 +7,16 @@ import { parseRecords, RECORD_OPTIONS, type RecordSettings } from './record-opti
 import { MEASURING_HELP, MEASURING_OPTIONS, type MeasuringSettings, parseMeasuring } from './measuring-options.ts'
 import { parsePeers, PEER_HELP, PEER_OPTIONS, type PeerServing } from './peer-options.ts'
 import type { PickerServing } from './picker-serving.ts'
-import { joinHostPort, parseCount, parseHost, parseListen, parseOptions, parsePair, parsePlugins } from '../options.ts'
+import {
+  joinHostPort,
+  parseCount,
+  parseLimit,
+  parseHost,
+  parseListen,
+  parseOptions,
+  parsePair,
+  parsePlugins,
+} from '../options.ts'
 
 export interface ServeOptions {
   /** Configuration files and folders. May be empty where an API server is followed. */
@@ -32,6 +41,9 @@ export interface ServeOptions {
   readonly modeOverride: ModeOverride
   readonly maxHeldBytes: number
   readonly maxConnectionAgeMs: number | undefined
+  /** Streams of a connection, and connections of a thread; undefined: the transport's default. */
+  readonly maxStreams: number | undefined
+  readonly maxConnections: number | undefined
   readonly drainMs: number
   readonly accessLogService: boolean
   /** Threads of the data path. */
@@ -97,6 +109,8 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
                            of peers with a verified certificate only, and then others may come without one (with --client-ca) [all]
   --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
   --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
+  --max-streams N          requests of one gateway connection at a time, 1 to 1000000; more wait at the gateway, or are refused (REFUSED_STREAM) [4096]
+  --max-connections N      gateways' connections to one thread at a time, 1 to 1000000; more get GOAWAY(ENHANCE_YOUR_CALM) [10000]
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
   --emit-endpoint-scores   tell the scores of a pick's candidates in the dynamic metadata envoy.lb, x-gateway-destination-endpoint-scores
   --explain-key-file FILE  requests with its content in the header x-signalbox-explain are told how they were decided; see docs/decisions.md
@@ -143,6 +157,8 @@ export function parseServeOptions(
     embedded: { type: 'boolean', default: false },
     'max-held-bytes': { type: 'string', default: String(512 * 1024 * 1024) },
     'max-connection-age': { type: 'string' },
+    'max-streams': { type: 'string' },
+    'max-connections': { type: 'string' },
     drain: { type: 'string', default: '20' },
     'log-level': { type: 'string', default: 'info' },
   })
@@ -172,6 +188,8 @@ export function parseServeOptions(
     modeOverride: parseModeOverride(values['mode-override']),
     maxHeldBytes: parseCount(values['max-held-bytes'], '--max-held-bytes', 1),
     maxConnectionAgeMs: age === undefined ? undefined : parseCount(age, '--max-connection-age', 1) * 1000,
+    maxStreams: parseLimit(values['max-streams'], '--max-streams'),
+    maxConnections: parseLimit(values['max-connections'], '--max-connections'),
     drainMs: parseCount(values.drain, '--drain') * 1000,
     accessLogService: parseSwitch(values['access-log-service'], '--access-log-service'),
     threads: parseThreads(values.threads),

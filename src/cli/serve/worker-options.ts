@@ -7,6 +7,7 @@ import { extProcTls } from './upstream-tls.ts'
 /** What the threads of the data path need to know of the options. Reads the key of explanations. @throws UsageError */
 export function workerOptions(options: ServeOptions): WorkerOptions {
   const { transport, trust, maxHeldBytes, modeOverride, maxConnectionAgeMs, plugins, measuring, picker } = options
+  const { maxStreams, maxConnections } = options
   return {
     transport,
     trust,
@@ -14,6 +15,8 @@ export function workerOptions(options: ServeOptions): WorkerOptions {
     maxHeldBytes,
     modeOverride,
     maxConnectionAgeMs,
+    maxConcurrentStreams: maxStreams,
+    maxConnections,
     releaseBy: releaseMode(options),
     plugins,
     records: recordOptions(options),

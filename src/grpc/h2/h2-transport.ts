@@ -10,6 +10,7 @@ import type { TransportServer } from '../transport.ts'
 import { TRUSTED, UNTRUSTED } from './flood-guard.ts'
 import { H2Connection } from './h2-connection.ts'
 import type { ConnectionContext } from './h2-context.ts'
+import { Refusals } from './refusals.ts'
 import { settingsFrame } from './settings.ts'
 import { SocketWire } from './socket-wire.ts'
 import type { WireCounts } from './socket-wire.ts'
@@ -40,6 +41,7 @@ export async function listenH2(options: H2TransportOptions): Promise<H2Transport
     connectionFailed: why => options.onError?.(new Error(why), 'connection', listener.address),
     connectionEnded: connection => listener.remove(connection),
   })
+  const refusals = new Refusals(context.settings)
   const failed = (error: unknown): void => options.onError?.(error, 'connection', listener.address)
   const serve = (wire: SocketWire, trusted: boolean): void => {
     const connection = new H2Connection(wire, context, trusted ? TRUSTED : UNTRUSTED)
@@ -53,13 +55,14 @@ export async function listenH2(options: H2TransportOptions): Promise<H2Transport
   if (credentials === undefined) {
     server.on('connection', (socket: Socket) => {
       if (listener.accepts) serve(SocketWire.adopt(socket, counts), trustsAll)
-      else socket.destroy()
+      else refusals.refuse(socket)
     })
   } else {
     server.on('tlsClientError', failed)
     server.on('secureConnection', (socket: TLSSocket) => {
       // Over TLS, HTTP/2 must have been agreed on (RFC 9113 §3.2).
-      if (!listener.accepts || socket.alpnProtocol !== 'h2' || credentials.refuses(socket)) socket.destroy()
+      if (socket.alpnProtocol !== 'h2' || credentials.refuses(socket)) socket.destroy()
+      else if (!listener.accepts) refusals.refuse(socket)
       else serve(new SocketWire(socket, counts), trustsAll || socket.authorized)
     })
   }

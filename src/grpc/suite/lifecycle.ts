@@ -255,6 +255,11 @@ export function lifecycleSuite(transport: string, listen: Listen): void {
       await first.until(() => first.frames.length > 0)
       const second = await raw(server)
       await eventually(() => second.closed)
+      // ENHANCE_YOUR_CALM: nothing that it sends was or will be served.
+      const goaway = second
+        .of(FrameType.GOAWAY)
+        .map(({ payload }) => [payload.readUInt32BE(0), payload.readUInt32BE(4)])
+      expect(goaway[0]).toEqual([0, 11])
       expect(first.closed).toBe(false)
     })
 
