@@ -14,7 +14,7 @@ describe('numberIn', () => {
       const digits = n.toString()
       return `${digits.slice(0, place)}.${digits.slice(place)}`
     })
-  const any = fc.string({ unit: fc.constantFrom(...'0123456789.+-einfINFNa xX'), minLength: 1, maxLength: 32 })
+  const any = fc.stringMatching(/^[0-9.+\-einfINFNa xX]{1,32}$/)
 
   it('says what Number says, to the last bit', () => {
     const text = fc.oneof(decimal, fc.double({ noNaN: true }).map(String), fc.integer().map(String), any)
