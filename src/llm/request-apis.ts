@@ -1,7 +1,9 @@
 /**
  * Which API a request speaks, by its path, and what its body must then have: the parsers of an EndpointPickerConfig (epp.md §1.6, §3.12).
- * Bodies are not validated beyond that: engines do it better, and what is checked twice is paid for twice.
+ * What else is checked of a body are the types of some of its fields (./request-shapes.ts): engines do the rest better, and what is checked
+ * twice is paid for twice.
  */
+import { shapeOf } from './request-shapes.ts'
 
 /** A top-level field that a body cannot do without. */
 export interface RequiredField {
@@ -20,6 +22,8 @@ export interface RequestApi {
   readonly name: string
   readonly needsModel: boolean
   readonly required?: RequiredField
+  /** What the fields of its body are: a node of `REQUEST_SHAPES`. Absent: anything. */
+  readonly shape?: number
   /** Nothing of the response is read. */
   readonly plainResponse?: boolean
   /** The body is a gRPC message. Its model, where it has one, cannot be rewritten. */
@@ -36,11 +40,26 @@ const CHAT: RequestApi = {
   name: 'chat completions',
   needsModel: true,
   required: { name: 'messages', form: 'list' },
+  shape: shapeOf('chat'),
 }
-const COMPLETIONS: RequestApi = { name: 'completions', needsModel: true, required: { name: 'prompt', form: 'text' } }
-const MESSAGES: RequestApi = { name: 'messages', needsModel: true, required: { name: 'messages', form: 'list' } }
-
-const RESPONSES: RequestApi = { name: 'responses', needsModel: true, required: { name: 'input', form: 'any' } }
+const COMPLETIONS: RequestApi = {
+  name: 'completions',
+  needsModel: true,
+  required: { name: 'prompt', form: 'text' },
+  shape: shapeOf('completions'),
+}
+const MESSAGES: RequestApi = {
+  name: 'messages',
+  needsModel: true,
+  required: { name: 'messages', form: 'list' },
+  shape: shapeOf('messages'),
+}
+const RESPONSES: RequestApi = {
+  name: 'responses',
+  needsModel: true,
+  required: { name: 'input', form: 'any' },
+  shape: shapeOf('salted'),
+}
 const IN_VERTEX = { needsModel: false, grpc: 'vertex' } as const
 const VLLM_GRPC = { needsModel: false, grpc: 'vllm', required: { name: 'input', form: 'any' } } as const
 
@@ -52,10 +71,18 @@ const PARSERS: Readonly<Record<string, readonly ParserPaths[]>> = {
     { suffix: 'completions/render', api: { ...COMPLETIONS, plainResponse: true } },
     {
       suffix: 'embeddings',
-      api: { name: 'embeddings', needsModel: true, required: { name: 'input', form: 'text' } },
+      api: {
+        name: 'embeddings',
+        needsModel: true,
+        required: { name: 'input', form: 'text' },
+        shape: shapeOf('salted'),
+      },
     },
     { suffix: 'responses', api: RESPONSES },
-    { suffix: 'conversations', api: { name: 'conversations', needsModel: false } },
+    {
+      suffix: 'conversations',
+      api: { name: 'conversations', needsModel: false, shape: shapeOf('conversations') },
+    },
     {
       suffix: 'images/generations',
       api: { name: 'image generations', needsModel: false, required: { name: 'prompt', form: 'text' } },

@@ -2,7 +2,9 @@ import { FieldType } from '../body/json-fields.ts'
 import { compileScan } from '../body/json-program.ts'
 import { JsonScanner, ScanState } from '../body/json-scan.ts'
 import { MultipartField } from '../body/multipart.ts'
-import type { GrpcApi, RequestField, RequiredField } from '../llm/request-apis.ts'
+import { ShapeChecker } from '../body/shape-checker.ts'
+import type { GrpcApi, RequestApi, RequestField, RequiredField } from '../llm/request-apis.ts'
+import { REQUEST_SHAPES } from '../llm/request-shapes.ts'
 import { MediaScanner } from '../llm/media-scanner.ts'
 import { MediaHasher } from '../inference/media-hasher.ts'
 import { MediaHashes } from '../inference/media-hashes.ts'
@@ -11,6 +13,7 @@ import type { PrefixHasher } from '../inference/prefix-hasher.ts'
 import {
   duplicateKey,
   incompleteJson,
+  invalidField,
   invalidGrpc,
   invalidJson,
   invalidMultipart,
@@ -89,6 +92,9 @@ export class BodyFacts {
   readonly #mediaHasher = new MediaHasher(this.#mediaHashes)
   readonly #tokens = new TokenIds()
   readonly #tokenIds = new TokenIdScanner(this.#tokens, MAX_TOKENS)
+  #checker: ShapeChecker | undefined
+  #checked: RequestApi | undefined
+  #minBytes = 0
   #grpc: GrpcBody | undefined
   #grpcApi: GrpcApi | undefined
   #wantsMedia = false
@@ -105,6 +111,17 @@ export class BodyFacts {
   constructor(hasher: PrefixHasher) {
     this.hasher = hasher
     this.#json.sink = (field, chunk, start, end) => this.#prompt(field, chunk, start, end)
+  }
+
+  /**
+   * Of the next body the types of fields are checked too, as far as it is read: to its end, or to `minBytes` of it at least. To be said
+   * before `begin`, of an API with a shape.
+   */
+  checkFields(api: RequestApi, minBytes: number): void {
+    this.#checked = api
+    this.#minBytes = minBytes
+    this.#checker ??= new ShapeChecker(REQUEST_SHAPES)
+    this.#checker.begin(api.shape!)
   }
 
   /**
@@ -195,6 +212,8 @@ export class BodyFacts {
   clear(): void {
     this.#kind = BodyKind.NONE
     this.#grpcApi = undefined
+    this.#checked = undefined
+    this.#minBytes = 0
     this.#final = false
     this.#wantsMedia = false
     if (this.wantsTokens) this.#tokenIds.reset()
@@ -244,9 +263,13 @@ export class BodyFacts {
     while (start < end) {
       const until = Math.min(end, start + (this.#promptIsFinal() ? SLICE_BYTES : HASHED_SLICE_BYTES))
       const state = json.feed(bytes, start, until)
-      start = until
       if (state === ScanState.INVALID) return this.#fail(invalidJson(json.error?.offset ?? json.offset))
-      if (state === ScanState.DONE || (this.#fact !== 'whole' && this.#modelIsFinal() && this.#promptIsFinal())) {
+      if (this.#checked !== undefined) {
+        const fault = this.#checker!.feed(bytes, start, until)
+        if (fault !== undefined) return this.#fail(invalidField(this.#checked.name, fault.path, fault.must))
+      }
+      start = until
+      if (state === ScanState.DONE || this.#isEnough()) {
         if (state === ScanState.DONE) this.#takeWhole()
         else this.#takeJson()
         this.#final = true
@@ -254,6 +277,12 @@ export class BodyFacts {
       }
     }
     return false
+  }
+
+  /** Nothing more has to be read of a body that goes on. */
+  #isEnough(): boolean {
+    if (this.#fact === 'whole' || this.#json.offset < this.#minBytes) return false
+    return this.#modelIsFinal() && this.#promptIsFinal()
   }
 
   #takeWhole(): void {

@@ -418,12 +418,12 @@ describe('a gateway that is not ours', () => {
     )
 
   it('gets the endpoint as header and metadata, and no record', () => {
-    const reply = new Play(gateway()).send({ mode: 'duplex', body: '{"model":"a","messages":[1]}' })
+    const reply = new Play(gateway()).send({ mode: 'duplex', body: '{"model":"a","messages":[{}]}' })
     expect(reply).toMatchObject({
       set: { 'x-gateway-destination-endpoint': A, 'x-gateway-model-name': 'a', 'x-gateway-base-model-name': '' },
       endpoints: A,
       record: {},
-      body: '{"model":"a","messages":[1]}',
+      body: '{"model":"a","messages":[{}]}',
     })
     expect(reply.set).not.toHaveProperty('x-signalbox-target')
   })
@@ -438,7 +438,7 @@ describe('a gateway that is not ours', () => {
   })
 
   it('gets refusals without a record', () => {
-    expect(new Play(gateway({}, [])).send({ mode: 'duplex', body: '{"model":"a","messages":[1]}' })).toMatchObject({
+    expect(new Play(gateway({}, [])).send({ mode: 'duplex', body: '{"model":"a","messages":[{}]}' })).toMatchObject({
       to: 503,
       record: {},
       endpoints: undefined,

@@ -42,7 +42,7 @@ const MODELS_PATH = '/v1/models'
 const MAX_POOLED_CALLS = 1024
 /** Waiting for more would cost time, wherever the end is waited for. */
 const SHORT_BODY_BYTES = 64 * 1024
-/** A gateway's bodies up to this size are read to their end: they are in one message, and then what is wrong with them is told. */
+/** A gateway's bodies up to this size are read to their end, so that all that is wrong with them is told. */
 const CHECKED_BODY_BYTES = 16 * 1024
 
 /**
@@ -125,6 +125,7 @@ export class EntryDecider implements Decider {
     const fact = this.#modelFact(x, call)
     call.facts.wantsTokens = this.#tokens
     call.facts.wantsMediaHashes = this.plan.mediaHashes === true
+    if (call.api?.shape !== undefined) call.facts.checkFields(call.api, x.contentLength < 0 ? CHECKED_BODY_BYTES : 0)
     if (this.#renders && !multipart && renderApiOf(call) !== undefined) call.body.begin(x.context.budget)
     call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media, grpc)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)

@@ -119,7 +119,7 @@ describe('H20: gRPC pools (epp.md §8.1, §3.12)', () => {
     ],
   ])('usage of %s; responses end with trailers', (_name, path, frames, expected) => {
     const bytes = Buffer.concat(frames)
-    const request = path === CHAT ? vertex('{"messages":[1]}') : tokens(3)
+    const request = path === CHAT ? vertex('{"messages":[{}]}') : tokens(3)
     for (const size of [1, 7, bytes.length]) {
       const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
         bytes.subarray(i * size, (i + 1) * size),

@@ -76,7 +76,7 @@ describe('H22: usage as dynamic metadata (epp.md §8.1, §3.11)', () => {
   it('leaves what it cannot read: compressed bodies, other types, token counts', () => {
     const respond = (path: string, headers: Readonly<Record<string, string>>) =>
       new PickerRig(PODS, COST)
-        .open({ path, body: '{"model":"m","messages":[1],"prompt":"x"}' })
+        .open({ path, body: '{"model":"m","messages":[{}],"prompt":"x"}' })
         .respond(headers, [TEN]).metadata
     expect(respond('/v1/completions', { ...OK, 'content-encoding': 'gzip' })).toEqual({})
     expect(respond('/v1/completions', { ':status': '200', 'content-type': 'text/html' })).toEqual({})
