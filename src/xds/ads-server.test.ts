@@ -22,6 +22,7 @@ import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3
 import type { AccessLogEntry } from './access-log-service.ts'
 import { selfSigned } from '../grpc/self-signed.ts'
 import type { TlsOptions } from '../grpc/tls.ts'
+import type { FailedHandshake } from './failed-handshakes.ts'
 import { AdsServer, type AdsServerOptions } from './ads-server.ts'
 import { accessLogService, aggregatedDiscoveryService } from './services.ts'
 import { SnapshotCache } from './snapshot-cache.ts'
@@ -263,15 +264,29 @@ describe('AdsServer', () => {
     const files = await certificateFiles()
     const tls: TlsOptions = { certificate: { kind: 'files', ...files }, reloadMs: 20 }
     const channel = () => credentials.createSsl(readFileSync(files.certFile))
-    const open = await start({ tls })
+    const failed: FailedHandshake[] = []
+    const codes = () => failed.map(({ error }) => (error as NodeJS.ErrnoException).code)
+    const open = await start({ tls, onFailedHandshake: each => failed.push(each) })
     const client = new Connection(open.target, channel())
     client.asks({ typeUrl: TypeUrl.CLUSTER, node })
     expect((await client.response()).resources).toHaveLength(1)
 
-    const mutual = await start({ tls: { ...tls, clientCaFile: files.certFile } })
+    expect(failed).toEqual([])
+    // One that speaks plaintext is heard of.
+    const plain = new Connection(open.target)
+    plain.asks({ typeUrl: TypeUrl.CLUSTER, node })
+    await until(() => failed.length > 0)
+    expect([codes()[0], failed[0]!.peer]).toEqual(['ERR_SSL_WRONG_VERSION_NUMBER', '127.0.0.1'])
+
+    failed.length = 0
+    const mutual = await start({
+      tls: { ...tls, clientCaFile: files.certFile },
+      onFailedHandshake: each => failed.push(each),
+    })
     const stranger = new Connection(mutual.target, channel())
     stranger.asks({ typeUrl: TypeUrl.CLUSTER, node })
     expect(await stranger.next()).toMatchObject({ code: status.UNAVAILABLE })
+    await until(() => codes().includes('ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE'))
     expect(mutual.server.status()).toEqual([])
     await mutual.server.close()
   })

@@ -18,6 +18,7 @@ import { removeStaleSocket } from '../grpc/unix-socket.ts'
 import { type AccessLogCall, type AccessLogDone, type AccessLogEntry, acceptAccessLogs } from './access-log-service.ts'
 import { AdsStream } from './ads-stream.ts'
 import { encodeDiscoveryResponse } from './discovery-response.ts'
+import { type FailedHandshake, hearFailedHandshakes } from './failed-handshakes.ts'
 import { accessLogService, aggregatedDiscoveryService } from './services.ts'
 import type { SnapshotCache } from './snapshot-cache.ts'
 import type { Refusal, Subscription } from './subscription.ts'
@@ -31,6 +32,8 @@ export interface AdsServerOptions {
   readonly tls?: TlsOptions
   /** Changed certificate files cannot be used; the earlier ones stay. */
   readonly onTlsError?: (error: unknown) => void
+  /** With `tls`: a client could not shake hands. Whoever reaches the port can have it called as often as it likes. */
+  readonly onFailedHandshake?: (failed: FailedHandshake) => void
   /** How long a client's judgement is waited for before the next step goes on without it. Default 5,000. */
   readonly ackTimeoutMs?: number
   /** The callbacks must not throw. */
@@ -135,11 +138,15 @@ export class AdsServer {
     if (tls !== undefined)
       this.#credentials = await WatchedCredentials.load(tls, error => this.#options.onTlsError?.(error))
     const credentials = this.#credentials ?? ServerCredentials.createInsecure()
-    const bound = await new Promise<number | Error>(resolve => {
-      this.#server.bindAsync(target, credentials, (error, port) => resolve(error ?? port))
-    })
-    if (typeof bound !== 'number') throw await listenError(listen, bound)
-    return 'pipe' in listen ? 0 : bound
+    const bind = async (): Promise<number | string> => {
+      const bound = await new Promise<number | Error>(resolve => {
+        this.#server.bindAsync(target, credentials, (error, port) => resolve(error ?? port))
+      })
+      if (typeof bound !== 'number') throw await listenError(listen, bound)
+      return 'pipe' in listen ? listen.pipe : bound
+    }
+    const at = await hearFailedHandshakes(bind, failed => this.#options.onFailedHandshake?.(failed))
+    return typeof at === 'string' ? 0 : at
   }
 
   /** All clients that have said who they are. */
