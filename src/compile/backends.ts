@@ -15,7 +15,8 @@ import {
 } from './envoy/clusters.ts'
 import { backendCluster, serviceCluster } from './names.ts'
 import type { ObjectIndex } from './object-index.ts'
-import { canonicalHost, compilePool, splitAddress } from './pools.ts'
+import { canonicalHost } from './addresses.ts'
+import { compilePool, splitAddress } from './pools.ts'
 
 /** What a backendRef leads to. */
 export type Backend =

@@ -30,7 +30,12 @@ export function dataLayerOf(objects: ObjectIndex, pool: InferencePool): Partial<
   return config === undefined ? {} : readDataLayer(config, [])
 }
 
-function configOf(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): EndpointPickerConfig | undefined {
+/** The EndpointPickerConfig of a pool: its own by annotation, else the default one. */
+export function configOf(
+  objects: ObjectIndex,
+  pool: InferencePool,
+  problems: Problem[],
+): EndpointPickerConfig | undefined {
   const name = pool.metadata.annotations[PICKER_CONFIG]
   const { namespace } = pool.metadata
   const config = objects.get('EndpointPickerConfig', name === undefined ? DEFAULT_CONFIG : `${namespace}/${name}`)

@@ -35,6 +35,23 @@ const DEFAULTS = {
 }
 
 describe('the data layer of an EndpointPickerConfig', () => {
+  it('has endpoints from a file, where that was read', () => {
+    const file = '{ name: list, type: file-discovery, parameters: { path: /endpoints.yaml } }'
+    const from = (ref: string, plugins = file) =>
+      compiled(`plugins: [${plugins}]\ndataLayer: { discovery: { pluginRef: ${ref} } }`).problems
+    expect(from('list')).toEqual([expect.stringMatching(/dataLayer.discovery: \/endpoints.yaml was not read/)])
+    expect(from('lst')).toContainEqual(expect.stringMatching(/there is no plug-in "lst" \(did you mean "list"\?\)/))
+    expect(from('queue-scorer', '{ type: queue-scorer }')).toEqual([
+      expect.stringMatching(/discovery.pluginRef: "queue-scorer" is a scorer, and tells no endpoints/),
+    ])
+    expect(compiled(`plugins: [${file}]`).problems).toEqual([
+      expect.stringMatching(/plugins\[0\]: dataLayer.discovery does not refer to "list"/),
+    ])
+    expect(compiled('plugins: [{ type: file-discovery }]').problems).toContainEqual(
+      expect.stringMatching(/plugins\[0\].parameters.path: is required/),
+    )
+  })
+
   it('changes nothing where nothing is said', () => {
     expect(scrapeOf('plugins: [{ type: queue-scorer }]')).toEqual(DEFAULTS)
     expect(scrapeOf('dataLayer: {}')).toEqual(DEFAULTS)
@@ -140,7 +157,6 @@ plugins:
     ['plugins: [{ type: metrics-data-source, parameters: { interval: 0s } }]', 'must be a duration longer than 0'],
     ['plugins: [{ type: dcgm-data-source, parameters: { useNodeAddress: true } }]', 'addresses of nodes are not known'],
     ['dataLayer: { sources: [{ pluginRef: nope }] }', 'there is no plug-in "nope"'],
-    ['dataLayer: { discovery: { pluginRef: x } }', 'SignalboxBackends in files'],
     ['dataLayer: { peerDiscovery: { pluginRef: x } }', 'exchange what they know by themselves'],
     ['plugins: [{ type: queue-scorer }]\ndataLayer: { sources: [{ pluginRef: queue-scorer }] }', 'no data source'],
     [

@@ -53,6 +53,7 @@ class Reader {
   }
 
   read(): Partial<ScrapePlan> {
+    this.#readDiscovery()
     const referenced = this.#readSources()
     const defaults = this.#config.dataLayer?.injectDefaults ?? true
     const metrics = this.#pick(METRICS, referenced, defaults)
@@ -83,6 +84,19 @@ class Reader {
       ...(exporters.length === 0 ? {} : { exporters }),
       ...(attributes.length === 0 ? {} : { attributes: attributes.slice(0, ATTRIBUTES_PER_ENDPOINT) }),
     }
+  }
+
+  /** Where endpoints come from (./discovered-endpoints.ts). */
+  #readDiscovery(): void {
+    const name = this.#config.dataLayer?.discovery?.pluginRef
+    const path: FieldPath = ['dataLayer', 'discovery', 'pluginRef']
+    const plugin = name === undefined ? undefined : this.#plugins.refer(name, path)
+    const role = plugin?.type.role
+    if (role !== undefined && role !== 'discovery')
+      this.#plugins.error('invalid-value', path, `"${name}" is a ${role}, and tells no endpoints`)
+    for (const { type, index, name: other } of this.#plugins.all())
+      if (type.role === 'discovery' && other !== name)
+        this.#plugins.warn('unused', ['plugins', index], `dataLayer.discovery does not refer to "${other}"`)
   }
 
   /** Names of the plug-ins that `dataLayer.sources` refers to. */

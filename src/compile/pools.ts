@@ -6,10 +6,12 @@ import { parseQuantity } from '../config/quantity.ts'
 import type { Problem } from '../config/problem.ts'
 import type { EndpointPlan, PoolLimits, PoolPlan, RewritePlan } from '../inference/pool-plan.ts'
 import { DEFAULT_SCORERS } from '../inference/scheduling/scorers/registry.ts'
+import { addressText, canonicalHost } from './addresses.ts'
 import { compareAge } from './age.ts'
 import { MAX_HELD_BYTES, MAX_IN_FLIGHT, reportsLoad, UNKNOWN_MODELS } from './annotations.ts'
 import { objectivesOf } from './objectives.ts'
-import { dataLayerOf, pickerConfigOf } from './picker-configs.ts'
+import { discoveredEndpoints } from './discovered-endpoints.ts'
+import { configOf, dataLayerOf, pickerConfigOf } from './picker-configs.ts'
 import { schedulingFor } from './picker-flow-control.ts'
 import type { HostPort } from './envoy/clusters.ts'
 import { poolCluster } from './names.ts'
@@ -71,6 +73,8 @@ function limitsOf({ metadata: { annotations } }: InferencePool): PoolLimits {
 }
 
 function selectEndpoints(objects: ObjectIndex, pool: InferencePool, problems: Problem[]): EndpointPlan[] {
+  const discovered = discoveredEndpoints(objects, configOf(objects, pool, []), problems)
+  if (discovered !== undefined) return discovered
   const endpoints = new Map<string, EndpointPlan>()
   const wanted = Object.entries(pool.spec.selector.matchLabels)
   for (const pod of objects.all('Pod')) {
@@ -142,15 +146,6 @@ function rewritesOf(objects: ObjectIndex, pool: InferencePool): RewritePlan[] {
     }
   }
   return [...rewrites.values()].sort((a, b) => Number(a.model === undefined) - Number(b.model === undefined))
-}
-
-/** The text that Envoy makes of an address: IPv6 shortened and in lower case. */
-export function canonicalHost(address: string): string {
-  return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address
-}
-
-function addressText(host: string, port: number): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 export function splitAddress(address: string): HostPort {

@@ -2,14 +2,18 @@ import { createHash } from 'node:crypto'
 import { type FSWatcher, watch } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { readFiles } from './load-files.ts'
+import { type Discovery, discoveriesIn, withEndpointsFiles } from './endpoints-file.ts'
+import { type FileTexts, readEach, readFiles } from './load-files.ts'
 import { type ObjectSet, readTexts } from './object-set.ts'
+import type { ConfigItem } from './read-document.ts'
 
 export interface FileSourceOptions {
   /** Quiet time after a change before files are read again; an editor's or a mount's update is several changes. */
   readonly debounceMs?: number
   /** How often files are read where the system can't watch them (network file systems, no watches left). */
   readonly pollMs?: number
+  /** Objects that are in no file: what they say of files of endpoints counts too. */
+  readonly given?: readonly ConfigItem[]
 }
 
 /** A folder that is never quiet is read after so many times the quiet time. */
@@ -18,13 +22,18 @@ const MAX_DEBOUNCES = 5
 /**
  * Follows configuration files and folders. Watches the folders, never the files, so that a file replaced by renaming (editors)
  * and a swapped `..data` link (mounted ConfigMaps) are seen. Every change of the texts is reported as a whole set, also one with
- * errors: which set stays in use is the listener's decision.
+ * errors: which set stays in use is the listener's decision. Files of endpoints that EndpointPickerConfigs name belong to the set.
  */
 export class FileSource {
   readonly #paths: readonly string[]
   readonly #listener: (set: ObjectSet) => void
   readonly #debounceMs: number
   readonly #pollMs: number
+  readonly #given: readonly ConfigItem[]
+  /** Files of endpoints that are followed. */
+  #followed: readonly string[] = []
+  /** Those that are read once, as they were then. */
+  readonly #readOnce = new Map<string, FileTexts>()
   readonly #watchers = new Map<string, { readonly watcher: FSWatcher; readonly inode: string }>()
   #timer: NodeJS.Timeout | undefined
   /** When the first change came that has not been read yet. */
@@ -39,6 +48,7 @@ export class FileSource {
     this.#listener = listener
     this.#debounceMs = options.debounceMs ?? 100
     this.#pollMs = options.pollMs ?? 2000
+    this.#given = options.given ?? []
   }
 
   /** Reads and reports the first set, then follows. Resolves after the first report. */
@@ -82,21 +92,41 @@ export class FileSource {
 
   async #loadOnce(): Promise<void> {
     // Watch first: what changes while we read is an event then.
-    const watched = await this.#watchFolders()
+    let watched = await this.#watchFolders()
     const read = await readFiles(this.#paths)
+    const set = readTexts(read.texts, read.problems)
+    const discoveries = discoveriesIn([...this.#given, ...set.items])
+    this.#followed = discoveries.filter(({ watches }) => watches).map(({ path }) => path)
+    if (this.#followed.length > 0) watched = await this.#watchFolders()
+    const endpoints = await this.#readEndpoints(discoveries)
     if (!this.#running) return
     if (!watched) this.#timer = setTimeout(() => void this.#load(), this.#pollMs)
-    const fingerprint = createHash('sha256').update(JSON.stringify(read)).digest('base64')
+    const fingerprint = createHash('sha256')
+      .update(JSON.stringify([read, endpoints]))
+      .digest('base64')
     if (fingerprint === this.#fingerprint) return
     this.#fingerprint = fingerprint
-    this.#listener(readTexts(read.texts, read.problems))
+    this.#listener(withEndpointsFiles(set, endpoints.texts, endpoints.problems))
+  }
+
+  async #readEndpoints(discoveries: readonly Discovery[]): Promise<FileTexts> {
+    const read: FileTexts[] = []
+    const paths = new Map(discoveries.map(({ path, watches }) => [path, watches]))
+    for (const [path, watches] of paths) {
+      const file = (watches ? undefined : this.#readOnce.get(path)) ?? (await readEach([path]))
+      // What could not be read may come yet.
+      if (!watches && file.texts.length > 0) this.#readOnce.set(path, file)
+      read.push(file)
+    }
+    for (const path of this.#readOnce.keys()) if (paths.get(path) !== false) this.#readOnce.delete(path)
+    return { texts: read.flatMap(({ texts }) => texts), problems: read.flatMap(({ problems }) => problems) }
   }
 
   /** Opens and closes watchers until they fit the folders of now. False: some folder can't be watched. */
   async #watchFolders(): Promise<boolean> {
     const folders = new Map<string, string>()
     let complete = true
-    for (const path of this.#paths) {
+    for (const path of [...this.#paths, ...this.#followed]) {
       for (const folder of await foldersOf(path)) {
         const inode = await inodeOf(folder)
         if (inode === undefined) complete = false

@@ -1,5 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
+import { discoveriesIn, withEndpointsFiles } from './endpoints-file.ts'
 import { type ObjectSet, readTexts, type TextFile } from './object-set.ts'
 import { compareText, type Problem } from './problem.ts'
 
@@ -22,18 +23,27 @@ export async function readFiles(paths: readonly string[]): Promise<FileTexts> {
   const problems: Problem[] = []
   const files: string[] = []
   for (const path of paths) files.push(...(await filesOf(path, problems)))
-  const texts: TextFile[] = []
-  for (const file of new Set(files)) {
-    const text = await readText(file, problems)
-    if (text !== undefined) texts.push({ file, text })
-  }
-  return { texts, problems }
+  const { texts, problems: unread } = await readEach(files)
+  return { texts, problems: [...problems, ...unread] }
 }
 
 /** Reads and validates files and folders as one set. Never rejects. */
 export async function loadFiles(paths: readonly string[]): Promise<ObjectSet> {
   const { texts, problems } = await readFiles(paths)
-  return readTexts(texts, problems)
+  const set = readTexts(texts, problems)
+  const files = await readEach(discoveriesIn(set.items).map(({ path }) => path))
+  return withEndpointsFiles(set, files.texts, files.problems)
+}
+
+/** Reads files by their names. Never rejects. */
+export async function readEach(paths: readonly string[]): Promise<FileTexts> {
+  const problems: Problem[] = []
+  const texts: TextFile[] = []
+  for (const file of new Set(paths)) {
+    const text = await readText(file, problems)
+    if (text !== undefined) texts.push({ file, text })
+  }
+  return { texts, problems }
 }
 
 /** The configuration files that `path` stands for, in byte order. */

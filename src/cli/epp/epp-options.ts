@@ -9,7 +9,7 @@ import type { PickerServing } from '../serve/picker-serving.ts'
 import { FLAGS, type FlagName, IDLE_FLAGS, REFUSED_FLAGS, SERVE_FLAGS } from './flags.ts'
 import { type FlagType, type GivenFlags, parseGoFlags } from './go-flags.ts'
 import { parseGoDuration, parsePort, parseQuantity } from './go-values.ts'
-import { standalonePool } from './standalone-pool.ts'
+import { discoveredPool, discoversEndpoints, standalonePool } from './standalone-pool.ts'
 import { parseCipherSuites, parseTlsVersion } from './tls-flags.ts'
 
 export interface EppOptions {
@@ -54,7 +54,8 @@ class EppFlags {
     const health = this.#port('grpc-health-port', 9003)
     const metrics = this.#port('metrics-port', 9090)
     if (health === grpc && grpc !== 0) throw new UsageError('--grpc-health-port: is the port of --grpc-port')
-    const { pools, texts, follows } = this.#pools()
+    const discovers = discoversEndpoints(file, text)
+    const { pools, texts, follows } = discovers ? this.#discoveredPools() : this.#pools()
     const modelPools = this.#modelPools()
     for (const { pool } of modelPools) {
       if ('names' in pools && !pools.names.includes(pool))
@@ -78,10 +79,10 @@ class EppFlags {
       },
       tls: this.#tlsSettings(),
     }
+    const access = ['--kubernetes', ...(follows === undefined ? [] : [`--namespace=${follows}`])]
     const args = [
-      '--kubernetes',
-      ...(follows === undefined ? [] : [`--namespace=${follows}`]),
-      ...this.#pass('kubeconfig'),
+      // What has its endpoints from a file needs no API server.
+      ...(discovers ? [] : [...access, ...this.#pass('kubeconfig')]),
       ...(file === undefined ? [] : [`--config=${file}`]),
       `--ext-proc=${joinHostPort(this.#anyAddress, grpc)}`,
       `--admin=${joinHostPort(this.#anyAddress, metrics)}`,
@@ -96,7 +97,9 @@ class EppFlags {
       ...(this.#bool('tracing', true) ? [] : ['--tracing=off']),
       ...Object.keys(SERVE_FLAGS).flatMap(name => this.#pass(name)),
     ]
-    return { serve: parseServeOptions(args, picker, this.#env), notes: this.#notes() }
+    const idle = discovers && this.#given.has('kubeconfig')
+    const notes = idle ? ['--kubeconfig has no effect: dataLayer.discovery has the endpoints'] : []
+    return { serve: parseServeOptions(args, picker, this.#env), notes: [...notes, ...this.#notes()] }
   }
 
   /** What is served, and the namespace whose objects are followed (undefined: all). */
@@ -130,6 +133,24 @@ class EppFlags {
     const keys = names.map(name => keyOf(name, namespace, '--pool-name'))
     const spread = keys.some(key => !key.startsWith(`${namespace}/`))
     return { pools: { names: keys }, texts: [], follows: spread ? undefined : namespace }
+  }
+
+  /** The pools of `--pool-name`, whose endpoints the configuration has from a file. */
+  #discoveredPools(): {
+    readonly pools: GatewayPools
+    readonly texts: readonly TextFile[]
+    readonly follows: undefined
+  } {
+    const namespace = this.#namespace()
+    const names = this.#given.get('pool-name') ?? []
+    for (const flag of ['pools-of-service', 'all-pools', 'endpoint-selector', 'endpoint-target-ports'] as const)
+      if (this.#given.has(flag))
+        throw new UsageError(`--${flag}: with dataLayer.discovery nothing is asked of Kubernetes; say --pool-name`)
+    if (names.length === 0)
+      throw new UsageError('--pool-name is missing: dataLayer.discovery has its endpoints, not its name')
+    if (namespace === '') throw new UsageError('--pool-namespace: is empty')
+    const keys = names.map(name => keyOf(name, namespace, '--pool-name'))
+    return { pools: { names: keys }, texts: keys.map(discoveredPool), follows: undefined }
   }
 
   #modelPools(): ModelPool[] {

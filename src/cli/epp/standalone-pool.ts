@@ -1,4 +1,6 @@
-import type { TextFile } from '../../config/object-set.ts'
+import { readFileSync } from 'node:fs'
+import { discoveriesIn } from '../../config/endpoints-file.ts'
+import { readTexts, type TextFile } from '../../config/object-set.ts'
 import { UsageError } from '../command.ts'
 
 interface Standalone {
@@ -28,6 +30,29 @@ export function standalonePool(flags: Standalone): { readonly key: string; reado
     spec: { selector: { matchLabels: parseSelector(flags.selector) }, targetPorts: parsePorts(flags.ports) },
   }
   return { key: `${namespace}/${name}`, text: { file: '--endpoint-selector', text: JSON.stringify(pool) } }
+}
+
+/** Whether the picker's configuration has its endpoints from a file. What cannot be read is told later, by who follows it. */
+export function discoversEndpoints(file: string | undefined, text: string | undefined): boolean {
+  let content = text
+  try {
+    content ??= file === undefined ? undefined : readFileSync(file, 'utf8')
+  } catch {
+    return false
+  }
+  return content !== undefined && discoveriesIn(readTexts([{ file: '', text: content }]).items).length > 0
+}
+
+/** An InferencePool `namespace/name` that no API server has, and whose endpoints are not selected but told. */
+export function discoveredPool(key: string): TextFile {
+  const [namespace, name] = key.split('/')
+  const pool = {
+    apiVersion: 'inference.networking.k8s.io/v1',
+    kind: 'InferencePool',
+    metadata: { name, namespace },
+    spec: { selector: { matchLabels: { 'signalbox.dev/pool': name } }, targetPorts: [{ number: 8000 }] },
+  }
+  return { file: '--pool-name', text: JSON.stringify(pool) }
 }
 
 function parseSelector(text: string): Record<string, string> {

@@ -162,7 +162,7 @@ export function parseServeOptions(
     drain: { type: 'string', default: '20' },
     'log-level': { type: 'string', default: 'info' },
   })
-  if (values.config === undefined && !values.kubernetes)
+  if (values.config === undefined && !values.kubernetes && picker === undefined)
     throw new UsageError("serve: --config is missing (or --kubernetes); see 'signalbox serve --help'")
   for (const option of ['kubeconfig', 'namespace'] as const) {
     if (values[option] === undefined) continue

@@ -1,3 +1,4 @@
+import { discoveriesIn } from '../../config/endpoints-file.ts'
 import { FileSource } from '../../config/file-source.ts'
 import { mergeSets } from '../../config/merge-sets.ts'
 import { type ObjectSet, readTexts } from '../../config/object-set.ts'
@@ -38,17 +39,18 @@ export class Sources {
     const { config, kubernetes, picker } = options
     this.#option = picker === undefined ? '--kubernetes' : '--kubeconfig'
     if (picker !== undefined && picker.texts.length > 0) this.#texts = readTexts(picker.texts)
-    if (config.length > 0) {
-      this.#files = new FileSource(config, set => {
+    const given = this.#texts?.items ?? []
+    if (config.length > 0 || discoveriesIn(given).length > 0) {
+      const take = (set: ObjectSet) => {
         this.#ofFiles = set
         this.#report()
-      })
+      }
+      this.#files = new FileSource(config, take, { given })
     }
     if (kubernetes === undefined) return
     const load = findAccess(kubernetes.kubeconfig, process.env)
     this.#load = load
     this.#client = new ApiClient(load)
-    const given = this.#texts?.items.filter(item => item.kind === 'InferencePool') ?? []
     this.#kubernetes = new KubernetesSource(
       {
         client: this.#client,
@@ -56,7 +58,11 @@ export class Sources {
         log,
         ...(picker === undefined
           ? {}
-          : { poolGroup: picker.poolGroup, given, wants: pool => isServed(pool, picker.pools) }),
+          : {
+              poolGroup: picker.poolGroup,
+              given: given.filter(item => item.kind === 'InferencePool'),
+              wants: pool => isServed(pool, picker.pools),
+            }),
       },
       set => {
         this.#ofKubernetes = set

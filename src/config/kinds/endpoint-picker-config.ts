@@ -42,9 +42,10 @@ const kind = kindSchema({
       sources: z
         .array(object({ pluginRef: name, extractors: z.array(object({ pluginRef: name })).default([]) }))
         .default([]),
+      /** Endpoints come from there, and not from what the pool selects. */
+      discovery: object({ pluginRef: name }).optional(),
     },
     {
-      discovery: 'not supported: endpoints come from Kubernetes, or from SignalboxBackends in files that are watched',
       peerDiscovery: PEERS,
       crossReplicaSyncerPluginRef: PEERS,
       crossReplicaSyncInterval: PEERS,

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { configMapSchema, type ConfigMap } from './config-map.ts'
 import { type EndpointPickerConfig, endpointPickerConfigSchema } from './endpoint-picker-config.ts'
+import type { EndpointsFile } from './endpoints-file.ts'
 import { type Gateway, gatewaySchema } from './gateway.ts'
 import { type HttpRoute, httpRouteSchema } from './http-route.ts'
 import { type InferenceModelRewrite, inferenceModelRewriteSchema } from './inference-model-rewrite.ts'
@@ -16,6 +17,7 @@ import { type SignalboxParameters, signalboxParametersSchema } from './signalbox
 export type ConfigObject =
   | ConfigMap
   | EndpointPickerConfig
+  | EndpointsFile
   | EndpointSlice
   | Gateway
   | HttpRoute

@@ -115,4 +115,14 @@ export const DATA_LAYER: readonly DataLayerType[] = [
   extractor('core-metrics-extractor', coreMetricsParameters),
   extractor('models-data-extractor', object({})),
   extractor('dcgm-extractor', object({})),
+  {
+    type: 'file-discovery',
+    role: 'discovery',
+    parameters: object({
+      /** Of a file that lists endpoints (src/config/endpoints-file.ts). */
+      path: z.string().min(1),
+      /** It is read again when it changes. */
+      watchFile: z.boolean().default(false),
+    }),
+  },
 ]

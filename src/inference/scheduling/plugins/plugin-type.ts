@@ -102,7 +102,7 @@ export type SettingType =
   | PluginTypeOf<'response-body'>
 
 /** Feeds the endpoints' data, on the main thread. */
-export type DataLayerType = PluginTypeOf<'data-source'> | PluginTypeOf<'extractor'>
+export type DataLayerType = PluginTypeOf<'data-source'> | PluginTypeOf<'extractor'> | PluginTypeOf<'discovery'>
 
 /** Reads requests. */
 export type ParserType = PluginTypeOf<'parser'>
