@@ -20,6 +20,9 @@ import {
 import { detailTable, goodputTable, rowsOf } from '../test/bench/placement/report.ts'
 import { workloads } from '../test/bench/placement/workloads.ts'
 
+/** Clients that are later than this (99th percentile) say that others wanted the machine. */
+const BUSY_MS = 15
+
 const checkout = dirname(dirname(fileURLToPath(import.meta.url)))
 
 function missing({ name, variable }: PeerBinary, what: string): void {
@@ -55,16 +58,20 @@ async function main(): Promise<void> {
       const waiting = [...contenders]
       const each = async () => {
         for (let contender = waiting.shift(); contender !== undefined; contender = waiting.shift()) {
-          const one = await run(workload, contender, {
-            binaries: { envoy: envoy.path, epp },
-            simulator,
-            api: options.api,
-          })
+          const binaries = { envoy: envoy.path, epp }
+          const one = await run(workload, contender, { binaries, simulator, api: options.api }).catch(
+            (error: unknown) => {
+              console.log(`${workload.name}, seed ${seed}, ${contender.name}: NOT RUN: ${(error as Error).stack}`)
+              process.exitCode = 1
+            },
+          )
+          if (one === undefined) continue
           runs.push(one)
           const { good, ttft, hits, requests, failed } = one.outcome
           console.log(
             `${workload.name}, seed ${seed}, ${contender.name}: ${(good * 100).toFixed(1)} % good of ${requests}, ` +
-              `TTFT p50 ${ttft.p50.toFixed(0)} p90 ${ttft.p90.toFixed(0)} ms, hits ${(hits * 100).toFixed(1)} %, ${failed} failed`,
+              `TTFT p50 ${ttft.p50.toFixed(0)} p90 ${ttft.p90.toFixed(0)} ms, hits ${(hits * 100).toFixed(1)} %, ${failed} failed` +
+              (one.lateMs < BUSY_MS ? '' : `; THE MACHINE WAS BUSY (clients late by ${one.lateMs.toFixed(0)} ms)`),
           )
           for (const [reason, count] of one.failures) console.log(`    ${count} x ${reason}`)
         }
@@ -79,7 +86,11 @@ async function main(): Promise<void> {
   )
   console.log(`\n${goodputTable(rows, contenders)}\n\n${detailTable(rows, contenders)}`)
   if (options.json !== undefined) {
-    const outcomes = runs.map(({ outcome, failures }) => ({ ...outcome, failures: Object.fromEntries(failures) }))
+    const outcomes = runs.map(({ outcome, failures, lateMs }) => ({
+      ...outcome,
+      lateMs,
+      failures: Object.fromEntries(failures),
+    }))
     const head = { at: new Date().toISOString(), envoy: envoy.version, replicas, engines: setup.name, seeds }
     await writeFile(options.json, `${JSON.stringify({ ...head, outcomes }, undefined, 1)}\n`)
   }

@@ -23,6 +23,8 @@ export interface RunOptions {
 export interface Run {
   readonly outcome: Outcome
   readonly failures: ReadonlyMap<string, number>
+  /** The client's own lateness (load.ts). */
+  readonly lateMs: number
 }
 
 export async function run(workload: Workload, contestant: Contestant, options: RunOptions): Promise<Run> {
@@ -32,7 +34,7 @@ export async function run(workload: Workload, contestant: Contestant, options: R
     const removal = new AbortController()
     try {
       await warm(gateway.port, options.api)
-      const answers = await play(workload, {
+      const { answers, lateMs } = await play(workload, {
         port: gateway.port,
         api: options.api,
         dies: () => {
@@ -43,7 +45,7 @@ export async function run(workload: Workload, contestant: Contestant, options: R
         },
       })
       const hits = await replicas.hits()
-      return { outcome: outcomeOf(workload, contestant.name, answers, hits), failures: failuresOf(answers) }
+      return { outcome: outcomeOf(workload, contestant.name, answers, hits), failures: failuresOf(answers), lateMs }
     } finally {
       removal.abort()
       await gateway.stop()

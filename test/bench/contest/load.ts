@@ -1,9 +1,13 @@
 /** Plays a workload against a gateway: open loop, each request at its time, whatever became of those before. */
 import { Agent, request as httpRequest } from 'node:http'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Arrival, Workload } from '../placement/workloads.ts'
 import { type Api, API_PATHS, requestBody } from './requests.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
+
+/** How often the client looks how late it is. */
+const LATENESS_MS = 5
 
 /** A request, as its client saw it; times in ms since it was sent. */
 export interface Answer {
@@ -25,9 +29,17 @@ export interface LoadOptions {
   readonly dies: () => void
 }
 
+export interface Played {
+  readonly answers: readonly Answer[]
+  /** 99th percentile of how late the client itself came to do things, ms: what a machine that is short of CPU adds to all times. */
+  readonly lateMs: number
+}
+
 /** Resolves when every request is over; those that are not by the end of the workload's drain are cut off. */
-export async function play({ arrivals, drainMs, diesAt }: Workload, options: LoadOptions): Promise<Answer[]> {
+export async function play({ arrivals, drainMs, diesAt }: Workload, options: LoadOptions): Promise<Played> {
   const bodies = arrivals.map(arrival => requestBody(arrival, options.api))
+  const lateness = monitorEventLoopDelay({ resolution: LATENESS_MS })
+  lateness.enable()
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY })
   const cut = new AbortController()
   const start = performance.now() + 100
@@ -48,7 +60,8 @@ export async function play({ arrivals, drainMs, diesAt }: Workload, options: Loa
   clearTimeout(end)
   clearTimeout(death)
   agent.destroy()
-  return all
+  lateness.disable()
+  return { answers: all, lateMs: Math.max(0, lateness.percentile(99) / 1e6 - LATENESS_MS) }
 }
 
 function ask(
