@@ -1,6 +1,6 @@
 /** An engine's plan made ready for reading its pages: families to search for, and what is wanted of each. Shared by all its replicas. */
 import type { CustomMetricPlan, EnginePlan, MetricSpec } from './pool-plan.ts'
-import { Signal } from './replica-metrics.ts'
+import { Signal, type Total, TOTALS } from './replica-metrics.ts'
 import { escapedLabelValue } from './series.ts'
 
 export const WantKind = { SCALAR: 0, CACHE_INFO: 1, LORA: 2 } as const
@@ -29,9 +29,6 @@ export interface Family {
   /** Place of a family that is of no interest where this one is there. */
   readonly instead: number | undefined
 }
-
-const TOTALS = ['firstTokens', 'firstTokenSeconds', 'promptTokens', 'cachedTokens', 'queriedTokens', 'ended'] as const
-type Total = (typeof TOTALS)[number] | 'tokenGaps' | 'tokenGapSeconds'
 
 export interface AttributeWant {
   readonly want: Want

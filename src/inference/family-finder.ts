@@ -64,7 +64,8 @@ export class FamilyFinder {
 /** … when it is in the line at `expected` or in the next one, and not before `from`. */
 function findNear(bytes: Buffer, name: Buffer, expected: number, from: number, end: number): number {
   if (expected < from || expected >= end) return -1
-  let at = lineBegin(bytes, expected, from)
+  // A small integer for the engine, not the double that places are.
+  let at = lineBegin(bytes, expected | 0, from)
   if (!readSeries(bytes, name, at)) {
     while (bytes[at] !== NEWLINE) at++
     at++

@@ -14,7 +14,7 @@
 import { readAdapterList } from './adapter-list.ts'
 import { type EnginePage, type Want, WantKind } from './engine-page.ts'
 import { FamilyFinder } from './family-finder.ts'
-import { createReplicaMetrics, type ReplicaMetrics, Signal } from './replica-metrics.ts'
+import { addTotal, clearTotals, createReplicaMetrics, type ReplicaMetrics, Signal } from './replica-metrics.ts'
 import { findLabel, label, labelIs, numberIn, readSeries, series } from './series.ts'
 
 /** A longer line is passed over. */
@@ -84,7 +84,7 @@ export class MetricsParser {
     metrics.waiting = metrics.running = metrics.kvUsage = metrics.blockSize = metrics.blockCount = 0
     metrics.maxLora = metrics.runningAdapters = metrics.waitingAdapters = 0
     metrics.missing = metrics.invalid = 0
-    metrics.attributes.fill(Number.NaN)
+    if (this.page.attributes.length > 0) metrics.attributes.fill(Number.NaN)
   }
 
   /** Bytes of the page; may end anywhere. */
@@ -132,8 +132,8 @@ export class MetricsParser {
     if (has(page.blockCount)) metrics.blockCount = toCount(this.#sum[page.blockCount!.id]!)
     if (metrics.blockSize > 0) valid |= Signal.BLOCK_SIZE
     if (metrics.blockCount > 0) valid |= Signal.BLOCK_COUNT
-    for (const { field } of page.totals) metrics[field] = 0
-    for (const { want, field } of page.totals) metrics[field] += this.#sum[want.id]!
+    clearTotals(metrics)
+    for (const { want, field } of page.totals) addTotal(metrics, field, this.#sum[want.id]!)
     let attributes = 0
     for (const { want, index, scale } of page.attributes) {
       if (!has(want)) continue

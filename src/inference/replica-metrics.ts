@@ -78,3 +78,50 @@ export function createReplicaMetrics(): ReplicaMetrics {
     invalid: 0,
   }
 }
+
+/** What only counts up and has one metric … */
+export const TOTALS = [
+  'firstTokens',
+  'firstTokenSeconds',
+  'promptTokens',
+  'cachedTokens',
+  'queriedTokens',
+  'ended',
+] as const satisfies readonly (keyof ReplicaMetrics)[]
+/** … or one of several names. */
+export type Total = (typeof TOTALS)[number] | 'tokenGaps' | 'tokenGapSeconds'
+
+export function clearTotals(metrics: ReplicaMetrics): void {
+  metrics.firstTokens = metrics.firstTokenSeconds = metrics.promptTokens = metrics.cachedTokens = 0
+  metrics.queriedTokens = metrics.ended = metrics.tokenGaps = metrics.tokenGapSeconds = 0
+}
+
+/** Each field by its name in the source: writing to one that is only known now costs ten times as much, and a page has ten. */
+export function addTotal(metrics: ReplicaMetrics, total: Total, value: number): void {
+  switch (total) {
+    case 'firstTokens':
+      metrics.firstTokens += value
+      break
+    case 'firstTokenSeconds':
+      metrics.firstTokenSeconds += value
+      break
+    case 'promptTokens':
+      metrics.promptTokens += value
+      break
+    case 'cachedTokens':
+      metrics.cachedTokens += value
+      break
+    case 'queriedTokens':
+      metrics.queriedTokens += value
+      break
+    case 'ended':
+      metrics.ended += value
+      break
+    case 'tokenGaps':
+      metrics.tokenGaps += value
+      break
+    case 'tokenGapSeconds':
+      metrics.tokenGapSeconds += value
+      break
+  }
+}

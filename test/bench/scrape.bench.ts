@@ -1,6 +1,6 @@
 /**
  * Cost of scraping: 100 endpoints every 50 ms with a vLLM page of 403 lines, and of parsing that page. The endpoints are `fakevllm`
- * where it can be built, else a small server of ours. Goal: 0.25 core, none lost (llm-d: 1.8 cores and a third lost). CPU is that of
+ * where it can be built, else a small server of ours. Goal: 0.15 core, none lost (llm-d: 1.8 cores and a third lost). CPU is that of
  * this process, which does nothing else.
  *
  *     node test/bench/scrape.bench.ts [--endpoints N] [--seconds N] [--at ADDRESS,…]
