@@ -259,6 +259,24 @@ spec:
       }
     })
 
+    it.each([
+      ['/v1/chat/completions', '"messages":[{"role":123,"content":"x"}]', 'messages[0].role'],
+      ['/v1/chat/completions', '"messages":[{"role":"user","content":123}]', 'messages[0].content'],
+      ['/v1/chat/completions', '"messages":[{"role":"user","content":"x"}],"tools":"str"', 'tools'],
+      ['/v1/chat/completions/render/', '"messages":[{}],"chat_template":123', 'chat_template'],
+      ['/v1/completions', '"prompt":[""]', 'prompt'],
+      ['/some/where/v1/images/generations', '"prompt":123', 'prompt'],
+    ])('%s {%s} is refused for %s', async (path, fields, param) => {
+      const body = `{"model":"m",${fields}}`
+      for (const more of [{}, { framing: 'chunked', writeBytes: 7 }] as const) {
+        const answer = await post(listener, body, { path, ...more })
+        expect(answer.status).toBe(400)
+        expect(JSON.parse(answer.body.toString())).toMatchObject({ error: { code: 'invalid_field', param } })
+      }
+      expect(requests()).toEqual([])
+      await nothingIsLeft()
+    })
+
     it('streams, empty answers and trailers come back as they were sent', async () => {
       const times: number[] = []
       const sse = await post(listener, chat(100, 'm'), { path: '/sse', onData: () => times.push(performance.now()) })
