@@ -81,6 +81,8 @@ export class Call implements RuleFacts {
 
   /** Of the decision record (./decision-records.ts): who wants it, since when it is made, and what the client is told. */
   explained = false
+  /** It came with a certificate whose owner may have it. */
+  isOperator = false
   traced = false
   recordedAt = 0
   explanation = ''
@@ -128,6 +130,7 @@ export class Call implements RuleFacts {
     this.owner = undefined
     this.releasesPrompt = false
     this.explained = false
+    this.isOperator = false
     this.traced = false
     this.explanation = ''
     this.trace = undefined

@@ -4,7 +4,9 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Exchange } from '../extproc/exchange.ts'
+import type { IncomingMessage } from '../extproc/decode-request.ts'
 import { headerName } from '../extproc/header-view.ts'
+import { attributeString } from '../extproc/metadata.ts'
 import type { PickStatus } from '../inference/pick.ts'
 import { type CandidateRecord, PickRecord } from '../inference/pick-record.ts'
 import type { Call } from './call.ts'
@@ -15,6 +17,11 @@ export interface RecordOptions {
   readonly scores: boolean
   /** Who has it in `x-signalbox-explain` gets the record; undefined: nobody does. */
   readonly explainKey: string | undefined
+  /**
+   * SHA-256 fingerprints of certificates, in hexadecimal and lower case: who sends `x-signalbox-explain` over a TLS connection with one of these
+   * gets the record too, as far as the gateway tells of it. Default: nobody.
+   */
+  readonly explainClients?: readonly string[]
   /** Share of the picks that go to the trace, 0 … 1. */
   readonly traceShare: number
 }
@@ -33,6 +40,8 @@ interface TraceLine {
   readonly profiles: PickRecord['profiles']
 }
 
+/** The attribute that a gateway's filter may ask Envoy for (`request_attributes`). */
+const CERTIFICATE = 'connection.sha256_peer_certificate_digest'
 const EXPLAIN = headerName('x-signalbox-explain')
 export const EXPLAINED = 'x-signalbox-decision'
 /** Of a header's value: what common proxies take of all headers together. */
@@ -44,6 +53,7 @@ const MAX_LINES = 200
 export class DecisionRecords {
   readonly #options: RecordOptions
   readonly #key: Buffer | undefined
+  readonly #clients: ReadonlySet<string>
   readonly #random: () => number
   readonly #trace: (line: string) => void
   #second = 0
@@ -52,8 +62,19 @@ export class DecisionRecords {
   constructor(options: RecordOptions, random: () => number, trace: (line: string) => void) {
     this.#options = options
     this.#key = options.explainKey === undefined ? undefined : digest(options.explainKey)
+    this.#clients = new Set(options.explainClients)
     this.#random = random
     this.#trace = trace
+  }
+
+  /**
+   * The first message of a request came: notes whose it is. Envoy itself says so of the TLS connection, and nothing that a client sends changes
+   * it; whoever has a certificate's fingerprint has its key, whether or not the gateway has looked at who signed it.
+   */
+  identify(call: Call, { bytes, attributesStart, attributesEnd }: IncomingMessage): void {
+    if (this.#clients.size === 0 || bytes === undefined || call.headers.get(EXPLAIN) === undefined) return
+    const fingerprint = attributeString(bytes, attributesStart, attributesEnd, CERTIFICATE)
+    call.isOperator = fingerprint !== undefined && this.#clients.has(fingerprint.toLowerCase())
   }
 
   /** A record to be filled by the pick of this call; undefined: nobody wants one. */
@@ -79,12 +100,12 @@ export class DecisionRecords {
   }
 
   #mayExplain(call: Call): boolean {
-    if (this.#key === undefined) return false
+    if (this.#key === undefined && this.#clients.size === 0) return false
     const given = call.headers.get(EXPLAIN)
     if (given === undefined) return false
     // It is no business of the engine's, right or wrong.
     call.forged.push(EXPLAIN.text)
-    return timingSafeEqual(digest(given), this.#key)
+    return call.isOperator || (this.#key !== undefined && timingSafeEqual(digest(given), this.#key))
   }
 
   #write(call: Call, pool: string, status: PickStatus, { profiles }: PickRecord, micros: number): void {

@@ -106,6 +106,7 @@ export class EntryDecider implements Decider {
     const { headers } = x
     if (!this.#fleet) this.#readControl(x, call)
     this.requestMetadata(x, message)
+    this.#context.records?.identify(call, message)
     if (this.plan.listModels && isModelList(call)) return this.#router.listModels(x)
     if (bodyComes && !this.#fleet) {
       call.api = this.#router.apiOf(call)

@@ -62,7 +62,7 @@ describe('the options of serve', () => {
         expect(String(error)).not.toContain('no option')
       }
     }
-    expect(named).toHaveLength(45)
+    expect(named).toHaveLength(46)
     expect(parse()).toEqual({
       config: ['c'],
       kubernetes: undefined,
@@ -90,7 +90,7 @@ describe('the options of serve', () => {
       plugins: [],
       peers: undefined,
       measuring: { compat: false, threads: {}, tracing: undefined },
-      records: { scores: false, explainKeyFile: undefined, trace: undefined },
+      records: { scores: false, explainKeyFile: undefined, explainClientsFile: undefined, trace: undefined },
       embedded: false,
       logLevel: 'info',
     })
@@ -204,6 +204,14 @@ describe('the options of serve', () => {
     expect(reachableAt(parse(), '10.0.0.1', 1)).toBe('10.0.0.1:1')
     expect(reachableAt(parse('--advertise', '[fd00::1]'), '::', 1)).toBe('[fd00::1]:1')
   })
+})
+
+it('who may be told by certificate needs gateways that are known', () => {
+  const file = '--explain-clients-file=f'
+  expect(() => parse(file, '--xds=off')).toThrow('--explain-clients-file needs --client-ca')
+  expect(() => parse(file, '--ext-proc=unix:/s')).toThrow('--explain-clients-file is for gateways')
+  expect(parse(file, '--xds=off', '--ext-proc=unix:/s').records.explainClientsFile).toBe('f')
+  expect(parse(file, '--xds=off', '--tls=self-signed', '--client-ca=ca').clientCaFile).toBe('ca')
 })
 
 describe('threads', () => {

@@ -114,6 +114,7 @@ Configuration is read again when it changes; a bad one is refused whole, with ev
   --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
   --emit-endpoint-scores   tell the scores of a pick's candidates in the dynamic metadata envoy.lb, x-gateway-destination-endpoint-scores
   --explain-key-file FILE  requests with its content in the header x-signalbox-explain are told how they were decided; see docs/decisions.md
+  --explain-clients-file FILE  … and those that come with one of its TLS client certificates (SHA-256 fingerprints); needs --client-ca
   --trace-file FILE        a sample of the decisions as JSON lines, for 'signalbox replay'; holds hashes of prompts only
   --trace-share N          share of the decisions in it, 0 to 1 (with --trace-file) [0.01]
   --trace-max-bytes N      of one file; three are kept: FILE, FILE.1, FILE.2 (with --trace-file) [67108864]
@@ -233,6 +234,10 @@ function refuseContradictions(options: ServeOptions): void {
     undefined, 'needs --tls-client: without a certificate Envoys could not send their access logs (or --access-log-service off)')
   const dumb = 'needs --tls-client: without a certificate the Envoys that we configure could not reach ext_proc'
   require('--client-ca', clientCaFile !== undefined && fleet, tlsClient !== undefined, dumb)
+  const told = options.records.explainClientsFile !== undefined
+  const known = clientCaFile !== undefined || 'path' in options.extProc
+  require('--explain-clients-file', told, known, 'needs --client-ca (or --ext-proc unix:PATH): else anybody who reaches us could say that he has such a certificate')
+  require('--explain-clients-file', told, !fleet, 'is for gateways that ask clients for certificates: our own fleet does not; not with --xds or --embedded')
   require('--mode-override', modeOverride !== 'none', pool !== undefined ||
     options.picker !== undefined, 'needs --pool: our own fleet sends what is needed')
 }

@@ -54,3 +54,19 @@ it('a key that cannot be read, or is guessed, is refused', () => {
   expect(keyOf('short')).toThrow(/less than 16 characters/)
   expect(keyOf('.')).toThrow(UsageError)
 })
+
+it('reads the fingerprints of certificates, as openssl prints them', async () => {
+  const read = async (text: string) => {
+    await writeFile(join(folder.path, 'clients'), text)
+    const known = ['--xds=off', '--ext-proc=unix:/s']
+    return recordOptions(parse(...known, `--explain-clients-file=${join(folder.path, 'clients')}`))?.explainClients
+  }
+  const colons = Array.from({ length: 32 }, () => 'A0').join(':')
+  const plain = 'b1'.repeat(32)
+  expect(await read(`sha256 Fingerprint=${colons}\n\n  ${plain} # ours\n`)).toEqual(['a0'.repeat(32), plain])
+  await expect(read('# nobody')).rejects.toThrow(/has no fingerprint/)
+  await expect(read(`${plain}\n${plain}ff`)).rejects.toThrow(/'b1.*ff' is no SHA-256 fingerprint/)
+  expect(() =>
+    recordOptions(parse('--xds=off', '--ext-proc=unix:/s', `--explain-clients-file=${join(folder.path, 'missing')}`)),
+  ).toThrow(/--explain-clients-file: there is no file/)
+})

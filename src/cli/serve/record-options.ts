@@ -8,12 +8,14 @@ import { explainSystemError } from '../system-error.ts'
 export interface RecordSettings {
   readonly scores: boolean
   readonly explainKeyFile: string | undefined
+  readonly explainClientsFile: string | undefined
   readonly trace: { readonly file: string; readonly share: number; readonly maxBytes: number } | undefined
 }
 
 export const RECORD_OPTIONS = {
   'emit-endpoint-scores': { type: 'boolean', default: false },
   'explain-key-file': { type: 'string' },
+  'explain-clients-file': { type: 'string' },
   'trace-file': { type: 'string' },
   'trace-share': { type: 'string' },
   'trace-max-bytes': { type: 'string' },
@@ -28,6 +30,7 @@ const LEAST_KEY_LENGTH = 16
 export function parseRecords(values: {
   readonly 'emit-endpoint-scores': boolean
   readonly 'explain-key-file'?: string | undefined
+  readonly 'explain-clients-file'?: string | undefined
   readonly 'trace-file'?: string | undefined
   readonly 'trace-share'?: string | undefined
   readonly 'trace-max-bytes'?: string | undefined
@@ -39,6 +42,7 @@ export function parseRecords(values: {
   return {
     scores: values['emit-endpoint-scores'],
     explainKeyFile: values['explain-key-file'],
+    explainClientsFile: values['explain-clients-file'],
     trace:
       file === undefined
         ? undefined
@@ -52,23 +56,43 @@ export function parseRecords(values: {
 
 /** For the threads; undefined: nobody wants records. Reads the key, and sees whether the trace can be written. @throws UsageError */
 export function recordOptions({ records }: { readonly records: RecordSettings }): RecordOptions | undefined {
-  const { scores, explainKeyFile, trace } = records
-  if (!scores && explainKeyFile === undefined && trace === undefined) return undefined
+  const { scores, explainKeyFile, explainClientsFile, trace } = records
+  const explains = explainKeyFile !== undefined || explainClientsFile !== undefined
+  if (!scores && !explains && trace === undefined) return undefined
   if (trace !== undefined) tryTrace(trace.file)
   return {
     scores,
     explainKey: explainKeyFile === undefined ? undefined : readKey(explainKeyFile),
+    ...(explainClientsFile === undefined ? {} : { explainClients: readClients(explainClientsFile) }),
     traceShare: trace?.share ?? 0,
   }
 }
 
-function readKey(file: string): string {
-  let key: string
+/** Fingerprints, one a line, with or without colons, as `openssl x509 -fingerprint -sha256` prints them; `#` begins a comment. */
+function readClients(file: string): string[] {
+  const lines = readText(file, '--explain-clients-file')
+    .split('\n')
+    .map(line => line.replace(/#.*/, '').trim())
+    .filter(line => line !== '')
+  if (lines.length === 0) throw new UsageError(`--explain-clients-file: ${file} has no fingerprint`)
+  return lines.map(line => {
+    const fingerprint = line.replace(/^.*=/, '').replaceAll(':', '').toLowerCase()
+    if (!/^[0-9a-f]{64}$/.test(fingerprint))
+      throw new UsageError(`--explain-clients-file: '${line.slice(0, 100)}' is no SHA-256 fingerprint`)
+    return fingerprint
+  })
+}
+
+function readText(file: string, option: string): string {
   try {
-    key = readFileSync(file, 'utf8').trim()
+    return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new UsageError(`--explain-key-file: ${explainSystemError((error as Error).message)}`)
+    throw new UsageError(`${option}: ${explainSystemError((error as Error).message)}`)
   }
+}
+
+function readKey(file: string): string {
+  const key = readText(file, '--explain-key-file').trim()
   if (key.length < LEAST_KEY_LENGTH)
     throw new UsageError(`--explain-key-file: a key of less than ${LEAST_KEY_LENGTH} characters is guessed too easily`)
   return key

@@ -100,7 +100,7 @@ describe('parameters of plug-ins', () => {
       const told = new Set(
         read.error!.issues.flatMap(issue => (issue.code === 'unrecognized_keys' ? issue.keys : [issue.path[0]])),
       )
-      expect([...told].toSorted()).toEqual([...fields, UNKNOWN].toSorted())
+      expect(told).toEqual(new Set([...fields, UNKNOWN]))
     },
   )
 })
