@@ -94,6 +94,8 @@ export class BodyFacts {
   readonly #tokenIds = new TokenIdScanner(this.#tokens, MAX_TOKENS)
   #checker: ShapeChecker | undefined
   #checked: RequestApi | undefined
+  /** Bytes that are still to be checked. */
+  #unchecked = 0
   #minBytes = 0
   #grpc: GrpcBody | undefined
   #grpcApi: GrpcApi | undefined
@@ -114,11 +116,12 @@ export class BodyFacts {
   }
 
   /**
-   * Of the next body the types of fields are checked too, as far as it is read: to its end, or to `minBytes` of it at least. To be said
-   * before `begin`, of an API with a shape.
+   * In the first `maxBytes` of the next body the types of fields are checked too, as far as it is read: to its end, or to `minBytes` of it
+   * at least. To be said before `begin`, of an API with a shape.
    */
-  checkFields(api: RequestApi, minBytes: number): void {
+  checkFields(api: RequestApi, maxBytes: number, minBytes: number): void {
     this.#checked = api
+    this.#unchecked = maxBytes
     this.#minBytes = minBytes
     this.#checker ??= new ShapeChecker(REQUEST_SHAPES)
     this.#checker.begin(api.shape!)
@@ -264,8 +267,9 @@ export class BodyFacts {
       const until = Math.min(end, start + (this.#promptIsFinal() ? SLICE_BYTES : HASHED_SLICE_BYTES))
       const state = json.feed(bytes, start, until)
       if (state === ScanState.INVALID) return this.#fail(invalidJson(json.error?.offset ?? json.offset))
-      if (this.#checked !== undefined) {
-        const fault = this.#checker!.feed(bytes, start, until)
+      if (this.#checked !== undefined && this.#unchecked > 0) {
+        const fault = this.#checker!.feed(bytes, start, Math.min(until, start + this.#unchecked))
+        this.#unchecked -= until - start
         if (fault !== undefined) return this.#fail(invalidField(this.#checked.name, fault.path, fault.must))
       }
       start = until

@@ -126,7 +126,10 @@ export class EntryDecider implements Decider {
     const fact = this.#modelFact(x, call)
     call.facts.wantsTokens = this.#tokens
     call.facts.wantsMediaHashes = this.plan.mediaHashes === true
-    if (call.api?.shape !== undefined) call.facts.checkFields(call.api, x.contentLength < 0 ? CHECKED_BODY_BYTES : 0)
+    if (call.api?.shape !== undefined) {
+      const minBytes = x.contentLength < 0 ? CHECKED_BODY_BYTES : 0
+      call.facts.checkFields(call.api, CHECKED_BODY_BYTES, minBytes)
+    }
     if (this.#renders && !multipart && renderApiOf(call) !== undefined) call.body.begin(x.context.budget)
     call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media, grpc)
     return call.facts.problem === undefined ? Verdict.MORE : this.#router.refuse(x, call.facts.problem)
@@ -215,8 +218,7 @@ export class EntryDecider implements Decider {
 
   responseTrailers(x: Exchange, { headers }: IncomingMessage): void {
     const call = x.call as Call | undefined
-    if (call?.counted?.plan.scrape.orca === true)
-      noteLoadReport(call.counted, call, headers, this.#context.nowMs())
+    if (call?.counted?.plan.scrape.orca === true) noteLoadReport(call.counted, call, headers, this.#context.nowMs())
   }
 
   /** The client gets the model that it asked for, whatever the engine was asked for. */

@@ -1,11 +1,14 @@
 /**
  * Cost of the JSON scanner as a ratio to `JSON.parse(body.toString())` and to a bare memchr over the same bytes, in one run.
- * Bodies are chat requests; each is fed in 16 KB chunks by a reused scanner that extracts `model`.
+ * Bodies are chat requests; each is fed in 16 KB chunks by a reused scanner that extracts `model`. `check`: what it costs besides to check
+ * the types of their fields, as is done for gateways.
  *
  *     node test/bench/json-scan.bench.ts
  */
 import { compileScan } from '../../src/body/json-program.ts'
 import { JsonScanner, ScanState } from '../../src/body/json-scan.ts'
+import { ShapeChecker } from '../../src/body/shape-checker.ts'
+import { REQUEST_SHAPES, shapeOf } from '../../src/llm/request-shapes.ts'
 
 const CHUNK = 16 * 1024
 const ROUNDS = 5
@@ -79,7 +82,18 @@ function scanUntilModel(chunks: readonly Buffer[]): void {
   if (scanner.text(0) === '') throw new Error('the scan failed')
 }
 
-console.log('text     bytes      model  scan µs  parse µs  scan/parse  scan/memchr  until model/parse')
+const checker = new ShapeChecker(REQUEST_SHAPES)
+const CHAT = shapeOf('chat')
+
+function check(chunks: readonly Buffer[]): void {
+  checker.begin(CHAT)
+  for (const chunk of chunks)
+    if (checker.feed(chunk, 0, chunk.length) !== undefined) throw new Error('the check failed')
+}
+
+console.log(
+  'text     bytes      model  scan µs  parse µs  scan/parse  scan/memchr  until model/parse  check µs  check/parse',
+)
 for (const [name, text] of Object.entries(TEXTS))
   for (const size of SIZES)
     for (const modelFirst of [true, false]) {
@@ -91,6 +105,7 @@ for (const [name, text] of Object.entries(TEXTS))
       })
       const all = measure(whole.length, () => scan(chunks))
       const first = measure(whole.length, () => scanUntilModel(chunks))
+      const checked = measure(whole.length, () => check(chunks))
       const memchr = measure(whole.length, () => {
         for (const chunk of chunks) if (chunk.indexOf(0) !== -1) throw new Error('a NUL in the body')
       })
@@ -104,6 +119,8 @@ for (const [name, text] of Object.entries(TEXTS))
           (all / parse).toFixed(3).padStart(11),
           (all / memchr).toFixed(2).padStart(12),
           (first / parse).toFixed(4).padStart(18),
+          checked.toFixed(2).padStart(9),
+          (checked / parse).toFixed(3).padStart(12),
         ].join(' '),
       )
     }

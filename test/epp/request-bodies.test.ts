@@ -192,9 +192,11 @@ describe('request bodies', () => {
     }
   })
 
-  it('are checked as far as they are read: small ones to their end, large ones until model and prompt are known', () => {
+  it('are checked to their end where they are small, and in their first 16 KiB', () => {
     const wrong = (bytes: number) => `{"model":"m","messages":[{"content":"${'x'.repeat(bytes)}"}],"tools":1}`
     expect(send(CHAT, wrong(16_000))).toBe('tools')
+    // All of it is read, because the model comes last.
+    expect(send(CHAT, `${wrong(20_000).replace('"model":"m",', '').slice(0, -1)},"model":"m"}`)).toBeUndefined()
     const large = wrong(200_000)
     for (const headers of [{}, { 'content-length': String(large.length) }])
       expect(rig.send({ path: CHAT, headers, body: large.match(/.{1,16384}/g)! }).refusal).toBeUndefined()
