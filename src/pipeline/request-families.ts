@@ -75,6 +75,10 @@ const histogram = (
   buckets: readonly number[],
 ): SeriesFamily => ({ name, type: 'histogram', help, labels, buckets })
 
+/** Labels whose values clients choose. */
+export const MODEL_LABELS: ReadonlySet<string> = new Set(['model_name', 'target_model_name', 'target_model'])
+export const FAIRNESS_LABELS: ReadonlySet<string> = new Set(['fairness_id'])
+
 export const REQUEST_FAMILIES: readonly SeriesFamily[] = [
   counter('request_total', 'Requests, however they were answered', REQUEST),
   counter('request_error_total', 'Requests that were answered with an error, ours or the engine’s', [

@@ -10,9 +10,9 @@ import { PickStatus } from '../inference/pick.ts'
 import { PickTimes } from '../inference/pick-times.ts'
 import type { Usage } from '../llm/usage.ts'
 import type { OpenAiProblem } from '../llm/openai-error.ts'
-import { LabelLimit } from '../telemetry/label-limit.ts'
 import type { SeriesWriter } from '../telemetry/shared-series.ts'
 import type { Call } from './call.ts'
+import { ClientNames } from './client-names.ts'
 import { Measured } from './measured.ts'
 import { PodNames } from './pod-names.ts'
 import { queueOutcome } from './queue-outcome.ts'
@@ -42,8 +42,7 @@ export class RequestMetrics implements UsageSink {
   readonly #writer: SeriesWriter
   readonly #random: () => number
   readonly #now: () => number
-  readonly #models = new LabelLimit()
-  readonly #fairness = new LabelLimit()
+  readonly #names: ClientNames
   readonly #pods = new PodNames()
   // Cells without labels.
   readonly #scheduler: number
@@ -60,6 +59,7 @@ export class RequestMetrics implements UsageSink {
     this.#writer = writer
     this.#random = random
     this.#now = now
+    this.#names = new ClientNames(writer, now())
     this.#scheduler = this.#writer.series(Family.SCHEDULER, [])
     this.#processing = this.#writer.series(Family.PROCESSING, [])
     this.#responseProcessing = this.#writer.series(Family.RESPONSE_PROCESSING, [])
@@ -67,7 +67,7 @@ export class RequestMetrics implements UsageSink {
 
   /** Models that the configuration names: they never become `other`. */
   setConfigured(models: Iterable<string>): void {
-    this.#models.setConfigured(models)
+    this.#names.models.setConfigured(models)
   }
 
   /** The request's times, for a pick that is about to be made; undefined: it is not in the sample. */
@@ -82,7 +82,7 @@ export class RequestMetrics implements UsageSink {
     const { pool, plan } = linked
     const { pick, picked } = call
     writer.observe(Family.SCHEDULER, this.#scheduler, (this.#now() - startedAt) / 1000)
-    const target = this.#models.admit(pick.model)
+    const target = this.#names.models.admit(pick.model)
     const ok = status === PickStatus.OK
     const address = ok ? pool.addressOf(picked.slots[0]!) : ''
     const [host, port] = ok ? splitPort(address) : ['', '']
@@ -103,7 +103,7 @@ export class RequestMetrics implements UsageSink {
     measured.routed = true
     this.#seeModel(call)
     // No response will tell us whether an engine knows the model.
-    if (!x.decider.followsResponse) this.#prove(measured)
+    if (!x.decider.followsResponse) this.#names.suspect(measured)
     measured.running = this.#writer.series(Family.RUNNING, measured.labels)
     this.#writer.add(measured.running)
     if (linked === undefined || call.rewritten === undefined) return
@@ -154,7 +154,7 @@ export class RequestMetrics implements UsageSink {
     if (measured === undefined || !measured.routed) return
     const status = Number(headers.common(STATUS) ?? 0)
     if (status >= 400) this.#fail(measured, MODEL_SERVER_ERROR)
-    else if (status >= 200 && status < 300) this.#prove(measured)
+    else if (status >= 200 && status < 300) this.#names.prove(measured)
     measured.streams = responseKindOf(headers) === ResponseKind.EVENTS
     measured.length = headers.decimal(CONTENT_LENGTH)
     measured.headersAt = this.#now()
@@ -255,21 +255,15 @@ export class RequestMetrics implements UsageSink {
   #label(call: Call, linked: LinkedPool | undefined): Measured {
     const measured = (call.measured ??= new Measured())
     if (measured.labels[2] !== '') return measured
+    this.#names.age(this.#now())
     measured.model = call.model ?? call.facts.model ?? ''
     measured.target = call.rewritten ?? call.model ?? ''
     measured.fairnessId = fairnessIdOf(call.headers)
-    const model = this.#models.admit(measured.model)
-    const target = this.#models.admit(measured.target)
+    const model = this.#names.models.admit(measured.model)
+    const target = this.#names.models.admit(measured.target)
     const priority = linked === undefined ? 0 : priorityOf(call.headers, linked.pool.gate.objectives)
-    measured.labels = [model, target, this.#fairness.admit(measured.fairnessId), String(priority)]
+    measured.labels = [model, target, this.#names.tenants.admit(measured.fairnessId), String(priority)]
     return measured
-  }
-
-  /** An engine has served it: its names are no inventions. */
-  #prove({ model, target, fairnessId }: Measured): void {
-    this.#models.prove(model)
-    this.#models.prove(target)
-    this.#fairness.prove(fairnessId)
   }
 
   #fail({ labels }: Measured, code: string): void {

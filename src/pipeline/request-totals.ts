@@ -1,29 +1,41 @@
 import type { PoolPlan } from '../inference/pool-plan.ts'
 import { LabelLimit, MAX_LABEL_VALUES, MAX_UNPROVEN } from '../telemetry/label-limit.ts'
 import { SeriesTotals } from '../telemetry/series-totals.ts'
-import { REQUEST_FAMILIES } from './request-families.ts'
+import { FAIRNESS_LABELS, MODEL_LABELS, REQUEST_FAMILIES } from './request-families.ts'
 import { modelsOf } from './rewrite.ts'
+
+interface ConfiguredNames {
+  models: readonly string[]
+  /** Of the values that are told apart now. */
+  limit: LabelLimit | undefined
+}
 
 /** What `RequestMetrics` has counted on all threads. Each thread tells so many values of a label apart; here they become as many for the process. */
 export class RequestTotals extends SeriesTotals {
-  readonly #models: LabelLimit
+  readonly #names: ConfiguredNames
   #fresh = false
 
   constructor(memories: readonly SharedArrayBuffer[]) {
     // What threads have told apart before it proved to be real shall take no place of what did.
     const most = MAX_LABEL_VALUES + memories.length * MAX_UNPROVEN
-    const models = new LabelLimit(most, most)
-    const fairness = new LabelLimit(most, most)
-    super(REQUEST_FAMILIES, memories, (label, value) => {
-      if (label === 'fairness_id') return fairness.admit(value)
-      return MODEL_LABELS.has(label) ? models.admit(value) : value
+    const names: ConfiguredNames = { models: [], limit: undefined }
+    super(REQUEST_FAMILIES, memories, () => {
+      const models = new LabelLimit(most, most)
+      const fairness = new LabelLimit(most, most)
+      models.setConfigured(names.models)
+      names.limit = models
+      return (label, value) => {
+        if (FAIRNESS_LABELS.has(label)) return fairness.admit(value)
+        return MODEL_LABELS.has(label) ? models.admit(value) : value
+      }
     })
-    this.#models = models
+    this.#names = names
   }
 
   /** Models that these pools' configuration names never become `other`. */
   setConfigured(pools: readonly PoolPlan[]): void {
-    this.#models.setConfigured(pools.flatMap(({ rewrites }) => rewrites.flatMap(modelsOf)))
+    this.#names.models = pools.flatMap(({ rewrites }) => rewrites.flatMap(modelsOf))
+    this.#names.limit?.setConfigured(this.#names.models)
   }
 
   threadDied(index: number): void {
@@ -40,5 +52,3 @@ export class RequestTotals extends SeriesTotals {
     super.refresh()
   }
 }
-
-const MODEL_LABELS: ReadonlySet<string> = new Set(['model_name', 'target_model_name', 'target_model'])

@@ -6,16 +6,33 @@ export const MAX_LABEL_VALUES = 1000
 export const MAX_UNPROVEN = 50
 export const OTHER = 'other'
 
+/** Ticks without a sign of a value, after which another one may have its place: one that is proven, and one that is not. */
+const PROVEN_AGE = 60
+const UNPROVEN_AGE = 10
+
+/** Values without a place whose requests are counted. */
+const MAX_REFUSED = 1000
+
+interface Place {
+  /** Ticks. */
+  readonly since: number
+  seenAt: number
+}
+
 /**
- * Most places are for values that have proved to be real (`prove`), so that junk cannot take them all. Once told apart, a value stays so:
- * there are series of it.
+ * Most places are for values that have proved to be real (`prove`), so that junk cannot take them all. A value keeps its place while it is
+ * seen: there are series of it. Places that become free go to values that were asked for more than once; inventions hardly ever are.
+ * Time passes in ticks, a minute each.
  */
 export class LabelLimit {
   readonly #most: number
   readonly #mostUnproven: number
-  readonly #proven = new Set<string>()
-  readonly #unproven = new Set<string>()
+  readonly #proven = new Map<string, Place>()
+  readonly #unproven = new Map<string, Place>()
   #configured: ReadonlySet<string> = new Set()
+  #now = 0
+  /** Values that were refused a place: how often, half as much with each tick. */
+  readonly #refused = new Map<string, number>()
 
   constructor(most = MAX_LABEL_VALUES, mostUnproven = MAX_UNPROVEN) {
     this.#most = most
@@ -29,24 +46,84 @@ export class LabelLimit {
 
   /** The value itself, or `other`. */
   admit(value: string): string {
-    if (this.#knows(value)) return value
-    if (this.#unproven.size >= this.#mostUnproven || this.#full) return OTHER
-    this.#unproven.add(value)
+    if (this.#configured.has(value)) return value
+    const place = this.#proven.get(value) ?? this.#unproven.get(value)
+    if (place !== undefined) {
+      place.seenAt = this.#now
+      return value
+    }
+    if (this.#hasNone) {
+      this.#refuse(value)
+      return OTHER
+    }
+    this.#unproven.set(value, { since: this.#now, seenAt: this.#now })
     return value
   }
 
   /** A request with the value was served: `admit` tells it apart from now on, while there is a place. */
   prove(value: string): void {
     if (this.#proven.has(value) || this.#configured.has(value)) return
-    if (!this.#unproven.delete(value) && this.#full) return
-    this.#proven.add(value)
+    const place = this.#unproven.get(value)
+    if (place === undefined && this.#isFull) {
+      this.#refuse(value)
+      return
+    }
+    this.#unproven.delete(value)
+    this.#proven.set(value, place ?? { since: this.#now, seenAt: this.#now })
   }
 
-  #knows(value: string): boolean {
-    return this.#proven.has(value) || this.#configured.has(value) || this.#unproven.has(value)
+  /** A request with the value was sent on, and nobody will hear whether it was served: real ones come again, inventions hardly. */
+  suspect(value: string): void {
+    const place = this.#unproven.get(value)
+    if (place !== undefined && place.since < this.#now) this.prove(value)
   }
 
-  get #full(): boolean {
+  /** A tick has passed; `forget` comes next. Returns the values whose places others could have, if others have asked for one. */
+  tick(): string[] {
+    this.#now++
+    if (this.#refused.size === 0) return []
+    return [...this.#aged(this.#proven, PROVEN_AGE), ...this.#aged(this.#unproven, UNPROVEN_AGE)]
+  }
+
+  /** Nothing tells these apart any more: their places are for others. */
+  forget(values: Iterable<string>): void {
+    for (const value of values) {
+      this.#proven.delete(value)
+      this.#unproven.delete(value)
+    }
+    const wanted = [...this.#refused].filter(([, times]) => times > 1).sort(([, a], [, b]) => b - a)
+    for (const [value] of wanted) {
+      if (this.#hasNone) break
+      this.#refused.delete(value)
+      this.#unproven.set(value, { since: this.#now, seenAt: this.#now })
+    }
+    for (const [value, times] of this.#refused)
+      if (times < 0.5) this.#refused.delete(value)
+      else this.#refused.set(value, times / 2)
+  }
+
+  #refuse(value: string): void {
+    const times = this.#refused.get(value)
+    if (times !== undefined || this.#refused.size < MAX_REFUSED) {
+      this.#refused.set(value, (times ?? 0) + 1)
+      return
+    }
+    // Every one pays for the new one, so that those that come often stay.
+    for (const [known, count] of this.#refused)
+      if (count <= 1) this.#refused.delete(known)
+      else this.#refused.set(known, count - 1)
+  }
+
+  #aged(places: ReadonlyMap<string, Place>, age: number): string[] {
+    return [...places].filter(([, { seenAt }]) => this.#now - seenAt >= age).map(([value]) => value)
+  }
+
+  /** There is no place for one that nobody knows. */
+  get #hasNone(): boolean {
+    return this.#unproven.size >= this.#mostUnproven || this.#isFull
+  }
+
+  get #isFull(): boolean {
     return this.#proven.size + this.#unproven.size >= this.#most
   }
 }

@@ -15,30 +15,59 @@ interface Part {
   readonly total: Total
 }
 
+/** May replace a label's value: series that get the same labels by that are summed up. */
+export type Fold = (label: string, value: string) => string
+
+/** A change takes a thread some milliseconds at the most, once a minute: what was read in vain is read again. */
+const TRIES = 100_000
+
 export class SeriesTotals {
   readonly #families: readonly SeriesFamily[]
   readonly #memories: readonly SeriesMemory[]
-  readonly #fold: (label: string, value: string) => string
+  readonly #newFold: () => Fold
+  #fold: Fold
   readonly #totals: readonly Map<string, Total>[]
-  readonly #parts: Part[] = []
-  /** Series of each memory that are part of `#parts`. */
+  #parts: Part[] = []
+  /** Series of each memory that are part of `#parts`, and the version in which they were read. */
   readonly #read: number[]
+  readonly #versions: number[]
 
-  /** `fold` may replace a label's value: series that get the same labels by that are summed up. Each value is asked for once. */
+  /** `newFold` is called again when values have gone: every value that is left is asked for anew. */
   constructor(
     families: readonly SeriesFamily[],
     memories: readonly SharedArrayBuffer[],
-    fold: (label: string, value: string) => string = (_, value) => value,
+    newFold: () => Fold = () => (_, value) => value,
   ) {
     this.#families = families
     this.#memories = memories.map(memory => new SeriesMemory(memory))
-    this.#fold = fold
+    this.#newFold = newFold
+    this.#fold = newFold()
     this.#totals = families.map(() => new Map())
     this.#read = memories.map(() => 0)
+    this.#versions = memories.map(() => 0)
   }
 
   /** Reads all memories: what the other methods tell is as of then. */
   refresh(): void {
+    for (let tries = 0; tries < TRIES; tries++) {
+      const versions = this.#memories.map(({ version }) => Atomics.load(version, 0))
+      if (versions.some(version => (version & 1) === 1)) continue
+      if (versions.some((version, i) => version !== this.#versions[i])) this.#startAnew(versions)
+      this.#sum()
+      if (this.#memories.every(({ version }, i) => Atomics.load(version, 0) === versions[i])) return
+    }
+  }
+
+  /** Series have gone, and others may stand in their places. */
+  #startAnew(versions: readonly number[]): void {
+    this.#fold = this.#newFold()
+    this.#parts = []
+    this.#read.fill(0)
+    for (const totals of this.#totals) totals.clear()
+    for (const [i, version] of versions.entries()) this.#versions[i] = version
+  }
+
+  #sum(): void {
     for (const [i, memory] of this.#memories.entries()) this.#readNew(i, memory)
     for (const totals of this.#totals) for (const { cells } of totals.values()) cells.fill(0)
     for (const { memory, cell, total } of this.#parts) {
@@ -62,11 +91,13 @@ export class SeriesTotals {
   /** The thread of this memory has died: nothing of what it had under way is any more. */
   clearGauges(index: number): void {
     const memory = this.#memories[index]!
-    const { directory, cells } = memory
+    const { directory, cells, version } = memory
+    // It may have died in the middle of a change.
+    if ((Atomics.load(version, 0) & 1) === 1) Atomics.add(version, 0, 1)
     const size = Atomics.load(memory.size, 0)
     for (let series = 0; series < size; series++) {
       const at = series * ENTRY_WORDS
-      if (this.#families[directory[at]!]!.type === 'gauge') cells[directory[at + 1]!] = 0
+      if (directory[at]! >= 0 && this.#families[directory[at]!]!.type === 'gauge') cells[directory[at + 1]!] = 0
     }
   }
 
@@ -74,6 +105,7 @@ export class SeriesTotals {
     const size = Atomics.load(memory.size, 0)
     for (let series = this.#read[index]!; series < size; series++) {
       const family = memory.directory[series * ENTRY_WORDS]!
+      if (family < 0) continue
       const { labels: names } = this.#families[family]!
       const raw = memory.labels(series)
       // One empty label is an empty text too.

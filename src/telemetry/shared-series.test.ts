@@ -1,8 +1,8 @@
-import { expect, it } from '@jest/globals'
+import { describe, expect, it } from '@jest/globals'
 import { LabelLimit } from './label-limit.ts'
 import { SeriesTotals } from './series-totals.ts'
 import type { SeriesFamily } from './series-family.ts'
-import { createSeriesMemory, MAX_SERIES, SeriesWriter } from './shared-series.ts'
+import { createSeriesMemory, MAX_SERIES, SeriesMemory, SeriesWriter } from './shared-series.ts'
 
 const FAMILIES: readonly SeriesFamily[] = [
   { name: 'a', type: 'counter', help: 'a', labels: ['x', 'y'] },
@@ -97,10 +97,108 @@ it('what each thread tells apart becomes as many values for the process', () => 
     const writer = new SeriesWriter(FAMILIES, memory)
     for (const label of [`thread ${i}`, 'both']) writer.add(writer.series(2, [label]))
   }
-  const totals = new SeriesTotals(FAMILIES, memories, (_, value) => limit.admit(value))
+  const totals = new SeriesTotals(FAMILIES, memories, () => (_, value) => limit.admit(value))
   totals.refresh()
   expect(totals.samples(2)).toEqual([
     { labels: ['thread 0'], value: 1 },
     { labels: ['other'], value: 3 },
   ])
+})
+
+describe('values that are given up', () => {
+  const X = new Set(['x'])
+
+  it('are counted as other, and their series serve again', () => {
+    const memory = createSeriesMemory()
+    const writer = new SeriesWriter(FAMILIES, memory)
+    const totals = new SeriesTotals(FAMILIES, [memory])
+    for (const [value, times] of [
+      ['old', 3],
+      ['kept', 2],
+      ['gone', 1],
+    ] as const) {
+      writer.add(writer.series(0, [value, 'y']), times)
+      writer.series(2, [value])
+    }
+    totals.refresh()
+    expect(writer.retire(X, ['old', 'gone', 'never'])).toEqual(['old', 'gone', 'never'])
+    totals.refresh()
+    expect(totals.samples(0)).toEqual([
+      { labels: ['kept', 'y'], value: 2 },
+      { labels: ['other', 'y'], value: 4 },
+    ])
+    expect(totals.samples(2).map(({ labels }) => labels[0])).toEqual(['kept', 'other'])
+    // The label `y` has other values, though they may be the same text.
+    writer.add(writer.series(0, ['kept', 'kept']))
+    expect(writer.retire(new Set(['y']), ['kept'])).toEqual(['kept'])
+    const sizes = new SeriesMemory(memory).size[0]
+    for (let round = 0; round < 100; round++) {
+      writer.add(writer.series(0, [`new${round}`, 'y']))
+      writer.series(2, [`new${round}`])
+      expect(writer.retire(X, [`new${round}`])).toEqual([`new${round}`])
+    }
+    writer.add(writer.series(0, ['a longer name than any before', 'y']))
+    totals.refresh()
+    expect(new SeriesMemory(memory).size[0]).toBe(sizes)
+    expect(totals.samples(0)).toEqual(
+      expect.arrayContaining([
+        { labels: ['other', 'y'], value: 104 },
+        { labels: ['a longer name than any before', 'y'], value: 1 },
+        { labels: ['kept', 'y'], value: 2 },
+        { labels: ['kept', 'other'], value: 1 },
+      ]),
+    )
+    // A successor knows what is free.
+    const successor = new SeriesWriter(FAMILIES, memory)
+    successor.add(successor.series(0, ['kept', 'y']))
+    successor.series(2, ['again'])
+    expect(new SeriesMemory(memory).size[0]).toBe(sizes)
+    totals.refresh()
+    expect(totals.samples(0).find(({ labels }) => labels.join() === 'kept,y')!.value).toBe(3)
+  })
+
+  it('stay while something of them is under way', () => {
+    const memory = createSeriesMemory()
+    const writer = new SeriesWriter(FAMILIES, memory)
+    const running = writer.series(2, ['busy'])
+    writer.add(running)
+    writer.add(writer.series(0, ['busy', 'y']))
+    expect(writer.retire(X, ['busy', 'idle'])).toEqual(['idle'])
+    writer.add(running, -1)
+    expect(writer.retire(X, ['busy'])).toEqual(['busy'])
+    const totals = new SeriesTotals(FAMILIES, [memory])
+    totals.refresh()
+    expect(totals.samples(0)).toEqual([{ labels: ['other', 'y'], value: 1 }])
+  })
+
+  it('what a thread died in the middle of does not keep others from being read', () => {
+    const memory = createSeriesMemory()
+    const writer = new SeriesWriter(FAMILIES, memory)
+    writer.add(writer.series(0, ['a', 'b']))
+    const totals = new SeriesTotals(FAMILIES, [memory])
+    Atomics.add(new SeriesMemory(memory).version, 0, 1)
+    totals.refresh()
+    expect(totals.samples(0)).toEqual([])
+    totals.clearGauges(0)
+    totals.refresh()
+    expect(totals.samples(0)).toEqual([{ labels: ['a', 'b'], value: 1 }])
+  })
+
+  it('a reader that a change overtakes reads again', () => {
+    const memory = createSeriesMemory()
+    const writer = new SeriesWriter(FAMILIES, memory)
+    writer.add(writer.series(0, ['a', 'y']), 5)
+    writer.add(writer.series(0, ['b', 'y']), 7)
+    let changes = 0
+    const totals = new SeriesTotals(FAMILIES, [memory], () => (_, value) => {
+      if (value === 'b' && changes++ === 0) {
+        writer.retire(X, ['a'])
+        writer.add(writer.series(0, ['c', 'y']), 1)
+      }
+      return value
+    })
+    totals.refresh()
+    const sorted = totals.samples(0).map(({ labels, value }) => `${labels[0]} ${value}`)
+    expect(sorted.sort()).toEqual(['b 7', 'c 1', 'other 5'])
+  })
 })

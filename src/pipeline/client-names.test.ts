@@ -1,0 +1,56 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, it } from '@jest/globals'
+import { createSeriesMemory, SeriesMemory, SeriesWriter } from '../telemetry/shared-series.ts'
+import { ClientNames, TICK_MS } from './client-names.ts'
+import { Measured } from './measured.ts'
+import { Family, REQUEST_FAMILIES } from './request-families.ts'
+import { RequestTotals } from './request-totals.ts'
+
+/** A thread of a fleet that hides responses. */
+function play() {
+  const memory = createSeriesMemory()
+  const writer = new SeriesWriter(REQUEST_FAMILIES, memory)
+  const names = new ClientNames(writer, 0)
+  const totals = new RequestTotals([memory])
+  let minutes = 0
+  return {
+    totals,
+    memory: new SeriesMemory(memory),
+    ask: (model: string): string => {
+      names.age(minutes * TICK_MS)
+      const measured = new Measured()
+      measured.model = measured.target = model
+      measured.fairnessId = 'tenant'
+      const told = names.models.admit(model)
+      names.tenants.admit('tenant')
+      names.suspect(measured)
+      writer.add(writer.series(Family.REQUESTS, [told, told, 'tenant', '0']))
+      return told
+    },
+    wait: () => minutes++,
+  }
+}
+
+it('names that clients invent all day take no place for good: real ones that come late are told apart', async () => {
+  const { ask, wait, totals, memory } = play()
+  const told: string[] = []
+  let requests = 0
+  for (let minute = 0; minute < 24 * 60; minute++) {
+    if (minute > 0) wait()
+    for (let i = 0; i < 20; i++, requests++) ask(`junk-${minute}-${i}`)
+    // Each of these comes again, for ten minutes.
+    for (let i = 0; i < 5; i++, requests++) ask(`again-${Math.trunc(minute / 10)}-${i}`)
+    if (minute < 18 * 60) continue
+    for (let i = 0; i < 50; i++, requests++) told.push(ask(`real-${i}`))
+    if (minute % 60 !== 0) continue
+    totals.refresh()
+    // Once a turn.
+    await turn()
+  }
+  expect(new Set(told.slice(-50)).size).toBe(50)
+  totals.refresh()
+  const samples = totals.samples(Family.REQUESTS)
+  expect(samples.reduce((sum, { value }) => sum + value, 0)).toBe(requests)
+  expect(samples.filter(({ labels }) => labels[0]!.startsWith('real')).length).toBe(50)
+  expect(memory.size[0]).toBeLessThanOrEqual(1001)
+})
