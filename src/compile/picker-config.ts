@@ -10,6 +10,7 @@ import { withProducers } from './picker-producers.ts'
 import { readSessionHeaders } from './picker-sessions.ts'
 import { readProfiles } from './picker-profiles.ts'
 import { readUsageReports } from './picker-reports.ts'
+import { readScreeners } from './picker-screeners.ts'
 
 const SERVED_VERIFIER = 'destination-endpoint-served-verifier'
 
@@ -38,6 +39,7 @@ class Reader {
       ...readFlowControl(this.#config, this.#plugins),
       ...readKvEvents(this.#plugins),
       ...readUsageReports(this.#plugins),
+      ...readScreeners(this.#plugins),
     }
     this.#plugins.warnUnused()
     const tellsServed = this.#plugins.all().some(({ type }) => type.type === SERVED_VERIFIER)

@@ -37,5 +37,4 @@ export const UNSUPPORTED_TYPES: ReadonlyMap<string, string> = new Map([
     'burst-prefix-cache-producer',
     'a pick never waits for others; approx-prefix-cache-producer notes a prompt when it is placed, so that the next one of a burst finds it',
   ],
-  ['disaggregatedset-rollout-screener', 'revisions of DisaggregatedSets are not followed'],
 ])

@@ -34,8 +34,9 @@ export function warnUnread(
   }
 }
 
-function wishesOf({ usageReports, flowControl }: SchedulingPlan): string[] {
+function wishesOf({ usageReports, flowControl, labelHeaders }: SchedulingPlan): string[] {
   return [
+    ...(labelHeaders === undefined ? [] : ['disaggregatedset-rollout-screener, as far as response headers go,']),
     ...(usageReports === undefined ? [] : ['request-attribute-reporter']),
     ...(flowControl?.bands.some(({ fairness }) => goesByUsage(fairness)) === true
       ? ['program-aware-fairness, as far as answers go,']

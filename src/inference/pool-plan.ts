@@ -80,6 +80,12 @@ export interface SessionHeaderPlan {
   readonly of: 'primary' | 'prefill' | 'encode'
 }
 
+export interface LabelHeaderPlan {
+  /** In lower case. */
+  readonly header: string
+  readonly label: string
+}
+
 export interface ScorerPlan {
   readonly type: string
   readonly weight: number
@@ -113,6 +119,10 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly tellsServed?: boolean
   /** Responses tell clients which endpoints their session has. Default: they don't. */
   readonly sessionHeaders?: readonly SessionHeaderPlan[]
+  /** Responses tell clients labels of the endpoint that has their request. Default: they don't. */
+  readonly labelHeaders?: readonly LabelHeaderPlan[]
+  /** Who leaves out endpoints for the whole request, before all profiles. Default: nobody. */
+  readonly screeners?: readonly PluginPlan[]
   /** Name of the primary profile. Default: `default`. */
   readonly profileName?: string
   /** Further profiles; the handler runs them. */

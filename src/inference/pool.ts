@@ -48,6 +48,8 @@ export class Pool implements ProfileRunner {
   #plan!: PoolPlan
   #profiles!: Profiles
   readonly #candidates = new Candidates()
+  /** Scratch of screeners. */
+  #kept = new Uint8Array(0)
   readonly #served = new ServedModels()
   readonly #eligible: EligibleEndpoints
   readonly #caches: PromptCaches
@@ -96,6 +98,7 @@ export class Pool implements ProfileRunner {
     profiles.reserve(table.capacity)
     profiles.adopt(table, remembered)
     this.#candidates.reserve(table.capacity)
+    this.#kept = new Uint8Array(profiles.screeners.length === 0 ? 0 : table.capacity)
     this.#candidates.heardOnly = plan.scrape.off === true && plan.scrape.orca === true
     this.#candidates.produced = !profiles.producers.isEmpty
     this.#placer.adopt(plan.scheduling.maxQueue)
@@ -143,7 +146,7 @@ export class Pool implements ProfileRunner {
     out.clear()
     this.#request = request
     this.#model.ask(request.model)
-    this.#gather(-1)
+    this.#gather(-1, true)
     if (this.#candidates.count === 0) return PickStatus.NO_ENDPOINTS
     this.#caches.match(request, this.#model)
     const status = handler === undefined ? this.#choose(primary, out) : handler.pick(this, request, out)
@@ -289,13 +292,26 @@ export class Pool implements ProfileRunner {
   }
 
   /** The endpoints that may serve the request. */
-  #gather(peer: number): void {
+  #gather(peer: number, begins = false): void {
     const candidates = this.#candidates
     candidates.clear()
     candidates.peer = peer
     candidates.headers = this.#request.headers
     this.#eligible.gather(this.#request, this.#model, this.#plan.scrape.staleMs, candidates)
     this.#gathered = true
+    if (this.#profiles.screeners.length > 0) this.#screen(begins)
+  }
+
+  /** Leaves out what may not serve the request, in any of its profiles. */
+  #screen(begins: boolean): void {
+    const { screeners } = this.#profiles
+    const candidates = this.#candidates
+    for (let s = 0; s < screeners.length; s++) {
+      if (begins) screeners[s]!.begin(candidates)
+      this.#kept.fill(1, 0, candidates.count)
+      screeners[s]!.screen(candidates, this.#kept)
+      candidates.keep(this.#kept)
+    }
   }
 
   /** Filters, scores and picks among the candidates; no count rises. */

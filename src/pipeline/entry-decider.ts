@@ -22,6 +22,7 @@ import { EXPLAINED } from './decision-records.ts'
 import type { DeciderContext } from './decider-context.ts'
 import { giveBack, giveBackLogged, giveBackOnceSeen, giveBackStages, giveBackStagesOnceSeen } from './in-flight.ts'
 import type { LinkedPool } from './linked-pool.ts'
+import { tellLabels } from './label-headers.ts'
 import { noteLoadReport } from './load-reports.ts'
 import type { EntryPlan, ModelFact } from './plan.ts'
 import { requestPath } from './request-path.ts'
@@ -202,6 +203,7 @@ export class EntryDecider implements Decider {
     if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++
     if (call.counted.plan.scheduling.sessionHeaders !== undefined) tellSessions(x, call, call.counted)
+    if (call.counted.plan.scheduling.labelHeaders !== undefined) tellLabels(x, call, call.counted)
     if (call.counted.plan.scrape.orca === true)
       noteLoadReport(call.counted, call, message.headers, this.#context.nowMs())
   }

@@ -2,10 +2,17 @@
 import type { EndpointTable } from '../endpoint-table.ts'
 import type { Admitter } from './admitter.ts'
 import type { PluginPlan, SchedulingPlan } from '../pool-plan.ts'
-import { createAdmitter, createDecider, createProfileHandler, UnknownPluginError } from './plugins/registry.ts'
+import {
+  createAdmitter,
+  createDecider,
+  createProfileHandler,
+  createScreener,
+  UnknownPluginError,
+} from './plugins/registry.ts'
 import { attachAll, type KeyedPlugin } from './plugin-memory.ts'
 import { Producers } from './producers.ts'
 import { looksAtMedia, looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
+import type { Screener } from './screener.ts'
 import { NO_NEEDS, type ProfileHandler, type PromptNeeds } from './profile-handler.ts'
 
 /** Name of a primary profile that nobody named. */
@@ -20,6 +27,7 @@ export class Profiles {
   readonly producers: Producers
   /** Asked about requests of negative priority. */
   readonly admitters: readonly Admitter[]
+  readonly screeners: readonly Screener[]
 
   /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number */
   constructor(plan: SchedulingPlan) {
@@ -28,6 +36,7 @@ export class Profiles {
     this.handler = handlerOf(plan)
     this.producers = new Producers(plan.producers ?? [])
     this.admitters = (plan.admitters ?? []).map(createAdmitter)
+    this.screeners = (plan.screeners ?? []).map(createScreener)
   }
 
   reserve(capacity: number): void {
@@ -43,6 +52,7 @@ export class Profiles {
   adopt(table: EndpointTable, memory: readonly SharedArrayBuffer[]): void {
     for (const profile of this.all) profile.adopt(table)
     this.producers.adopt(table)
+    for (const screener of this.screeners) screener.adopt(table)
     attachAll(this.plugins, table, memory)
   }
 }

@@ -7,6 +7,7 @@ import type { Producer } from '../producer.ts'
 import type { Picker } from '../picker.ts'
 import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
 import type { Scorer } from '../scorer.ts'
+import type { Screener } from '../screener.ts'
 
 /** What a plug-in looks at besides loads, and a data producer provides (epp.md §2.1). */
 export type Need = 'prefix' | 'prompt' | 'in-flight-tokens' | 'latency' | 'media'
@@ -55,6 +56,12 @@ export interface ProducerType extends PluginTypeOf<'producer'> {
 export interface AdmitterType extends PluginTypeOf<'admitter'> {
   /** @throws ZodError */
   readonly createAdmitter: (parameters: unknown) => Admitter
+}
+
+/** Leaves out endpoints for the whole request, before all profiles. */
+export interface ScreenerType extends PluginTypeOf<'screener'> {
+  /** @throws ZodError */
+  readonly createScreener: (parameters: unknown) => Screener
 }
 
 export interface PickerType extends PluginTypeOf<'picker'> {
@@ -119,6 +126,7 @@ export type PluginType =
   | ProducerType
   | ProfileHandlerType
   | ScorerType
+  | ScreenerType
   | SettingType
 
 export function filterType<Schema extends z.ZodType>(

@@ -10,12 +10,14 @@ import type { Picker } from '../picker.ts'
 import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
 import type { Producer } from '../producer.ts'
 import type { Scorer } from '../scorer.ts'
+import type { Screener } from '../screener.ts'
 import { activeRequestScorer } from './active-request-scorer.ts'
 import { agentIdentity } from './agent-identity.ts'
 import { concurrencyDetector } from './concurrency-detector.ts'
 import { dataParallelProfileHandler } from './data-parallel-profile-handler.ts'
 import { disaggHeadersHandler } from './disagg-headers-handler.ts'
 import { disaggProfileHandler } from './disagg-profile-handler.ts'
+import { disaggregatedsetRolloutScreener } from './disaggregatedset-rollout-screener.ts'
 import { destinationEndpointServedVerifier } from './destination-endpoint-served-verifier.ts'
 import { contextLengthAware } from './context-length-aware.ts'
 import { endpointAttributeFilter } from './endpoint-attribute-filter.ts'
@@ -98,6 +100,7 @@ const PLUGINS = new Map<string, PluginType>(
     weightedRandomPicker,
     dataParallelProfileHandler,
     disaggProfileHandler,
+    disaggregatedsetRolloutScreener,
     headerProfileHandler,
     pdProfileHandler,
     singleProfileHandler,
@@ -185,6 +188,13 @@ export function createAdmitter({ type, parameters }: PluginPlan): Admitter {
   const plugin = PLUGINS.get(type)
   if (plugin === undefined || !('createAdmitter' in plugin)) throw new UnknownPluginError(type, 'admitter')
   return plugin.createAdmitter(parameters)
+}
+
+/** @throws UnknownPluginError, ZodError */
+export function createScreener({ type, parameters }: PluginPlan): Screener {
+  const plugin = PLUGINS.get(type)
+  if (plugin?.role !== 'screener') throw new UnknownPluginError(type, 'screener')
+  return plugin.createScreener(parameters)
 }
 
 /** @throws UnknownPluginError */
