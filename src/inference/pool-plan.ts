@@ -80,7 +80,7 @@ export interface SessionHeaderPlan {
   readonly of: 'primary' | 'prefill' | 'encode'
 }
 
-export interface LabelHeaderPlan {
+interface LabelHeaderPlan {
   /** In lower case. */
   readonly header: string
   readonly label: string

@@ -32,7 +32,7 @@ export const tokenProducerParameters = object(
     vllm: vllm.optional(),
   },
   {
-    estimate: 'sizing of images and videos is not supported yet',
+    estimate: 'not supported: images and videos have no size in tokens here',
     uds: 'the sockets of the old tokenizer are not supported; say vllm',
   },
 )
