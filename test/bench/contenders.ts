@@ -1,5 +1,6 @@
 /** The servers that are measured, each a process of its own, and the endpoints that ours scrapes. */
 import { createConnection } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { freePort } from '../support/free-ports.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -45,7 +46,10 @@ export function parsePeer(text: string): Peer {
 
 /** As `bin/signalbox` starts Node. */
 const NODE_OPTIONS = ['--max-semi-space-size=2']
-const NODE_ENVIRONMENT = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules', '.cache', 'signalbox-bench') }
+const NODE_ENVIRONMENT = {
+  NODE_COMPILE_CACHE: join(ROOT, 'node_modules', '.cache', 'signalbox-bench'),
+  MALLOC_ARENA_MAX: String(Math.max(2, Math.floor(availableParallelism() / 2))),
+}
 /** A server that ran and ended: the compile cache is as filled as that of anyone's second start. */
 let compiled: Promise<void> | undefined
 

@@ -1,6 +1,7 @@
-/** `bin/signalbox` and Node's compile cache: kept where only its user can write, and never missed. */
+/** How `bin/signalbox` starts Node: with a compile cache, kept where only its user can write and never missed, and with few arenas of malloc. */
 import { spawn } from 'node:child_process'
 import { chown, copyFile, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { makeTempFolder, type TempFolder } from '../../test/support/temp-folder.ts'
@@ -11,7 +12,7 @@ const NOBODY = 65_534
 const WITNESS = `import { getCompileCacheDir } from 'node:module'
 process.on('exit', () => {
   const stripper = process.moduleLoadList.some(name => name.includes('amaro'))
-  process.stderr.write(JSON.stringify({ stripper, cache: getCompileCacheDir() ?? null }))
+  process.stderr.write(JSON.stringify({ stripper, cache: getCompileCacheDir() ?? null, arenas: process.env.MALLOC_ARENA_MAX }))
 })
 `
 
@@ -21,6 +22,8 @@ interface Start {
   readonly stripper: boolean
   /** Folder of the cache. */
   readonly cache: string | null
+  /** Of glibc's malloc, at most. */
+  readonly arenas: string
 }
 
 let folder: TempFolder
@@ -72,6 +75,15 @@ async function mode(path: string): Promise<string> {
   return ((await stat(path)).mode & 0o777).toString(8)
 }
 
+describe('the arenas of malloc', () => {
+  it('are few, unless the user says otherwise', async () => {
+    const { arenas } = await start()
+    expect(Number(arenas)).toBeGreaterThanOrEqual(2)
+    expect(Number(arenas)).toBeLessThanOrEqual(Math.max(2, cpus().length / 2))
+    expect(await start({ MALLOC_ARENA_MAX: '7' })).toMatchObject({ arenas: '7' })
+  })
+})
+
 describe('the compile cache', () => {
   it('lies beside the dependencies, for its user alone, and spares the second start the stripper', async () => {
     const kept = join(checkout, 'node_modules', '.cache', 'signalbox')
@@ -105,14 +117,14 @@ describe('the compile cache', () => {
     ['a relative XDG_CACHE_HOME', { XDG_CACHE_HOME: 'cache' }],
   ])('does without, silently: %s', async (_, env) => {
     await blockCheckout()
-    expect(await start(env)).toEqual({ status: 0, stripper: true, cache: null })
+    expect(await start(env)).toMatchObject({ status: 0, stripper: true, cache: null })
   })
 
   it.each([
     ['NODE_DISABLE_COMPILE_CACHE', { NODE_DISABLE_COMPILE_CACHE: '1' }],
     ['an empty NODE_COMPILE_CACHE', { NODE_COMPILE_CACHE: '' }],
   ])('is not kept with %s', async (_, env) => {
-    expect(await start(env)).toEqual({ status: 0, stripper: true, cache: null })
+    expect(await start(env)).toMatchObject({ status: 0, stripper: true, cache: null })
     expect((await readdir(join(checkout, 'node_modules'))).toSorted()).toEqual(['.bin', '@bufbuild'])
   })
 
