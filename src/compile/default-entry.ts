@@ -17,6 +17,7 @@ export function defaultEntry(
   if (pool === undefined) return undefined
   const plan = backends.pool(pool)
   if (plan === undefined) return 'unknown-pool'
+  const needs = promptNeeds(plan.scheduling)
   const content: Omit<EntryPlan, 'id'> = {
     name: `default/${pool}`,
     attach: 'gateway',
@@ -24,8 +25,9 @@ export function defaultEntry(
     body: 'full-duplex',
     model: plan.rewrites.length > 0 ? 'whole' : 'first',
     prefixBytes: prefixBytesOf(plan, parameters),
-    ...(promptNeeds(plan.scheduling).media ? { media: true as const } : {}),
-    ...(promptNeeds(plan.scheduling).mediaHashes === true ? { mediaHashes: true as const } : {}),
+    ...(needs.media ? { media: true as const } : {}),
+    ...(needs.mediaHashes === true ? { mediaHashes: true as const } : {}),
+    ...(needs.outputCap === true ? { outputCap: true as const } : {}),
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
     // Whether its routes retry is unknown.
     retryBufferBytes: Number.MAX_SAFE_INTEGER,

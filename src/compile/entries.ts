@@ -195,11 +195,12 @@ const NO_FACTS = { body: 'none', model: 'none', prefixBytes: 0 } as const
 function factsOf(
   candidates: readonly Candidate[],
   parameters: SignalboxParametersSpec,
-): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes' | 'media' | 'mediaHashes'> {
+): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes' | 'media' | 'mediaHashes' | 'outputCap'> {
   let model = false
   let prefixBytes = 0
   let media = false
   let mediaHashes = false
+  let outputCap = false
   let rewrites = false
   for (const { unit } of candidates) {
     // These have no body to look at.
@@ -213,6 +214,7 @@ function factsOf(
       const needs = promptNeeds(backend.plan.scheduling)
       media ||= needs.media
       mediaHashes ||= needs.mediaHashes === true
+      outputCap ||= needs.outputCap === true
     }
   }
   if (!model && prefixBytes === 0 && !media && !mediaHashes) return NO_FACTS
@@ -225,6 +227,7 @@ function factsOf(
     prefixBytes,
     ...(media ? { media } : {}),
     ...(mediaHashes ? { mediaHashes } : {}),
+    ...(outputCap ? { outputCap } : {}),
   }
 }
 

@@ -99,6 +99,15 @@ describe('data producers', () => {
     expect(prefixBytes(`${declared}- type: active-request-scorer\n`)).toBe(0)
   })
 
+  it('that count answers have bodies searched for caps of them, and no others', () => {
+    const counting = (parameters: string) =>
+      compiled(`- { type: inflight-load-producer, parameters: ${parameters} }\n- type: token-load-scorer\n`).plan
+        .entries[0]!
+    expect(counting('{ addEstimatedOutputTokens: true }')).toHaveProperty('outputCap', true)
+    expect(counting('{ outputRatio: 2 }')).not.toHaveProperty('outputCap')
+    expect(compiled('- type: queue-scorer\n').plan.entries[0]!).not.toHaveProperty('outputCap')
+  })
+
   it('of which there may be one only', () => {
     const two = '- { type: inflight-load-producer, name: a }\n- { type: inflight-load-producer, name: b }\n'
     expect(compiled(`${two}- type: queue-scorer\n`).problems).toEqual([

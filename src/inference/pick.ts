@@ -41,6 +41,8 @@ export interface PickRequest {
   nowMs: number
   /** For plug-ins that look at them. */
   headers?: HeaderView | undefined
+  /** Tokens that the client lets the answer have at most, where a plug-in asks for it; undefined: it says nothing. */
+  outputCap?: number | undefined
   /** The prompt has images, video or audio; known where a plug-in asks for it (`PromptNeeds`). */
   hasMedia?: boolean
   /** Hashes of these, where a plug-in asks for them. */

@@ -322,6 +322,7 @@ export class Pool implements ProfileRunner {
     candidates.adapter = this.#model.adapter
     candidates.promptBytes = request.promptBytes
     candidates.promptTokens = Math.ceil((request.promptSize ?? request.promptBytes) / BYTES_PER_TOKEN)
+    candidates.outputCap = request.outputCap ?? Number.POSITIVE_INFINITY
     candidates.nowMs = request.nowMs
     candidates.mediaHashes = request.media
     this.#caches.share(candidates)

@@ -3,6 +3,7 @@
  * What else is checked of a body are the types of some of its fields (./request-shapes.ts): engines do the rest better, and what is checked
  * twice is paid for twice.
  */
+import type { OutputCapField } from './output-caps.ts'
 import { shapeOf } from './request-shapes.ts'
 
 /** A top-level field that a body cannot do without. */
@@ -24,6 +25,8 @@ export interface RequestApi {
   readonly required?: RequiredField
   /** What the fields of its body are: a node of `REQUEST_SHAPES`. Absent: anything. */
   readonly shape?: number
+  /** Where its requests may cap the answer's tokens; the first that does counts. Absent: they don't. */
+  readonly outputCap?: readonly OutputCapField[]
   /** Nothing of the response is read. */
   readonly plainResponse?: boolean
   /** The body is a gRPC message. Its model, where it has one, cannot be rewritten. */
@@ -41,24 +44,28 @@ const CHAT: RequestApi = {
   needsModel: true,
   required: { name: 'messages', form: 'list' },
   shape: shapeOf('chat'),
+  outputCap: ['max_completion_tokens', 'max_tokens'],
 }
 const COMPLETIONS: RequestApi = {
   name: 'completions',
   needsModel: true,
   required: { name: 'prompt', form: 'text' },
   shape: shapeOf('completions'),
+  outputCap: ['max_tokens'],
 }
 const MESSAGES: RequestApi = {
   name: 'messages',
   needsModel: true,
   required: { name: 'messages', form: 'list' },
   shape: shapeOf('messages'),
+  outputCap: ['max_tokens'],
 }
 const RESPONSES: RequestApi = {
   name: 'responses',
   needsModel: true,
   required: { name: 'input', form: 'any' },
   shape: shapeOf('salted'),
+  outputCap: ['max_output_tokens'],
 }
 const IN_VERTEX = { needsModel: false, grpc: 'vertex' } as const
 const VLLM_GRPC = { needsModel: false, grpc: 'vllm', required: { name: 'input', form: 'any' } } as const
@@ -90,13 +97,26 @@ const PARSERS: Readonly<Record<string, readonly ParserPaths[]>> = {
   ],
   'anthropic-parser': [
     { suffix: 'messages', api: MESSAGES },
-    { suffix: 'messages/count_tokens', api: { ...MESSAGES, plainResponse: true } },
+    { suffix: 'messages/count_tokens', api: { ...MESSAGES, plainResponse: true, outputCap: [] } },
   ],
-  'vllmhttp-parser': [{ suffix: 'inference/v1/generate', api: { name: 'vLLM generate', needsModel: true } }],
+  'vllmhttp-parser': [
+    {
+      suffix: 'inference/v1/generate',
+      api: { name: 'vLLM generate', needsModel: true, outputCap: ['sampling_params.max_tokens'] },
+    },
+  ],
   // SGLang's own API has no model.
-  'sglanghttp-parser': [{ suffix: 'generate', api: { name: 'SGLang generate', needsModel: false } }],
+  'sglanghttp-parser': [
+    {
+      suffix: 'generate',
+      api: { name: 'SGLang generate', needsModel: false, outputCap: ['sampling_params.max_new_tokens'] },
+    },
+  ],
   'vllmgrpc-parser': [
-    { suffix: 'vllm.grpc.engine.VllmEngine/Generate', api: { ...VLLM_GRPC, name: 'vLLM Generate' } },
+    {
+      suffix: 'vllm.grpc.engine.VllmEngine/Generate',
+      api: { ...VLLM_GRPC, name: 'vLLM Generate', outputCap: ['sampling_params.max_tokens'] },
+    },
     { suffix: 'vllm.grpc.engine.VllmEngine/Embed', api: { ...VLLM_GRPC, name: 'vLLM Embed' } },
   ],
   // JSON of OpenAI's APIs, in envelopes.

@@ -1,9 +1,9 @@
 import { FieldType } from '../body/json-fields.ts'
-import { compileScan } from '../body/json-program.ts'
 import { JsonScanner, ScanState } from '../body/json-scan.ts'
 import { MultipartField } from '../body/multipart.ts'
 import { ShapeChecker } from '../body/shape-checker.ts'
-import type { GrpcApi, RequestApi, RequestField, RequiredField } from '../llm/request-apis.ts'
+import type { OutputCapField } from '../llm/output-caps.ts'
+import type { GrpcApi, RequestApi, RequiredField } from '../llm/request-apis.ts'
 import { REQUEST_SHAPES } from '../llm/request-shapes.ts'
 import { MediaScanner } from '../llm/media-scanner.ts'
 import { MediaHasher } from '../inference/media-hasher.ts'
@@ -20,7 +20,9 @@ import {
   invalidModel,
   type OpenAiProblem,
 } from '../llm/openai-error.ts'
+import { CACHE_SALT, CAPPED_PROGRAM, MODEL, PROGRAM, REQUEST_FIELDS, ROOT, TEXT } from './body-program.ts'
 import { GrpcBody } from './grpc-body.ts'
+import { isOutputCapFinal, readOutputCap } from './output-cap-reader.ts'
 import type { ModelFact } from './plan.ts'
 import { TokenIdScanner } from './token-id-scanner.ts'
 
@@ -33,24 +35,6 @@ import { TokenIdScanner } from './token-id-scanner.ts'
 export const BodyKind = { NONE: 0, JSON: 1, MULTIPART: 2, GRPC: 3 } as const
 export type BodyKind = (typeof BodyKind)[keyof typeof BodyKind]
 
-const MODEL = 0
-const ROOT = 4
-const CACHE_SALT = 5
-const TEXT = 7
-const PROGRAM = compileScan([
-  { path: ['model'], kind: 'text' },
-  // Prompts of chat, completions, and embeddings or responses.
-  { path: ['messages'], kind: 'stream' },
-  { path: ['prompt'], kind: 'stream' },
-  { path: ['input'], kind: 'stream' },
-  { path: [], kind: 'span' },
-  { path: ['cache_salt'], kind: 'text' },
-  // Prompts of the engines' own APIs.
-  { path: ['token_ids'], kind: 'stream' },
-  { path: ['text'], kind: 'stream' },
-  { path: ['input_ids'], kind: 'stream' },
-])
-const FIELDS: Readonly<Record<RequestField, number>> = { messages: 1, prompt: 2, input: 3 }
 /** Raw bytes of a prompt that may be an empty one. */
 const EMPTY_BYTES = 32
 /** Of a prompt that is token ids. */
@@ -62,6 +46,8 @@ const EMPTY_PROMPTS: ReadonlySet<string> = new Set(['""', '[]', '[""]'])
  */
 const HASHED_SLICE_BYTES = 4 * 1024
 const SLICE_BYTES = 32 * 1024
+/** A client's cap of its answer often stands after the prompt: for its sake a body is read so far. */
+const CAPPED_BODY_BYTES = 1024 * 1024
 
 export class BodyFacts {
   /** The model as text; undefined when the body has none, an empty one, or one that is no scalar. */
@@ -83,9 +69,14 @@ export class BodyFacts {
   wantsTokens = false
   /** Hashes of images, videos and audios are wanted; to be said before `begin`. */
   wantsMediaHashes = false
+  /** The client's cap of the answer is wanted, and may stand in these fields; the first that has one counts. To be said before `begin`. */
+  capFields: readonly OutputCapField[] | undefined
 
   readonly hasher: PrefixHasher
-  readonly #json = new JsonScanner(PROGRAM)
+  readonly #plain = new JsonScanner(PROGRAM)
+  #capped: JsonScanner | undefined
+  /** One of these two. */
+  #json = this.#plain
   readonly #multipart = new MultipartField()
   readonly #media = new MediaScanner()
   readonly #mediaHashes = new MediaHashes()
@@ -99,6 +90,7 @@ export class BodyFacts {
   #minBytes = 0
   #grpc: GrpcBody | undefined
   #grpcApi: GrpcApi | undefined
+  #grpcCap: number | undefined
   #wantsMedia = false
   #kind: BodyKind = BodyKind.NONE
   #fact: ModelFact = 'none'
@@ -112,7 +104,7 @@ export class BodyFacts {
 
   constructor(hasher: PrefixHasher) {
     this.hasher = hasher
-    this.#json.sink = (field, chunk, start, end) => this.#prompt(field, chunk, start, end)
+    this.#plain.sink = (field, chunk, start, end) => this.#prompt(field, chunk, start, end)
   }
 
   /**
@@ -141,6 +133,7 @@ export class BodyFacts {
     grpcApi?: GrpcApi,
   ): void {
     this.#forget()
+    this.#json = this.capFields === undefined ? this.#plain : (this.#capped ??= this.#cappedScanner())
     this.#grpcApi = grpcApi
     this.#kind = kind
     this.#fact = fact
@@ -183,6 +176,13 @@ export class BodyFacts {
     return this.#readsJson && this.#tokenIds.complete ? this.#tokens : undefined
   }
 
+  /** Tokens that the client lets the answer have at most; 0 is a cap. Undefined: none was seen, or nobody asked (`capFields`). */
+  get outputCap(): number | undefined {
+    if (this.capFields === undefined) return undefined
+    if (this.#grpcApi === 'vllm') return this.#whole ? this.#grpcCap : undefined
+    return this.#readsJson ? readOutputCap(this.#json, this.capFields) : undefined
+  }
+
   /** Bytes of the whole prompt: where only its beginning was read, by the length of the body (−1 = unknown). */
   promptSize(bodyBytes: number): number {
     const whole = this.#promptField < 0 || this.#json.complete(this.#promptField)
@@ -193,7 +193,7 @@ export class BodyFacts {
   lacks({ name, form }: RequiredField): string | undefined {
     if (this.#grpcApi === 'vllm') return this.#whole && this.#promptField < 0 ? 'there' : undefined
     const json = this.#json
-    const field = FIELDS[name]
+    const field = REQUEST_FIELDS[name]
     const type = this.#readsJson ? json.type(field) : FieldType.ABSENT
     if (type === FieldType.ABSENT) return this.#whole || json.offset === 0 ? 'there' : undefined
     if (form === 'any') return type === FieldType.NULL ? 'there' : undefined
@@ -223,6 +223,7 @@ export class BodyFacts {
     this.wantsTokens = false
     if (this.wantsMediaHashes) this.#mediaHasher.reset()
     this.wantsMediaHashes = false
+    this.capFields = undefined
     this.#forget()
   }
 
@@ -235,6 +236,7 @@ export class BodyFacts {
     this.salt = ''
     this.problem = undefined
     this.#whole = false
+    this.#grpcCap = undefined
     this.promptBytes = 0
     this.#promptField = -1
   }
@@ -286,7 +288,13 @@ export class BodyFacts {
   /** Nothing more has to be read of a body that goes on. */
   #isEnough(): boolean {
     if (this.#fact === 'whole' || this.#json.offset < this.#minBytes) return false
-    return this.#modelIsFinal() && this.#promptIsFinal()
+    return this.#modelIsFinal() && this.#promptIsFinal() && this.#capIsFinal()
+  }
+
+  #cappedScanner(): JsonScanner {
+    const json = new JsonScanner(CAPPED_PROGRAM)
+    json.sink = (field, chunk, start, end) => this.#prompt(field, chunk, start, end)
+    return json
   }
 
   #takeWhole(): void {
@@ -300,15 +308,18 @@ export class BodyFacts {
     this.#grpc ??= new GrpcBody({
       json: (bytes, start, end) => void (this.#final || this.#feedJson(bytes, start, end)),
       prompt: (bytes, start, end) => {
-        this.#promptField = FIELDS.input
+        this.#promptField = REQUEST_FIELDS.input
         this.#takePrompt(bytes, start, end)
       },
       token: id => {
         if (this.wantsTokens && this.#tokens.count < MAX_TOKENS) this.#tokens.push(id)
       },
+      outputCap: cap => {
+        this.#grpcCap = cap
+      },
       over: () => this.#grpcOver(),
     })
-    this.#grpc.begin(api)
+    this.#grpc.begin(api, this.capFields !== undefined && this.capFields.length > 0)
   }
 
   #feedGrpc(bytes: Uint8Array, start: number, end: number): boolean {
@@ -340,6 +351,11 @@ export class BodyFacts {
 
   #modelIsFinal(): boolean {
     return this.#fact === 'none' || this.#json.complete(MODEL)
+  }
+
+  #capIsFinal(): boolean {
+    if (this.capFields === undefined || this.#json.offset >= CAPPED_BODY_BYTES) return true
+    return isOutputCapFinal(this.#json, this.capFields)
   }
 
   /** The prompt's beginning is known: enough bytes of it, or all of its field. */

@@ -13,6 +13,7 @@ import {
   overloaded,
   uploadTimeout,
 } from '../llm/openai-error.ts'
+import { OUTPUT_CAP_FIELDS } from '../llm/output-caps.ts'
 import { ModelEditor } from '../llm/model-editor.ts'
 import { PASSED_THROUGH } from '../llm/request-apis.ts'
 import { BodyKind } from './body-facts.ts'
@@ -127,6 +128,8 @@ export class EntryDecider implements Decider {
     const fact = this.#modelFact(x, call)
     call.facts.wantsTokens = this.#tokens
     call.facts.wantsMediaHashes = this.plan.mediaHashes === true
+    if (this.plan.outputCap === true)
+      call.facts.capFields = call.api === undefined ? OUTPUT_CAP_FIELDS : call.api.outputCap
     if (call.api?.shape !== undefined) {
       const minBytes = x.contentLength < 0 ? CHECKED_BODY_BYTES : 0
       call.facts.checkFields(call.api, CHECKED_BODY_BYTES, minBytes)

@@ -9,6 +9,8 @@ export interface GrpcBodySink {
   /** A piece of the prompt: text, or token ids of four bytes each. */
   prompt(bytes: Uint8Array, start: number, end: number): void
   token(id: number): void
+  /** Tokens that the answer may have at most. */
+  outputCap(tokens: number): void
   /** The message is complete. */
   over(): void
 }
@@ -16,6 +18,7 @@ export interface GrpcBodySink {
 const JSON_BODY = 0
 const TEXT = 1
 const TOKEN = 2
+const OUTPUT_CAP = 3
 
 /** By API: the messages' fields (epp.md §3.12). */
 const REQUESTS: Readonly<Record<GrpcApi, GrpcFields>> = {
@@ -24,6 +27,8 @@ const REQUESTS: Readonly<Record<GrpcApi, GrpcFields>> = {
   // vllm.grpc.engine: GenerateRequest and EmbedRequest have tokenized.input_ids, the former or text.
   vllm: { 2: { 2: { is: 'numbers', id: TOKEN } }, 3: { is: 'bytes', id: TEXT } },
 }
+/** … and GenerateRequest has sampling_params.max_tokens. */
+const CAPPED_VLLM: GrpcFields = { ...REQUESTS.vllm, 4: { 8: { is: 'number', id: OUTPUT_CAP } } }
 
 const TOKEN_BYTES = 4
 const STAGE_TOKENS = 256
@@ -39,7 +44,7 @@ export class GrpcBody {
     this.#sink = sink
     this.#scanner = new GrpcScanner({
       bytes: (id, bytes, start, end) => (id === TEXT ? sink.prompt(bytes, start, end) : sink.json(bytes, start, end)),
-      number: (_id, token) => this.#token(token),
+      number: (id, value) => (id === OUTPUT_CAP ? sink.outputCap(value) : this.#token(value)),
       message: () => {
         this.#flush()
         sink.over()
@@ -47,9 +52,10 @@ export class GrpcBody {
     })
   }
 
-  begin(api: GrpcApi): void {
+  /** `capped`: the cap of the answer is wanted, where the message itself has it. */
+  begin(api: GrpcApi, capped = false): void {
     this.#staged = 0
-    this.#scanner.begin(REQUESTS[api])
+    this.#scanner.begin(capped && api === 'vllm' ? CAPPED_VLLM : REQUESTS[api])
   }
 
   get compressed(): boolean {

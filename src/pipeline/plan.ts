@@ -85,6 +85,8 @@ export interface EntryPlan {
   readonly media?: true
   /** Which ones is needed: bodies are read to the end of their prompts. */
   readonly mediaHashes?: true
+  /** How many tokens the client lets the answer have is needed: bodies are read on for it, up to 1 MiB. */
+  readonly outputCap?: true
   /** Cap of the request body; beyond it 413. */
   readonly maxBodyBytes: number
   /**

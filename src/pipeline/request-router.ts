@@ -240,6 +240,7 @@ export class RequestRouter {
     pick.prefix = this.#usesPrefix && facts.hasBody ? facts.hasher : undefined
     pick.promptBytes = facts.promptBytes
     pick.promptSize = facts.hasBody ? facts.promptSize(call.bodyBytes) : 0
+    pick.outputCap = facts.outputCap
     pick.hasMedia = facts.hasMedia
     pick.media = facts.mediaHashes
     pick.subset = call.subset

@@ -33,6 +33,8 @@ export interface PromptNeeds {
   readonly media: boolean
   /** Which ones: their hashes, for which it is read to its end. Default: no. */
   readonly mediaHashes?: boolean
+  /** How many tokens the client lets the answer have. Default: no. */
+  readonly outputCap?: boolean
 }
 
 export const NO_NEEDS: PromptNeeds = { prefix: false, bytes: 0, media: false }

@@ -34,11 +34,15 @@ export function profileLooksAtPrefixes({ scorers, filters = [] }: Pick<ProfilePl
 }
 
 export function looksAtPrompts(plan: PluginPlan): boolean {
-  return needsOf(plan).some(need => need !== 'media')
+  return needsOf(plan).some(need => need !== 'media' && need !== 'output-cap')
 }
 
 export function looksAtMedia(plan: PluginPlan): boolean {
   return needsOf(plan).includes('media')
+}
+
+export function looksAtOutputCap(plan: PluginPlan): boolean {
+  return needsOf(plan).includes('output-cap')
 }
 
 export class Profile {

@@ -11,7 +11,7 @@ import {
 } from './plugins/registry.ts'
 import { attachAll, type KeyedPlugin } from './plugin-memory.ts'
 import { Producers } from './producers.ts'
-import { looksAtMedia, looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
+import { looksAtMedia, looksAtOutputCap, looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
 import type { Screener } from './screener.ts'
 import { NO_NEEDS, type ProfileHandler, type PromptNeeds } from './profile-handler.ts'
 
@@ -64,7 +64,14 @@ export function promptNeeds(plan: SchedulingPlan): PromptNeeds {
     profileLooksAtPrefixes(plan) ||
     (plan.profiles ?? []).some(profileLooksAtPrefixes) ||
     (plan.producers ?? []).some(looksAtPrompts)
-  return { prefix: prefix || scores, bytes, media, mediaHashes: (plan.producers ?? []).some(looksAtMedia) }
+  const { producers = [] } = plan
+  return {
+    prefix: prefix || scores,
+    bytes,
+    media,
+    mediaHashes: producers.some(looksAtMedia),
+    outputCap: producers.some(looksAtOutputCap),
+  }
 }
 
 function handlerOf({ handler, profileName = DEFAULT_NAME, profiles = [] }: SchedulingPlan): ProfileHandler | undefined {

@@ -6,7 +6,7 @@ import type { Producer } from '../producer.ts'
 import type { ProducerType } from './plugin-type.ts'
 
 const parameters = object({
-  /** Tokens that the answer will have count too, as estimated from the prompt's. */
+  /** Tokens that the answer will have count too, as estimated from the prompt's, and no more than the client asked for. */
   addEstimatedOutputTokens: z.boolean().default(false),
   /** Tokens of an answer per token of its prompt. */
   outputRatio: z.number().min(0).default(1.5),
@@ -39,11 +39,11 @@ export class InflightLoad implements Producer {
   }
 
   /** Of that, what the answer is expected to have. */
-  answerTokensOf({ promptTokens }: Candidates): number {
+  answerTokensOf({ promptTokens, outputCap }: Candidates): number {
     const { addEstimatedOutputTokens, outputRatio, maxEstimatedOutputTokens } = this.#given
     if (!addEstimatedOutputTokens) return 0
     const answer = Math.round(promptTokens * outputRatio)
-    return Math.min(answer, maxEstimatedOutputTokens ?? answer)
+    return Math.min(answer, outputCap, maxEstimatedOutputTokens ?? answer)
   }
 }
 
@@ -51,6 +51,9 @@ export const inflightLoadProducer: ProducerType = {
   type: 'inflight-load-producer',
   role: 'producer',
   parameters,
-  needs: () => ['prompt', 'prefix'],
+  needs: given => {
+    const { addEstimatedOutputTokens } = parameters.parse(given)
+    return addEstimatedOutputTokens ? ['prompt', 'prefix', 'output-cap'] : ['prompt', 'prefix']
+  },
   produce: (_name, given) => new InflightLoad(parameters.parse(given)),
 }

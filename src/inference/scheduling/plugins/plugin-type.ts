@@ -10,7 +10,7 @@ import type { Scorer } from '../scorer.ts'
 import type { Screener } from '../screener.ts'
 
 /** What a plug-in looks at besides loads, and a data producer provides (epp.md §2.1). */
-export type Need = 'prefix' | 'prompt' | 'in-flight-tokens' | 'latency' | 'media'
+export type Need = 'prefix' | 'prompt' | 'in-flight-tokens' | 'latency' | 'media' | 'output-cap'
 
 interface PluginTypeOf<Role extends string> {
   readonly type: string
