@@ -75,7 +75,7 @@ export class Candidates {
   promptBytes = 0
   /** Tokens of the whole prompt, as estimated: four bytes each. Where the prompt was read to its middle, by the body's length. */
   promptTokens = 0
-  /** Tokens that the client lets the answer have at most; Infinity: it says nothing. */
+  /** Tokens that the client lets the answer have at most; Infinity: it says nothing, or no plug-in asks (`output-cap`). */
   outputCap = Number.POSITIVE_INFINITY
   /** The moment of the pick, Unix ms. */
   nowMs = 0
