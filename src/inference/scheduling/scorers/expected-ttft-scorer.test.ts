@@ -5,6 +5,10 @@ import { addresses, hasherOf, LocalPool, poolPlan, request, scrape } from '../..
 
 const HOT = 'a long system prompt '.repeat(800)
 
+const LONGER = HOT.repeat(3)
+/** The next one waits for two turns of a third of a second. */
+const FULL = { waiting: 1, running: 8, maxLora: 2 }
+
 let pool: LocalPool
 let now: number
 const result = new PickResult()
@@ -66,6 +70,21 @@ describe('prefixes', () => {
     now += 3000
     for (let slot = 0; slot < 4; slot++) scrape(pool, slot, slot === second ? { running: 10 } : {}, now)
     expect(pick(HOT)).toBe(first)
+  })
+
+  it('lets them go in a calm pool when the queue is half as long as their prefill, but not to where an adapter must be loaded', () => {
+    const places = ['m', 'sql'].map(model => {
+      start(4)
+      const first = pick(LONGER, model)
+      over()
+      now += 2000
+      for (let i = 0; i < 3; i++) {
+        now += 300
+        for (let slot = 0; slot < 4; slot++) scrape(pool, slot, slot === first ? FULL : { maxLora: 2 }, now)
+      }
+      return pick(LONGER, model) === first ? 'stays' : 'goes'
+    })
+    expect(places).toEqual(['goes', 'stays'])
   })
 
   it('bears a small difference of load for a long prefix, not for a short one', () => {

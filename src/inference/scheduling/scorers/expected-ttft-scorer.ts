@@ -20,6 +20,10 @@ const LONGEST_MEMORY_MS = 120_000
 const BUSY_PRICE = 12
 /** … and never more than this: a burst of distinct long prompts must not glue anything. */
 const MAX_PRICE = 6
+/** In a calm pool a turn of the queue costs this much more than its time, as those who come next wait for it too … */
+const CALM_TURN = 2
+/** … and nothing more from this extra price of prefills on: then it is needless prefills that the next ones wait for. */
+const CALM_UNTIL = 1.25
 /** Distance from the best at which an endpoint scores one half, ms. */
 const HALF_MS = 100
 
@@ -27,7 +31,7 @@ const HALF_MS = 100
  * Expected time to first token (docs/placement.md): one sum in milliseconds instead of a weighted sum of unlike shares, so that affinity
  * and load are weighed by what they cost.
  *
- *     time = turns of the queue + prefills decided before + own uncached prefill × price + adapter load + a little per request in the batch
+ *     time = turns of the queue × their price + prefills decided before + own uncached prefill × price + adapter load + a little per request in the batch
  *
  * - *prefill*: tokens that the cache does not have, at the replica's own rate, which is learned (../../prefill-rates.ts).
  * - *queue*: requests beyond the batch's size, each for a turn of the batch (time in the batch ÷ its size, both learned:
@@ -35,6 +39,8 @@ const HALF_MS = 100
  * - *prefills decided before*: a bucket per endpoint that every decision of any thread fills with its uncached prefill and time empties.
  * - *price*: 1 in a calm pool. Where replicas spend much of their time with prefills, those who come next wait for a needless one as well,
  *   so that it costs more: what keeps conversations where they are under load.
+ * - *price of turns*: 3 in a calm pool, where a hot prefix is worth a second place long before its prefill takes as long as the queue; 1 where
+ *   prefills have a price, and for adapters, as there it is loads that the next ones would wait for.
  * - *adapter*: nothing where it runs or was sent lately, a load elsewhere; twice where it would throw out another one.
  *
  * A hot prefix so leaves its replica as soon as waiting there costs more than the prefill that it saves, and no earlier. The score is
@@ -87,13 +93,15 @@ class ExpectedTtft implements Scorer {
     const rate = table.estimates.prefillMs[0]!
     const memory = Math.min(LONGEST_MEMORY_MS, Math.max(SHORTEST_MEMORY_MS, WORK_MEMORY_TOKENS * rate))
     // At the pool's rate: a fast replica must not seem the better for it where it is busy.
-    const extra = rate * Math.min(MAX_PRICE - 1, BUSY_PRICE * this.#backlog.share(count, nowMs, memory))
+    const busy = Math.min(MAX_PRICE - 1, BUSY_PRICE * this.#backlog.share(count, nowMs, memory))
+    const extra = rate * busy
+    const turnPrice = candidates.adapter === 0 ? 1 + CALM_TURN * Math.max(0, 1 - busy / CALM_UNTIL) : 1
     const terms = this.#terms
     let least = Number.POSITIVE_INFINITY
     this.#count = count
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!
-      const turns = (terms[TERMS * i] = queue(candidates, table, i))
+      const turns = (terms[TERMS * i] = queue(candidates, table, i, turnPrice))
       const ahead = (terms[TERMS * i + 1] = this.#backlog.ahead(slot, nowMs))
       const own = tokensToPrefill(candidates, i) * (msPerToken(table.estimates, slot) + extra)
       terms[TERMS * i + 2] = own
@@ -154,6 +162,7 @@ function queue(
   { slots, waiting, running, unseen, inFlight }: Candidates,
   { estimates }: EndpointTable,
   i: number,
+  turnPrice: number,
 ): number {
   const slot = slots[i]!
   // What was sent by way of a prefill elsewhere arrives long after the decision: then our own count knows more.
@@ -163,7 +172,7 @@ function queue(
   const batch = own > 0 ? Math.max(own, running[i]!) : estimates.largestBatch[0]!
   const ahead = load + 1 - batch
   // No replica was full yet: nobody knows where a batch ends.
-  return ahead <= 0 || batch === 0 ? share : share + (ahead * estimates.residence[slot]!) / batch
+  return ahead <= 0 || batch === 0 ? share : share + (turnPrice * ahead * estimates.residence[slot]!) / batch
 }
 
 function tokensToPrefill({ promptBytes, prefix }: Candidates, i: number): number {
