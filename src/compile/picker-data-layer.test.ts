@@ -176,6 +176,10 @@ plugins:
       'plugins: [{ type: endpoint-notification-source }]\ndataLayer: { sources: [{ pluginRef: endpoint-notification-source }] }',
       'follows the endpoints by itself',
     ],
+    [
+      'plugins: [{ type: k8s-notification-source, parameters: { group: g, version: v1, kind: K } }]\ndataLayer: { sources: [{ pluginRef: k8s-notification-source }] }',
+      'follows the endpoints by itself',
+    ],
   ])('tells what is wrong with %j', (config, message) => {
     expect(compiled(config).problems).toEqual(expect.arrayContaining([expect.stringContaining(message)]))
   })

@@ -126,3 +126,15 @@ it('feature gates that became the rule are warned of', () => {
   expect(warnings).toHaveLength(2)
   for (const warning of warnings) expect(warning).toContain('has no effect: it became the rule')
 })
+
+it('precise-prefix-cache-scorer is producer and scorer in one, whatever it is called', () => {
+  const { scheduling, warnings } = compiled(
+    'plugins: [{ name: kv, type: precise-prefix-cache-scorer, parameters: { tokenProcessorConfig: { blockSizeTokens: 32 } } }]',
+  )
+  expect(scheduling.scorers).toMatchObject([{ type: 'precise-prefix-cache-scorer', weight: 1 }])
+  // By what it asks for its matches.
+  expect(scheduling.kvEvents).toMatchObject({ producer: 'precise-prefix-cache-scorer', blockTokens: 32 })
+  expect(warnings).toEqual(
+    expect.arrayContaining([expect.stringContaining('say precise-prefix-cache-producer, and prefix-cache-scorer')]),
+  )
+})

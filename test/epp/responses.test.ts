@@ -96,3 +96,25 @@ describe('served feedback (epp.md §1.1)', () => {
     expect(endpointsOf(rig.send({ body: REQUEST }))).toHaveLength(2)
   })
 })
+
+describe('destination-endpoint-served-verifier (epp.md §1.9)', () => {
+  const HEADER = 'x-conformance-test-served-endpoint'
+  const served = { 'envoy.lb': { 'x-gateway-destination-endpoint-served': address(1) } }
+  const VERIFIER = `${HERMETIC}- type: destination-endpoint-served-verifier\n`
+  const respond = (config: string, headers = OK, metadata: typeof served | Record<string, never> = served) =>
+    new PickerRig(PODS, config).open({ body: REQUEST }).respond(headers, ['{}'], { metadata }).set[HEADER]
+
+  it('tells in the response which endpoint has served, by what the gateway says', () => {
+    expect(respond(VERIFIER)).toBe(address(1))
+    expect(respond(HERMETIC)).toBeUndefined()
+  })
+
+  it('of a gateway that says nothing leaves what the server has echoed, and else says so', () => {
+    const echoed = { ...OK, [HEADER]: address(0) }
+    expect(respond(VERIFIER, echoed, {})).toBeUndefined()
+    expect(respond(VERIFIER, echoed)).toBe(address(1))
+    expect(respond(VERIFIER, OK, {})).toMatch(/^fail: /)
+    const { answer } = new PickerRig(PODS, VERIFIER).open({ body: REQUEST })
+    expect(answer.set['x-echo-set-header']).toBe(`${HEADER}:${String(destination(answer))}`)
+  })
+})

@@ -1,5 +1,5 @@
 /**
- * Compares placements in simulation (docs/placement.md). Prints both tables and writes the figure to docs/placement.svg.
+ * Compares placements in simulation (docs/placement.md). Prints both tables and issue 5's goals, and writes the figure to docs/placement.svg.
  *
  *     npm run bench:placement [-- [--hold-out | --unseen] <seed> …]
  *
@@ -7,9 +7,10 @@
  * those that constants were chosen on, with other seeds; `--unseen` those that were thought of last: two to three minutes, one table.
  */
 import { writeFileSync } from 'node:fs'
-import { CONTENDERS } from './contenders.ts'
+import { CONTENDERS, THEIRS } from './contenders.ts'
+import { LLM_D_DEFAULT } from './llm-d-default.ts'
 import { plotGoodput } from './plot.ts'
-import { detailTable, goodputTable, holdOutTable, type Row, rowsOf } from './report.ts'
+import { detailTable, goodputTable, holdOutTable, margins, type Row, rowsOf } from './report.ts'
 import { HOLD_OUT, type Setup, TUNED, UNSEEN } from './setups.ts'
 import { simulate } from './simulation.ts'
 import { workloads } from './workloads.ts'
@@ -42,6 +43,11 @@ if (kind !== undefined) {
 } else {
   const rows = run(TUNED)
   console.log(`${goodputTable(rows, CONTENDERS)}\n\n${detailTable(rows, CONTENDERS)}`)
+  const { above, behind, behindOn } = margins(rows, CONTENDERS, LLM_D_DEFAULT, THEIRS)
+  const verdict = (met: boolean) => (met ? 'MET' : 'MISSED')
+  console.log(`
+Above llm-d's default on average ≥ 15 points: ${above.toFixed(1)}  ${verdict(above >= 15)}
+Behind the best of the others ≤ 3 points: ${behind.toFixed(1)} (${behindOn})  ${verdict(behind <= 3)}`)
   if (given.length === 0)
     writeFileSync(new URL('../../../docs/placement.svg', import.meta.url), plotGoodput(rows, CONTENDERS))
 }

@@ -61,6 +61,25 @@ export function goodputTable(rows: readonly Row[], contenders: readonly Contesta
   )
 }
 
+/** What issue 5 holds the last contender against, in points of goodput: at least 15 above `yardstick`, at most 3 behind the best of `others`. */
+export function margins(
+  rows: readonly Row[],
+  contenders: readonly Contestant[],
+  yardstick: Contestant,
+  others: readonly Contestant[],
+): { readonly above: number; readonly behind: number; readonly behindOn: string } {
+  const at = ({ name }: Contestant) => contenders.findIndex(each => each.name === name)
+  const means = meanGood(rows)
+  const gaps = rows.map(({ workload, cells }) => ({
+    behind: 100 * (Math.max(...others.map(each => cells[at(each)]!.good)) - cells.at(-1)!.good),
+    behindOn: workload.title,
+  }))
+  return {
+    above: 100 * (means.at(-1)! - means[at(yardstick)]!),
+    ...gaps.reduce((most, gap) => (gap.behind > most.behind ? gap : most)),
+  }
+}
+
 /** A line for each workload of each setup, and one for its mean. */
 export function holdOutTable(
   setups: readonly { readonly setup: Setup; readonly rows: readonly Row[] }[],

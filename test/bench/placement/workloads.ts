@@ -108,7 +108,7 @@ export function chat({ random, duration, setup }: Making): Made {
 }
 
 /** 70 % of the requests begin with the same 8,000 tokens. */
-export function hotPrefix({ random, duration, setup }: Making): Made {
+function hotPrefix({ random, duration, setup }: Making): Made {
   const hot = fresh(random, 8000)
   const arrivals = poisson(random, duration, 12 / setup.pace, at => ({
     at,
@@ -120,7 +120,7 @@ export function hotPrefix({ random, duration, setup }: Making): Made {
 }
 
 /** 64 requests with one prefix within 20 ms, every six seconds, over a thin stream of others. */
-export function bursts({ random, duration, setup }: Making): Made {
+function bursts({ random, duration, setup }: Making): Made {
   const arrivals = poisson(random, duration, 2 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
@@ -143,7 +143,7 @@ export function bursts({ random, duration, setup }: Making): Made {
 }
 
 /** 15 adapters for 6 × 4 places, asked for by Zipf's law, each with its own system prompt. */
-export function adapters({ random, duration, setup }: Making): Made {
+function adapters({ random, duration, setup }: Making): Made {
   const prompts = Array.from({ length: 15 }, () => fresh(random, 600))
   const arrivals = poisson(random, duration, 11 / setup.pace, at => {
     const adapter = zipf(random, 15)
@@ -158,7 +158,7 @@ export function adapters({ random, duration, setup }: Making): Made {
 }
 
 /** Two replicas have twice the speed of the next two, which have twice the speed of the last two. */
-export function heterogeneous({ random, duration, setup }: Making): Made {
+function heterogeneous({ random, duration, setup }: Making): Made {
   const speeds = [0.5, 0.5, 1, 1, 2, 2]
   const { engine } = setup
   const engines = speeds.map((factor, i) => ({
@@ -177,7 +177,7 @@ export function heterogeneous({ random, duration, setup }: Making): Made {
   return { name: 'heterogeneous', title: 'replicas of three speeds', arrivals, engines }
 }
 
-export function dying({ random, duration, setup }: Making): Made {
+function dying({ random, duration, setup }: Making): Made {
   const arrivals = poisson(random, duration, 10 / setup.pace, at => ({
     at,
     model: BASE_MODEL,
@@ -188,7 +188,7 @@ export function dying({ random, duration, setup }: Making): Made {
 }
 
 /** Two replicas prefill and four decode; what they hand over arrives quickly. Six long system prompts. */
-export function disaggregated({ random, duration, setup }: Making): Made {
+function disaggregated({ random, duration, setup }: Making): Made {
   const prefillers = 2
   const systems = Array.from({ length: 6 }, () => fresh(random, 2000))
   const engines = Array.from({ length: REPLICAS }, (_, i) => {
