@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { rename, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -153,6 +153,39 @@ describe('signalbox epp', () => {
       /--config-text.*utilization-filter.*--allow-experimental-plugins/s,
     )
     await epp(kubeconfig, '--pool-name=llm', `--config-text=${config}`, '--allow-experimental-plugins')
+  }, 60_000)
+
+  it('takes a changed --config-file without a restart, and not a bad one', async () => {
+    const { server, kubeconfig } = await apiServer()
+    server.put(POOLS, rawPool('llm', { app: 'vllm' }, [port]))
+    server.put(POD_PATH, rawPod('a', '127.0.0.2', { app: 'vllm', tier: 'x' }))
+    server.put(POD_PATH, rawPod('b', '127.0.0.3', { app: 'vllm', tier: 'y' }))
+    const folder = await makeTempFolder()
+    cleanups.push(() => folder.remove())
+    const file = join(folder.path, 'picker.yaml')
+    const write = async (type: string, tier: string) => {
+      const plugins = `plugins: [{ type: ${type}, parameters: { matchLabels: { tier: ${tier} } } }]`
+      await writeFile(`${file}.new`, `apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n${plugins}\n`)
+      await rename(`${file}.new`, file)
+    }
+    await write('label-selector-filter', 'x')
+    const signalbox = await epp(
+      kubeconfig,
+      '--pool-name=llm',
+      '--secure-serving=false',
+      `--config-file=${file}`,
+      '--metrics-endpoint-auth=false',
+    )
+    await isReady(client(signalbox.healthAddress))
+    const gateway = client(signalbox.extProcAddress)
+    expect(await gateway.pick()).toEqual({ endpoints: at('127.0.0.2') })
+    await write('label-selector-flter', 'y')
+    await waitFor('the refusal', async () =>
+      (await (await fetch(`http://${signalbox.adminAddress}/configuration`)).text()).includes('label-selector-flter'),
+    )
+    expect(await gateway.pick()).toEqual({ endpoints: at('127.0.0.2') })
+    await write('label-selector-filter', 'y')
+    await waitFor('the new filter', async () => (await gateway.pick()).endpoints === at('127.0.0.3'))
   }, 60_000)
 
   it('serves pods by labels where there is no InferencePool', async () => {

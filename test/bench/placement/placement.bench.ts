@@ -47,7 +47,7 @@ if (kind !== undefined) {
   const verdict = (met: boolean) => (met ? 'MET' : 'MISSED')
   console.log(`
 Above llm-d's default on average ≥ 15 points: ${above.toFixed(1)}  ${verdict(above >= 15)}
-Behind the best of the others ≤ 3 points: ${behind.toFixed(1)} (${behindOn})  ${verdict(behind <= 3)}`)
+Behind the best of the others ≤ 3 points: ${Math.max(0, behind).toFixed(1)} (${behindOn})  ${verdict(behind <= 3)}`)
   if (given.length === 0)
     writeFileSync(new URL('../../../docs/placement.svg', import.meta.url), plotGoodput(rows, CONTENDERS))
 }
