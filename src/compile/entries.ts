@@ -234,7 +234,10 @@ function factsOf(
 /** Bytes of a prompt that the pool's plug-ins look at. */
 export function prefixBytesOf({ scheduling }: PoolPlan, { limits }: SignalboxParametersSpec): number {
   const { prefix, bytes } = promptNeeds(scheduling)
-  return prefix ? (scheduling.prefixBytes ?? limits.prefixBytes) + bytes : 0
+  if (!prefix) return 0
+  const { bursts, prefixBlockBytes } = scheduling
+  const burstBytes = bursts === undefined ? 0 : bursts.maxBlocks * bursts.stride * prefixBlockBytes
+  return (scheduling.prefixBytes ?? Math.max(limits.prefixBytes, burstBytes)) + bytes
 }
 
 function poolNeedsModel(pool: PoolPlan): boolean {

@@ -119,7 +119,7 @@ plugins:
 - type: queue-scorer
 - type: queue-scorer
 - type: quue-scorer
-- type: burst-prefix-cache-producer
+- { type: burst-prefix-cache-producer, parameters: { maxPerReplica: 0 } }
 - { type: load-aware-scorer, parameters: { threshhold: 1 } }
 - { type: active-request-scorer, parameters: { maxBusyScore: 2, inFlightLoadProducerName: none } }
 - { type: prefix-cache-scorer, parameters: { prefixMatchInfoProducerName: aprox } }
@@ -151,9 +151,7 @@ schedulingProfiles:
     expect.stringMatching(
       /^7 plugins\[2\].type: there is no plug-in type "quue-scorer" \(did you mean "queue-scorer"\?\) \(unknown-plugin\)$/,
     ),
-    expect.stringMatching(
-      /^8 plugins\[3\].type: plug-in type "burst-prefix-cache-producer" is not supported: a pick never waits.*; docs\/plug-ins\.md lists/,
-    ),
+    expect.stringMatching(/^8 plugins\[3\].parameters.maxPerReplica: must be -1 \(any number\) or at least 1/),
     expect.stringMatching(/^9 .*unknown field "threshhold" \(did you mean "threshold"\?\) \(unknown-field\)/),
     expect.stringMatching(/^10 plugins\[5\].parameters.maxBusyScore: must be at most 1 \(out-of-range\)/),
     expect.stringMatching(/^11 .*there is no approx-prefix-cache-producer "aprox"/),

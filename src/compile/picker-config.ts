@@ -3,6 +3,7 @@ import type { Problem } from '../config/problem.ts'
 import { didYouMean } from '../config/suggest.ts'
 import type { SchedulingPlan } from '../inference/pool-plan.ts'
 import { addFormerDecider } from './picker-former.ts'
+import { readBursts } from './picker-bursts.ts'
 import { readKvEvents } from './picker-kv-events.ts'
 import { readFlowControl } from './picker-flow-control.ts'
 import { PickerPlugins } from './picker-plugins.ts'
@@ -32,9 +33,11 @@ class Reader {
     this.#readGates()
     addFormerDecider(this.#plugins)
     const profiles = readProfiles(this.#config, this.#plugins)
+    const produced = withProducers(this.#plugins, profiles)
     const scheduling = {
       ...this.#readParsers(),
-      ...withProducers(this.#plugins, profiles),
+      ...produced,
+      ...readBursts(this.#plugins, produced),
       ...readSessionHeaders(this.#plugins, profiles),
       ...readFlowControl(this.#config, this.#plugins),
       ...readKvEvents(this.#plugins),

@@ -5,7 +5,7 @@ import { explain } from '../config/read-document.ts'
 import { didYouMean } from '../config/suggest.ts'
 import type { Deprecation, PluginType } from '../inference/scheduling/plugins/plugin-type.ts'
 import { pluginType, pluginTypes } from '../inference/scheduling/plugins/registry.ts'
-import { DEPRECATED_TYPES, UNSUPPORTED_TYPES } from './picker-types.ts'
+import { DEPRECATED_TYPES } from './picker-types.ts'
 
 /** A plug-in that an EndpointPickerConfig declares. */
 export interface Plugin {
@@ -88,7 +88,11 @@ export class PickerPlugins {
       .filter(plugin => types.includes(plugin.type.type))
       .map(plugin => plugin.name)
     const path = ['plugins', index, 'parameters', parameter]
-    this.error('unresolved-reference', path, `there is no ${type} "${name}"${didYouMean(name, candidates)}`)
+    this.error(
+      'unresolved-reference',
+      path,
+      `there is no ${types.find(each => each === name) ?? type} "${name}"${didYouMean(name, candidates)}`,
+    )
   }
 
   /** Names of the profiles that refer to a plug-in. */
@@ -149,13 +153,8 @@ export class PickerPlugins {
     if (renamed !== undefined) this.warn('deprecated', path, `"${written}" is called "${renamed}" now`)
     const type = pluginType(renamed ?? written)
     if (type !== undefined) return type
-    const reason = UNSUPPORTED_TYPES.get(written)
-    if (reason !== undefined)
-      this.error('not-supported', path, `plug-in type "${written}" is not supported: ${reason}; ${LIST}`)
-    else {
-      const hint = didYouMean(written, [...pluginTypes(), ...UNSUPPORTED_TYPES.keys()])
-      this.error('unknown-plugin', path, `there is no plug-in type "${written}"${hint === '' ? `: ${LIST}` : hint}`)
-    }
+    const hint = didYouMean(written, pluginTypes())
+    this.error('unknown-plugin', path, `there is no plug-in type "${written}"${hint === '' ? `: ${LIST}` : hint}`)
     return undefined
   }
 }

@@ -10,13 +10,12 @@ import { PREDICTOR_WITHOUT_EFFECT } from '../inference/scheduling/plugins/predic
 import { needsOf, pluginType } from '../inference/scheduling/plugins/registry.ts'
 import { sessionParameters } from '../inference/scheduling/plugins/session-affinity.ts'
 import { type ApproxPrefixCache, approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
+import { BYTES_PER_TOKEN, LEAST_BLOCK_TOKENS } from './block-tokens.ts'
 import { formerPrefixCache } from './picker-former.ts'
+import { BURST_PRODUCER } from './picker-bursts.ts'
 import { PRECISE_PRODUCER } from './picker-kv-events.ts'
 import type { PickerPlugins, Plugin } from './picker-plugins.ts'
 
-/** Of a block of the prefix index, whatever is configured, and of a token as llm-d estimates it. */
-const LEAST_BLOCK_TOKENS = 64
-const BYTES_PER_TOKEN = 4
 const PREFIX_PRODUCER = 'approx-prefix-cache-producer'
 const SESSION_PRODUCER = 'session-id-producer'
 const LATENCY_PRODUCER = 'predicted-latency-producer'
@@ -40,7 +39,7 @@ export function withProducers(plugins: PickerPlugins, scheduling: Partial<Schedu
   for (const plugin of plugins.all()) {
     // Declared or not: ./picker-kv-events.ts.
     if (plugin.parameters['prefixMatchInfoProducerName'] !== PRECISE_PRODUCER)
-      plugins.checkProducer(plugin, 'prefixMatchInfoProducerName', [PREFIX_PRODUCER, PRECISE_PRODUCER])
+      plugins.checkProducer(plugin, 'prefixMatchInfoProducerName', [PREFIX_PRODUCER, PRECISE_PRODUCER, BURST_PRODUCER])
     plugins.checkProducer(plugin, 'inFlightLoadProducerName', ['inflight-load-producer'])
     plugins.checkProducer(plugin, 'topologyProducerName', [TOPOLOGY_EXTRACTOR])
     plugins.checkProducer(plugin, 'latencyPredictionInfoProducerName', [LATENCY_PRODUCER])

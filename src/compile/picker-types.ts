@@ -30,11 +30,3 @@ export const ALPHA_TYPES: ReadonlySet<string> = new Set([
   'utilization-filter',
 ])
 export const ALPHA_PREFIX = 'multicluster-'
-
-/** Those that llm-d has and we do not have, and why. */
-export const UNSUPPORTED_TYPES: ReadonlyMap<string, string> = new Map([
-  [
-    'burst-prefix-cache-producer',
-    'a pick never waits for others; approx-prefix-cache-producer notes a prompt when it is placed, so that the next one of a burst finds it',
-  ],
-])

@@ -8,9 +8,13 @@ import type { ObjectIndex } from './object-index.ts'
 /** Envoy knows no longer `max_message_timeout`, ms. */
 export const MAX_MESSAGE_TIMEOUT_MS = 3_600_000
 
-/** How long our own fleet waits for a request in a pool's queue, ms: as long as it may wait there, and Envoy allows. 0: nothing waits. */
+/**
+ * How long our own fleet waits for a request to a pool, ms: as long as it may wait for its burst and in the queue, and Envoy allows. 0: nothing
+ * waits.
+ */
 export function fleetWait({ scheduling }: PoolPlan, parameters: SignalboxParametersSpec): number {
-  return Math.min(longestWait(scheduling.flowControl), limit(parameters))
+  const { bursts, flowControl } = scheduling
+  return Math.min((bursts?.windowMs ?? 0) + longestWait(flowControl), limit(parameters))
 }
 
 /** Pools whose requests may wait longer than Envoys of our own fleet do, or whose clients would be told what those do not tell. */

@@ -57,6 +57,9 @@ export interface PickRequest {
   times?: PickTimes | undefined
   /** Known where the pool has admitters. Default: 0. */
   priority?: number
+  /** Where the burst that the request is part of goes (./bursts/burst-window.ts). Default, or −1: anywhere. */
+  burstSlot?: number
+  burstGeneration?: number
   /** Only an endpoint that has the beginning of the prompt in its cache will do. */
   onlyCached?: boolean
 }

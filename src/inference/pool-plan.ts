@@ -3,6 +3,7 @@
  * data; `src/pipeline/plan.ts` refers to it.
  */
 import type { AdmissionPlan, FlowControlPlan } from './flow-control/flow-plan.ts'
+import type { BurstPlan } from './bursts/burst-plan.ts'
 import type { KvEventsPlan } from './kv-events/kv-events-plan.ts'
 import type { UsageReportPlan } from './usage-report.ts'
 
@@ -141,6 +142,8 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly admitters?: readonly PluginPlan[]
   /** What replicas hold of prompts is followed by their KV cache events. Default: it is only guessed, by what they were sent. */
   readonly kvEvents?: KvEventsPlan
+  /** Requests wait a moment for others with their prompt. Default: they don't. */
+  readonly bursts?: BurstPlan
   /** Requests waiting per endpoint from which the endpoint counts as saturated; all saturated: 429. 0 = never. */
   readonly maxQueue: number
   /** Data producers, in the order in which they run; none that only configures what is said elsewhere. Default: none. */

@@ -9,6 +9,7 @@
 import { HeldBudget } from '../extproc/held-budget.ts'
 import { AddressLists } from './address-lists.ts'
 import { AskedModel } from './asked-model.ts'
+import { BurstWindow } from './bursts/burst-window.ts'
 import { EligibleEndpoints } from './eligible-endpoints.ts'
 import { EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
 import type { FlowClock } from './flow-control/flow-control.ts'
@@ -43,6 +44,8 @@ export class Pool implements ProfileRunner {
   readonly table: EndpointTable
   /** Whoever picks asks here first whether the request may go on. */
   readonly gate: PoolGate
+  /** Where requests wait for others with their prompt before they ask the gate; undefined: they don't. */
+  bursts: BurstWindow | undefined
   /** Of bodies that are held for the pool; undefined: it has no limit of its own. */
   held: HeldBudget | undefined
   #plan!: PoolPlan
@@ -108,6 +111,7 @@ export class Pool implements ProfileRunner {
     this.#caches.adopt(share, this.#candidates)
     this.adoptModels(models)
     this.gate.adopt(plan, flow)
+    this.#adoptBursts(plan.scheduling)
     const limit = plan.limits?.heldBytes
     this.held =
       limit === undefined || share.held === undefined ? undefined : new HeldBudget(limit, share.held, this.#thread)
@@ -118,6 +122,12 @@ export class Pool implements ProfileRunner {
     this.#served.replace(lists, this.table.capacity)
     this.#model.forget()
     this.#allListed = allListed
+  }
+
+  /** Those that wait in a window that is given up go on when its time has come. */
+  #adoptBursts({ bursts }: PoolPlan['scheduling']): void {
+    if (JSON.stringify(bursts) === JSON.stringify(this.bursts?.plan)) return
+    this.bursts = bursts === undefined ? undefined : new BurstWindow(bursts, this)
   }
 
   /** The pool has gone; entries of earlier plans that still name it find no endpoints. */
@@ -157,6 +167,19 @@ export class Pool implements ProfileRunner {
     this.#caches.record(slot)
     if (out.isStaged) this.#decideStages(out)
     return PickStatus.OK
+  }
+
+  /** The endpoints that a profile would rank for a request, with their loads; valid until the next pick. Not during one. */
+  candidatesFor(request: PickRequest, profile: number): Candidates {
+    const candidates = this.#candidates
+    this.#request = request
+    this.#model.ask(request.model)
+    this.#gather(-1, true)
+    if (candidates.count === 0) return candidates
+    this.#caches.match(request, this.#model)
+    this.#inform()
+    this.#profiles.all[profile]!.filter(candidates, this.table)
+    return candidates
   }
 
   /** For profile handlers, during a pick. */
@@ -316,7 +339,15 @@ export class Pool implements ProfileRunner {
 
   /** Filters, scores and picks among the candidates; no count rises. */
   #choose(profile: Profile, out: Placement): PickStatus {
-    const { producers } = this.#profiles
+    const request = this.#request
+    this.#inform()
+    if ((request.priority ?? 0) < 0 && !this.#admits()) return PickStatus.NOT_ADMITTED
+    this.#gathered = false
+    return this.#placer.place(profile, this.#profiles.producers, request, this.#candidates, out)
+  }
+
+  /** Tells the candidates all that filters and scorers look at. */
+  #inform(): void {
     const candidates = this.#candidates
     const request = this.#request
     candidates.adapter = this.#model.adapter
@@ -326,10 +357,7 @@ export class Pool implements ProfileRunner {
     candidates.nowMs = request.nowMs
     candidates.mediaHashes = request.media
     this.#caches.share(candidates)
-    producers.produce(candidates, this.table)
-    if ((request.priority ?? 0) < 0 && !this.#admits()) return PickStatus.NOT_ADMITTED
-    this.#gathered = false
-    return this.#placer.place(profile, producers, request, candidates, out)
+    this.#profiles.producers.produce(candidates, this.table)
   }
 
   #admits(): boolean {

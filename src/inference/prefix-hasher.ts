@@ -66,6 +66,11 @@ export class PrefixHasher implements BlockHashes {
     return this.count === this.maxBlocks
   }
 
+  /** No byte of the prompt has come, or none of it counts. */
+  get isEmpty(): boolean {
+    return this.count === 0 && this.#staged === 0
+  }
+
   /** The next bytes of the prompt: `chunk[start, end)`. Any split of a prompt gives the same hashes. */
   update(chunk: Uint8Array, start: number, end: number): void {
     let at = start
@@ -80,6 +85,20 @@ export class PrefixHasher implements BlockHashes {
       this.#staged += take
       if (this.#staged >= this.blockBytes) this.#hashStage()
     }
+  }
+
+  /**
+   * Of a prompt that has ended: puts the chained hash of the bytes after its last whole block behind those of the blocks, at `low[count]`
+   * and `high[count]`. False: there are none. Nothing may be added to the prompt afterwards.
+   */
+  hashTail(): boolean {
+    const staged = this.#staged
+    if (staged === 0 || this.full) return false
+    this.#stage.fill(0, staged, this.blockBytes)
+    this.#hashBlock(0)
+    this.count--
+    this.low[this.count] = finish(this.low[this.count]! ^ staged)
+    return true
   }
 
   #hashStage(): void {

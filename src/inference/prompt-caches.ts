@@ -1,4 +1,5 @@
 import type { AskedModel } from './asked-model.ts'
+import { tellBurst } from './bursts/tell-burst.ts'
 import type { EndpointTable } from './endpoint-table.ts'
 import { FurtherPrefixCaches } from './further-prefix-caches.ts'
 import { KvMatcher } from './kv-events/kv-matcher.ts'
@@ -37,7 +38,7 @@ export class PromptCaches {
   adopt(share: Pick<PoolShare, 'plan' | 'index' | 'furtherIndexes' | 'prefixLog'>, candidates: Candidates): void {
     const { plan, index, furtherIndexes = [], prefixLog } = share
     const { capacity, counters } = this.#table
-    const { prefixCaches = [], kvEvents } = plan.scheduling
+    const { prefixCaches = [], kvEvents, bursts } = plan.scheduling
     this.#scheduling = plan.scheduling
     this.#matched = new Int32Array(Math.ceil(capacity / 32) * 32)
     if (index === undefined) this.#index = undefined
@@ -46,7 +47,9 @@ export class PromptCaches {
     const caches = prefixCaches.slice(0, furtherIndexes.length)
     this.#further.adopt(caches, furtherIndexes, capacity)
     const names = caches.map(({ name }) => name)
-    candidates.setProducers(kvEvents === undefined ? names : [...names, kvEvents.producer])
+    if (kvEvents !== undefined) names.push(kvEvents.producer)
+    if (bursts !== undefined) names.push(bursts.producer)
+    candidates.setProducers(names)
   }
 
   adoptKv(kv: PoolModels['kv']): void {
@@ -76,6 +79,8 @@ export class PromptCaches {
     if (this.#longestMatch > 0) this.#shareIndex(candidates)
     if (this.#kv !== undefined) this.#kv.share(candidates, candidates.matchOf(this.#scheduling.kvEvents!.producer))
     if (this.#usesIndex) this.#further.share(candidates, this.#request)
+    const { bursts } = this.#scheduling
+    if (bursts !== undefined) tellBurst(candidates, this.#request, bursts, this.#table)
   }
 
   /** Bytes of the prompt that the slot's endpoint presumably has. */

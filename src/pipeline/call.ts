@@ -49,10 +49,12 @@ export class Call implements RuleFacts {
   rewritten: string | undefined
   reason = ''
 
-  /** Kept where a pool asks for its tokens elsewhere; the tokens; and what ends the question under way. */
+  /** Kept where a pool asks for its tokens elsewhere; and the tokens. */
   readonly body = new BodyCopy(MAX_COPIED_BYTES)
   readonly tokens = new TokenIds()
-  cancelRender: (() => void) | undefined
+
+  /** Ends what the decision waits for: its tokens, or others of its burst (./deferral.ts). */
+  cancelDeferral: (() => void) | undefined
 
   /** It waits, or has waited, before a pool. */
   waiting: WaitingCall | undefined
@@ -112,8 +114,8 @@ export class Call implements RuleFacts {
     if (this.forged.length > 0) this.forged.length = 0
     this.waiting = undefined
     this.lease = undefined
-    this.cancelRender?.()
-    this.cancelRender = undefined
+    this.cancelDeferral?.()
+    this.cancelDeferral = undefined
     this.body.release()
     if (this.tokens.count > 0) this.tokens.clear()
     this.pick.tokens = undefined

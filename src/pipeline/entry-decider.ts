@@ -176,7 +176,7 @@ export class EntryDecider implements Decider {
     const call = x.call as Call | undefined
     if (call !== undefined) {
       call.waiting?.cancel()
-      call.cancelRender?.()
+      call.cancelDeferral?.()
       // The refusal overtakes a decision that was not sent yet; of one that was sent, access log or response tell.
       if (x.requestState === RequestState.UNDECIDED) giveBack(call)
       if (call.facts.hasBody) this.#router.recordModel(x, call.facts.model)

@@ -33,6 +33,7 @@ import { ANSWERED_RECORD, type EntryPlan } from './plan.ts'
 import { PreparedAnswers } from './prepared-answers.ts'
 import { recordText } from './record-text.ts'
 import { canPutModel, putModel, rewriteModel } from './rewrite.ts'
+import { withBurst } from './request-bursts.ts'
 import { withTokens } from './request-tokens.ts'
 import { routeTo } from './routed-answer.ts'
 import { tellReplicas } from './stage-headers.ts'
@@ -159,8 +160,12 @@ export class RequestRouter {
     const linked = target.pool
     this.#context.observers?.entered(call, linked)
     const { kvEvents } = linked.plan.scheduling
-    if (kvEvents === undefined) return this.#admit(x, call, rule, target, linked)
-    return withTokens(x, call, kvEvents.render, () => this.#admit(x, call, rule, target, linked))
+    const { bursts } = linked.pool
+    if (kvEvents === undefined && bursts === undefined) return this.#admit(x, call, rule, target, linked)
+    const admit = () => this.#admit(x, call, rule, target, linked)
+    const { nowMs } = this.#context
+    const meet = bursts === undefined ? admit : () => withBurst(x, call, bursts, this.#maxWaitMs, nowMs, admit)
+    return kvEvents === undefined ? meet() : withTokens(x, call, kvEvents.render, meet)
   }
 
   #admit(x: Exchange, call: Call, rule: LinkedRule, target: Target, linked: LinkedPool): Verdict {
@@ -199,7 +204,10 @@ export class RequestRouter {
       },
     }
     const startedAt = observers?.now() ?? 0
-    const entered = enterPool(linked.pool.gate, x, call, continuation, this.#maxWaitMs, this.#context.nowMs())
+    // It may have waited for its burst.
+    const burstMs = linked.plan.scheduling.bursts?.windowMs ?? 0
+    const maxWaitMs = this.#maxWaitMs === 0 ? 0 : Math.max(1, this.#maxWaitMs - burstMs)
+    const entered = enterPool(linked.pool.gate, x, call, continuation, maxWaitMs, this.#context.nowMs())
     const waits = entered === WAITS
     observers?.queued(x, call, linked, startedAt, waits, waits ? undefined : entered)
     if (entered === undefined) return send()

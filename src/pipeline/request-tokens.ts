@@ -5,6 +5,7 @@ import { hashText } from '../inference/kv-events/hash-text.ts'
 import type { RenderPlan } from '../inference/kv-events/kv-events-plan.ts'
 import { type RenderApi, RenderClient } from '../inference/kv-events/render-client.ts'
 import type { Call } from './call.ts'
+import { goOn } from './deferral.ts'
 
 /** By what they are to do: a new plan that says the same goes on with the connections, and their limit holds for all. */
 const CLIENTS = new Map<string, RenderClient>()
@@ -30,30 +31,14 @@ export function withTokens(x: Exchange, call: Call, plan: RenderPlan | undefined
   const body = client.isFree ? bodyOf(call, plan) : undefined
   if (body === undefined) return next()
   const { serial } = x
-  call.cancelRender = client.render(api, body, call.tokens, rendered => {
-    if (serial !== x.serial) return
-    call.cancelRender = undefined
-    if (rendered) {
+  call.cancelDeferral = client.render(api, body, call.tokens, rendered => {
+    if (rendered && serial === x.serial) {
       pick.tokens = call.tokens
       pick.tokens.salt = saltOf(call)
     }
-    goOn(x, serial, next)
+    goOn(x, serial, call, next)
   })
   return Verdict.DEFERRED
-}
-
-/** The decision may have to wait for something else now. What `next` throws ends the stream as any error of a decider does. */
-function goOn(x: Exchange, serial: number, next: () => Verdict): void {
-  let verdict: Verdict
-  try {
-    verdict = next()
-  } catch (error) {
-    x.resume(serial, () => {
-      throw error
-    })
-    return
-  }
-  if (verdict !== Verdict.DEFERRED) x.resume(serial)
 }
 
 function saltOf({ facts }: Call): number {

@@ -19,6 +19,7 @@ import { adapterId } from '../../src/inference/adapter-id.ts'
 import { scrape } from '../../src/inference/testing.ts'
 import { DecisionRecords, type RecordOptions } from '../../src/pipeline/decision-records.ts'
 import type { Observers } from '../../src/pipeline/observers.ts'
+import type { Plan } from '../../src/pipeline/plan.ts'
 import { Outcomes, OutcomeTotals } from '../../src/pipeline/outcomes.ts'
 import { ScriptedEnvoy } from '../support/ext-proc-script.ts'
 import { LocalPlan } from '../support/local-plan.ts'
@@ -83,6 +84,8 @@ const NOW = 1_000_000
 
 export class PickerRig {
   readonly outcomes: OutcomeTotals
+  /** What `plan` was made with; tests change it. */
+  readonly compiled: Plan
   readonly plan: LocalPlan
   readonly service: ExtProcService
   now = NOW
@@ -138,6 +141,7 @@ ${more}`
       random: () => 0,
       pool: { releaseBy: 'response' },
     })
+    this.compiled = compiled.plan
     this.plan.update(compiled.plan)
     this.service = new ExtProcService({ decider: () => this.plan.entry(undefined), retainsParts: false })
     this.scrape(pods)
@@ -162,7 +166,15 @@ ${more}`
   }
 
   open(call: Call, responseMode: BodyMode = BodyMode.FULL_DUPLEX_STREAMED): Session {
-    return new Session(this.service, call, responseMode)
+    const session = new Session(this.service, call, responseMode)
+    // It must be there at once.
+    expect(session.answer).toBeDefined()
+    return session
+  }
+
+  /** A request that may have to wait: its answer is only looked at when somebody asks for it. */
+  begin(call: Call): Session {
+    return new Session(this.service, call, BodyMode.FULL_DUPLEX_STREAMED)
   }
 
   send(call: Call): Answer {
@@ -181,12 +193,15 @@ type Message = MessageInitShape<typeof ProcessingRequestSchema>
 
 /** One request, sent to the end of its body. */
 export class Session {
-  readonly answer: Answer
   readonly #envoy: ScriptedEnvoy
+  readonly #call: Call
+  readonly #received: ProcessingResponse[] = []
+  #answer: Answer | undefined
 
   constructor(service: ExtProcService, call: Call, responseMode: BodyMode) {
     const envoy = new ScriptedEnvoy(service)
     this.#envoy = envoy
+    this.#call = call
     const { method = call.body === undefined ? 'GET' : 'POST' } = call
     const path = 'path' in call ? call.path : '/v1/completions'
     const chunks = call.body === undefined ? [] : typeof call.body === 'string' ? [call.body] : call.body
@@ -213,14 +228,23 @@ export class Session {
         ? [{ request: { case: 'requestTrailers', value: { trailers: { headers: [] } } } } satisfies Message]
         : []),
     ]
-    const received: ProcessingResponse[] = []
     for (const message of messages) {
       // After an answer of ours, or an end, a gateway says no more of the request.
       if (envoy.stream.ended !== undefined) break
       envoy.sends(message)
-      received.push(...envoy.receives())
+      this.#received.push(...envoy.receives())
     }
-    this.answer = readAnswer(received, call)
+  }
+
+  /** Something has been answered. */
+  get isAnswered(): boolean {
+    this.#received.push(...this.#envoy.receives())
+    return this.#received.length > 0
+  }
+
+  /** To the request; all of it must be there. */
+  get answer(): Answer {
+    return (this.#answer ??= readAnswer(this.isAnswered ? this.#received : [], this.#call))
   }
 
   /** The response, as far as the gateway still asks; what the client gets. */

@@ -61,6 +61,7 @@ export class Profiles {
 export function promptNeeds(plan: SchedulingPlan): PromptNeeds {
   const { prefix, bytes, media } = handlerOf(plan)?.needs ?? NO_NEEDS
   const scores =
+    plan.bursts !== undefined ||
     profileLooksAtPrefixes(plan) ||
     (plan.profiles ?? []).some(profileLooksAtPrefixes) ||
     (plan.producers ?? []).some(looksAtPrompts)

@@ -51,6 +51,7 @@ import { requestAttributeReporter } from './request-attribute-reporter.ts'
 import { runningRequestsSizeScorer } from './running-requests-size-scorer.ts'
 import { sessionAffinityFilter } from './session-affinity-filter.ts'
 import { sessionAffinityScorer } from './session-affinity-scorer.ts'
+import { burstPrefixCacheProducer } from './burst-prefix-cache-producer.ts'
 import { approxPrefixCacheProducer } from './settings.ts'
 import { tokenProducer } from './token-producer.ts'
 import { singleProfileHandler } from './single-profile-handler.ts'
@@ -110,6 +111,7 @@ const PLUGINS = new Map<string, PluginType>(
     agentIdentity,
     disaggHeadersHandler,
     approxPrefixCacheProducer,
+    burstPrefixCacheProducer,
     destinationEndpointServedVerifier,
     requestAttributeReporter,
     inflightLoadProducer,
