@@ -26,6 +26,8 @@ export interface GatewayOptions {
   readonly listeners: readonly GatewayListener[]
   /** `host:port` of the pool's endpoints. */
   readonly pool: readonly string[]
+  /** They speak HTTP/2 only, as gRPC servers do. Default: HTTP/1.1. */
+  readonly poolIsHttp2?: boolean
   /** Where requests go that have `x-gateway-model-name: special` when they are routed (again). */
   readonly special: string
   /** Access log, one JSON object a line. */
@@ -46,7 +48,9 @@ export function gatewayBootstrap(options: GatewayOptions): JsonObject {
       clusters: [
         ...Object.entries(options.peers).map(([name, peer]) => peerCluster(name, peer)),
         {
-          ...upstreamCluster('pool', options.pool),
+          ...(options.poolIsHttp2 === true
+            ? clusterJson('pool', options.pool, { http2ProtocolOptions: {} })
+            : upstreamCluster('pool', options.pool)),
           loadBalancingPolicy: {
             policies: [
               {
