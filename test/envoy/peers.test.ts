@@ -64,7 +64,7 @@ describeOnPlanes('two replicas of Signalbox', plane => {
           metrics.get('signalbox_peers{direction="heard"}') === 1,
       )
     })
-  })
+  }, 120_000)
   afterAll(async () => {
     for (const release of held) release()
     await Promise.all(rigs.map(rig => rig.stop()))

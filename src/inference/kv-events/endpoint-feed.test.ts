@@ -205,7 +205,8 @@ it('a new life in the middle of a long batch ends that one, and so does the stop
   await waitFor('the replay', () => told.length > 0)
   await send(4)
   await waitFor('all of the new life', () => told.at(-1) === -4)
-  expect(told.slice(told.indexOf('clear') + 1)).toEqual([0, 1, 2, 3, 4].flatMap(each => [each, -each]))
+  // On a busy machine the batch may have begun after the replay's own clearing.
+  expect(told.slice(told.lastIndexOf('clear') + 1)).toEqual([0, 1, 2, 3, 4].flatMap(each => [each, -each]))
   expect(counts.resets).toBe(1)
   await send(5)
   await waitFor('the next', () => told.includes(5))
