@@ -27,6 +27,7 @@ export function defaultEntry(
     prefixBytes: prefixBytesOf(plan, parameters),
     ...(needs.media ? { media: true as const } : {}),
     ...(needs.mediaHashes === true ? { mediaHashes: true as const } : {}),
+    ...(needs.mediaTokens === undefined ? {} : { mediaTokens: needs.mediaTokens }),
     ...(needs.outputCap === true ? { outputCap: true as const } : {}),
     maxBodyBytes: parameters.limits.maxRequestBodyBytes,
     // Whether its routes retry is unknown.

@@ -195,11 +195,13 @@ const NO_FACTS = { body: 'none', model: 'none', prefixBytes: 0 } as const
 function factsOf(
   candidates: readonly Candidate[],
   parameters: SignalboxParametersSpec,
-): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes' | 'media' | 'mediaHashes' | 'outputCap'> {
+): Pick<EntryPlan, 'body' | 'model' | 'prefixBytes' | 'media' | 'mediaHashes' | 'mediaTokens' | 'outputCap'> {
   let model = false
   let prefixBytes = 0
   let media = false
   let mediaHashes = false
+  // Where a request will go is not known yet when it is read: the first pool that says anything says it for all.
+  let mediaTokens: EntryPlan['mediaTokens']
   let outputCap = false
   let rewrites = false
   for (const { unit } of candidates) {
@@ -214,6 +216,7 @@ function factsOf(
       const needs = promptNeeds(backend.plan.scheduling)
       media ||= needs.media
       mediaHashes ||= needs.mediaHashes === true
+      mediaTokens ??= needs.mediaTokens
       outputCap ||= needs.outputCap === true
     }
   }
@@ -227,6 +230,7 @@ function factsOf(
     prefixBytes,
     ...(media ? { media } : {}),
     ...(mediaHashes ? { mediaHashes } : {}),
+    ...(mediaTokens === undefined ? {} : { mediaTokens }),
     ...(outputCap ? { outputCap } : {}),
   }
 }

@@ -5,6 +5,7 @@ import type { SchedulingPlan } from '../inference/pool-plan.ts'
 import { addFormerDecider } from './picker-former.ts'
 import { readBursts } from './picker-bursts.ts'
 import { readKvEvents } from './picker-kv-events.ts'
+import { readMediaTokens } from './picker-media.ts'
 import { readFlowControl } from './picker-flow-control.ts'
 import { PickerPlugins } from './picker-plugins.ts'
 import { withProducers } from './picker-producers.ts'
@@ -41,6 +42,7 @@ class Reader {
       ...readSessionHeaders(this.#plugins, profiles),
       ...readFlowControl(this.#config, this.#plugins),
       ...readKvEvents(this.#plugins),
+      ...readMediaTokens(this.#plugins),
       ...readUsageReports(this.#plugins),
       ...readScreeners(this.#plugins),
     }

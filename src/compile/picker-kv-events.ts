@@ -64,14 +64,15 @@ function planOf(plugin: Plugin | undefined, render: RenderPlan | undefined): KvE
 function renderOf(plugins: PickerPlugins): RenderPlan | undefined {
   const plugin = plugins.all().find(({ type }) => type.type === TOKEN_PRODUCER)
   if (plugin === undefined) return undefined
-  const { backend, modelName, vllm } = tokenProducerParameters.parse(plugin.parameters)
+  const { backend, modelName, vllm, estimate } = tokenProducerParameters.parse(plugin.parameters)
   if (vllm?.mmTimeout !== undefined)
     plugins.warn(
       'no-effect',
       ['plugins', plugin.index, 'parameters', 'vllm', 'mmTimeout'],
       'has no effect: timeout holds for all',
     )
-  if ((backend ?? (modelName === undefined ? 'estimate' : 'vllm')) !== 'vllm') return undefined
+  const isEstimate = estimate !== undefined || modelName === undefined
+  if ((backend ?? (isEstimate ? 'estimate' : 'vllm')) !== 'vllm') return undefined
   return {
     url: vllm?.url ?? 'http://localhost:8000',
     timeoutMs: vllm?.timeout ?? RENDER_TIMEOUT_MS,

@@ -4,6 +4,7 @@
  */
 import type { AdmissionPlan, FlowControlPlan } from './flow-control/flow-plan.ts'
 import type { BurstPlan } from './bursts/burst-plan.ts'
+import type { MediaTokensPlan } from './media-tokens.ts'
 import type { KvEventsPlan } from './kv-events/kv-events-plan.ts'
 import type { UsageReportPlan } from './usage-report.ts'
 
@@ -150,6 +151,8 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly producers?: readonly NamedPluginPlan[]
   /** Default: none. */
   readonly prefixCaches?: readonly PrefixCachePlan[]
+  /** How many tokens images and videos of prompts have. Default: as many as their URL or base64. */
+  readonly mediaTokens?: MediaTokensPlan
   /** Bytes of prompt per block of the prefix index. */
   readonly prefixBlockBytes: number
   /** Bytes of the prompt that the prefix index looks at. Default: the limit of the configuration. */

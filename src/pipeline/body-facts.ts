@@ -6,8 +6,10 @@ import type { OutputCapField } from '../llm/output-caps.ts'
 import type { GrpcApi, RequestApi, RequiredField } from '../llm/request-apis.ts'
 import { REQUEST_SHAPES } from '../llm/request-shapes.ts'
 import { MediaScanner } from '../llm/media-scanner.ts'
+import { MediaFolder } from '../inference/media-folder.ts'
 import { MediaHasher } from '../inference/media-hasher.ts'
 import { MediaHashes } from '../inference/media-hashes.ts'
+import type { MediaTokensPlan } from '../inference/media-tokens.ts'
 import { TokenIds } from '../inference/kv-events/token-ids.ts'
 import type { PrefixHasher } from '../inference/prefix-hasher.ts'
 import {
@@ -46,6 +48,10 @@ const EMPTY_PROMPTS: ReadonlySet<string> = new Set(['""', '[]', '[""]'])
  */
 const HASHED_SLICE_BYTES = 4 * 1024
 const SLICE_BYTES = 32 * 1024
+/** As everybody estimates. */
+const MEDIA_TOKEN_BYTES = 4
+/** Scratch: tokens of an image. */
+const PLACEHOLDERS = Buffer.alloc(1024)
 /** A client's cap of its answer often stands after the prompt: for its sake a body is read so far. */
 const CAPPED_BODY_BYTES = 1024 * 1024
 
@@ -63,8 +69,12 @@ export class BodyFacts {
   salt = ''
   /** What is wrong with the body. */
   problem: OpenAiProblem | undefined
-  /** Bytes of the prompt seen: of the first field that is one. */
+  /** Bytes of the prompt seen: of the first field that is one. What is folded (`mediaTokens`) has four for each token. */
   promptBytes = 0
+  /** Images and videos count by their tokens, and not by their text; to be said before `begin`. Undefined: they don't. */
+  mediaTokens: MediaTokensPlan | undefined
+  /** Those of each video. */
+  videoTokens = 0
   /** Prompts that are token ids are wanted; to be said before `begin`. */
   wantsTokens = false
   /** Hashes of images, videos and audios are wanted; to be said before `begin`. */
@@ -81,6 +91,7 @@ export class BodyFacts {
   readonly #media = new MediaScanner()
   readonly #mediaHashes = new MediaHashes()
   readonly #mediaHasher = new MediaHasher(this.#mediaHashes)
+  #folder: MediaFolder | undefined
   readonly #tokens = new TokenIds()
   readonly #tokenIds = new TokenIdScanner(this.#tokens, MAX_TOKENS)
   #checker: ShapeChecker | undefined
@@ -141,6 +152,7 @@ export class BodyFacts {
     this.#wantsMedia = media
     this.#media.reset()
     if (this.wantsMediaHashes) this.#mediaHasher.reset()
+    if (this.mediaTokens !== undefined) this.#beginFolding(this.mediaTokens)
     if (this.wantsTokens) this.#tokenIds.reset()
     this.#final = false
     this.hasher.reset(prefixBlockBytes, prefixBytes)
@@ -223,6 +235,7 @@ export class BodyFacts {
     this.wantsTokens = false
     if (this.wantsMediaHashes) this.#mediaHasher.reset()
     this.wantsMediaHashes = false
+    this.mediaTokens = undefined
     this.capFields = undefined
     this.#forget()
   }
@@ -361,7 +374,8 @@ export class BodyFacts {
   /** The prompt's beginning is known: enough bytes of it, or all of its field. */
   #promptIsFinal(): boolean {
     const enough = this.#prefixBytes === 0 || this.promptBytes >= this.#prefixBytes
-    if (enough && (!this.#wantsMedia || this.#media.found) && !this.wantsMediaHashes) return true
+    const wantsAll = this.wantsMediaHashes || this.mediaTokens !== undefined
+    if (enough && (!this.#wantsMedia || this.#media.found) && !wantsAll) return true
     return this.#promptField >= 0 && this.#json.complete(this.#promptField)
   }
 
@@ -378,15 +392,40 @@ export class BodyFacts {
   }
 
   #takePrompt(chunk: Uint8Array, start: number, end: number): void {
+    if (this.mediaTokens !== undefined && this.#grpcApi !== 'vllm') this.#folder!.feed(chunk, start, end)
+    else this.#takeText(chunk, start, end)
+    if (this.#wantsMedia && this.#grpcApi !== 'vllm') this.#media.feed(chunk, start, end)
+    if (this.wantsTokens && this.#grpcApi !== 'vllm') this.#tokenIds.feed(chunk, start, end)
+    if (this.wantsMediaHashes) this.#mediaHasher.feed(chunk, start, end)
+  }
+
+  #takeText(chunk: Uint8Array, start: number, end: number): void {
     // Of a longer prompt nobody asks whether it is empty.
     if (this.promptBytes + end - start <= EMPTY_BYTES)
       for (let i = start; i < end; i++) this.#promptHead[this.promptBytes + i - start] = chunk[i]!
     const wanted = Math.min(end - start, this.#prefixBytes - this.promptBytes)
     if (wanted > 0) this.hasher.update(chunk, start, start + wanted)
-    if (this.#wantsMedia && this.#grpcApi !== 'vllm') this.#media.feed(chunk, start, end)
-    if (this.wantsTokens && this.#grpcApi !== 'vllm') this.#tokenIds.feed(chunk, start, end)
-    if (this.wantsMediaHashes) this.#mediaHasher.feed(chunk, start, end)
     this.promptBytes += end - start
+  }
+
+  #beginFolding(plan: MediaTokensPlan): void {
+    this.#folder ??= new MediaFolder({
+      text: (chunk, start, end) => this.#takeText(chunk, start, end),
+      media: (hash, tokens) => this.#takeMedia(hash, tokens),
+    })
+    this.#folder.reset(plan, this.videoTokens)
+  }
+
+  /** Its hash stands there as often as it has tokens. */
+  #takeMedia(hash: number, tokens: number): void {
+    const bytes = tokens * MEDIA_TOKEN_BYTES
+    let wanted = Math.min(bytes, this.#prefixBytes - this.promptBytes)
+    if (wanted > 0) {
+      for (let at = 0; at < PLACEHOLDERS.length; at += MEDIA_TOKEN_BYTES) PLACEHOLDERS.writeInt32LE(hash, at)
+      for (; wanted > 0; wanted -= PLACEHOLDERS.length)
+        this.hasher.update(PLACEHOLDERS, 0, Math.min(wanted, PLACEHOLDERS.length))
+    }
+    this.promptBytes += bytes
   }
 
   #takeJson(): void {

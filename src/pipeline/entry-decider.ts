@@ -5,6 +5,7 @@ import type { HeldBudget } from '../extproc/held-budget.ts'
 import { headerName, type HeaderView } from '../extproc/header-view.ts'
 import { metadataStrings } from '../extproc/metadata.ts'
 import { findSystemOwned, modelRewrite } from '../inference/control-headers.ts'
+import { videoTokens } from '../inference/media-tokens.ts'
 import {
   badContentLength,
   bodyTooLarge,
@@ -128,6 +129,11 @@ export class EntryDecider implements Decider {
     const fact = this.#modelFact(x, call)
     call.facts.wantsTokens = this.#tokens
     call.facts.wantsMediaHashes = this.plan.mediaHashes === true
+    const { mediaTokens } = this.plan
+    if (mediaTokens !== undefined) {
+      call.facts.mediaTokens = mediaTokens
+      call.facts.videoTokens = videoTokens(mediaTokens, headers)
+    }
     if (this.plan.outputCap === true)
       call.facts.capFields = call.api === undefined ? OUTPUT_CAP_FIELDS : call.api.outputCap
     if (call.api?.shape !== undefined) {

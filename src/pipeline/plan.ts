@@ -3,6 +3,7 @@
  * content-derived ids; each thread links it to plug-ins by name. The other half, the Envoy configuration, is compiled from the
  * same entries, so that body modes and routes cannot disagree with what is decided here.
  */
+import type { MediaTokensPlan } from '../inference/media-tokens.ts'
 import type { PoolPlan } from '../inference/pool-plan.ts'
 
 /** How a route's request body reaches us (design.md, "Look, don't carry"). */
@@ -85,6 +86,8 @@ export interface EntryPlan {
   readonly media?: true
   /** Which ones is needed: bodies are read to the end of their prompts. */
   readonly mediaHashes?: true
+  /** Images and videos of prompts count by the tokens that they have, as they are estimated: bodies are read to the end of their prompts. */
+  readonly mediaTokens?: MediaTokensPlan
   /** How many tokens the client lets the answer have is needed: bodies are read on for it, up to 1 MiB. */
   readonly outputCap?: true
   /** Cap of the request body; beyond it 413. */

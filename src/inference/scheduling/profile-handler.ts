@@ -1,3 +1,4 @@
+import type { MediaTokensPlan } from '../media-tokens.ts'
 import type { PickRequest, PickResult, PickStatus, Placement } from '../pick.ts'
 
 /** Runs the profiles of a pool for the request that is being placed. */
@@ -33,6 +34,8 @@ export interface PromptNeeds {
   readonly media: boolean
   /** Which ones: their hashes, for which it is read to its end. Default: no. */
   readonly mediaHashes?: boolean
+  /** How many tokens images and videos have; absent: nobody asks. */
+  readonly mediaTokens?: MediaTokensPlan | undefined
   /** How many tokens the client lets the answer have. Default: no. */
   readonly outputCap?: boolean
 }

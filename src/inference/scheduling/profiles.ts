@@ -71,6 +71,7 @@ export function promptNeeds(plan: SchedulingPlan): PromptNeeds {
     bytes,
     media,
     mediaHashes: producers.some(looksAtMedia),
+    mediaTokens: prefix || scores ? plan.mediaTokens : undefined,
     outputCap: producers.some(looksAtOutputCap),
   }
 }

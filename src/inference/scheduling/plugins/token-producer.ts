@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { object, positiveDuration } from '../../../config/kinds/common.ts'
+import { mediaEstimate } from './media-estimate.ts'
 import type { SettingType } from './plugin-type.ts'
 
 const NOT_SUPPORTED = 'not supported'
@@ -30,16 +31,18 @@ export const tokenProducerParameters = object(
     backend: z.enum(['estimate', 'vllm'], 'must be estimate or vllm').optional(),
     modelName: z.string().min(1).optional(),
     vllm: vllm.optional(),
+    estimate: mediaEstimate.optional(),
   },
-  {
-    estimate: 'not supported: images and videos have no size in tokens here',
-    uds: 'the sockets of the old tokenizer are not supported; say vllm',
-  },
-)
+  { uds: 'the sockets of the old tokenizer are not supported; say vllm' },
+).refine(({ estimate, vllm, backend }) => estimate === undefined || (vllm === undefined && backend !== 'vllm'), {
+  path: ['estimate'],
+  error: 'must not stand beside vllm',
+})
 
 /**
- * Where prompts become tokens. The estimate is four bytes a token, made where it is needed; tokens as the engine has them come from a vLLM
- * that renders requests, and only a precise prefix cache asks for them.
+ * Where prompts become tokens. The estimate is four bytes a token, made where it is needed, and where `estimate` is said images and videos
+ * count by their size (../../media-folder.ts); tokens as the engine has them come from a vLLM that renders requests, and only a precise
+ * prefix cache asks for them.
  */
 export const tokenProducer: SettingType = {
   type: 'token-producer',
