@@ -23,6 +23,7 @@ interface Watch {
   readonly path: string
   readonly selector: string
   readonly namespace: string | undefined
+  readonly bookmarks: boolean
   readonly response: ServerResponse
 }
 
@@ -109,10 +110,11 @@ export class FakeApiServer {
     this.#oldest = this.#version
   }
 
-  /** A bookmark for every watch. */
+  /** A bookmark for every watch that wants them. */
   bookmark(): void {
     const object = { metadata: { name: '', resourceVersion: String(this.#version) } }
-    for (const { response } of this.#watches) this.#write(response, JSON.stringify({ type: 'BOOKMARK', object }))
+    for (const { response, bookmarks } of this.#watches)
+      if (bookmarks) this.#write(response, JSON.stringify({ type: 'BOOKMARK', object }))
   }
 
   /** Raw text into every watch. */
@@ -159,7 +161,8 @@ export class FakeApiServer {
     const version = Number(url.searchParams.get('resourceVersion') ?? 0)
     if (url.searchParams.get('watch') === 'true') {
       if (version < this.#oldest) return void refuse(410, 'too old resource version')
-      const watch = { path, selector, namespace, response }
+      const bookmarks = url.searchParams.get('allowWatchBookmarks') === 'true'
+      const watch = { path, selector, namespace, bookmarks, response }
       response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()
       for (const event of collection.events) {
         if (event.version > version && matches(watch, event.object)) this.#write(response, JSON.stringify(event))

@@ -1,5 +1,5 @@
-import { afterEach, expect, it } from '@jest/globals'
-import { connect, constants } from 'node:http2'
+import { afterEach, expect, it, jest } from '@jest/globals'
+import { type ClientHttp2Session, connect, constants } from 'node:http2'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import type { Plan } from '../pipeline/plan.ts'
@@ -122,4 +122,52 @@ it('a plan that does not fit together is refused by all', async () => {
   const bad = { ...plan('2'), entries: [entry] } as unknown as Plan
   expect(() => threads.run(bad, () => {})).toThrow('no pool gone')
   expect(threads.keeper.share()!.plan.version).toBe('1')
+})
+
+it('an overloaded thread has one of its connections come again, and tells that it did', async () => {
+  const threads = make({ ownAddresses: false })
+  await threads.start()
+  await inForce(threads, '1')
+  const sessions: ClientHttp2Session[] = []
+  let goaways = 0
+  try {
+    // Until the kernel has given one of them two.
+    const connections = (column: number) => threads.figures.get(column, Figure.SHARED_CONNECTIONS)
+    const busy = await waitFor('a thread with two connections', () => {
+      const session = connect(`http://127.0.0.1:${threads.port}`)
+      session.on('error', () => {}).on('goaway', code => (goaways += code === constants.NGHTTP2_NO_ERROR ? 1 : 1000))
+      sessions.push(session)
+      return threads.threads.find(({ column }) => connections(column) >= 2)
+    })
+    const { figures } = threads
+    const real = figures.get.bind(figures)
+    jest
+      .spyOn(figures, 'get')
+      .mockImplementation((column, figure) =>
+        figure === Figure.UTILISATION ? (column === busy.column ? 0.95 : 0.1) : real(column, figure),
+      )
+    await waitFor('a connection to be shed', () => threads.shed === 1, { timeoutMs: 25_000 })
+    await waitFor('its client to be told', () => goaways > 0)
+    await waitFor('it to end', () => sessions.some(({ destroyed }) => destroyed))
+    expect(goaways).toBeLessThan(1000)
+  } finally {
+    jest.restoreAllMocks()
+    for (const session of sessions) session.destroy()
+  }
+}, 60_000)
+
+it('what a hung thread has waiting holds up nobody: the pools are told', async () => {
+  const threads = make()
+  await threads.start()
+  await inForce(threads, '1')
+  const hangs = jest.spyOn(threads.keeper, 'threadHangs')
+  const [thread] = threads.threads
+  thread!.setHung(true)
+  expect(hangs.mock.calls).toEqual([[thread!.column]])
+  expect(threads.isLive(thread!)).toBe(false)
+  // A plan does not wait for it.
+  await inForce(threads, '2')
+  thread!.setHung(false)
+  expect(hangs).toHaveBeenCalledTimes(1)
+  await waitFor('it to serve again', () => threads.isLive(thread!))
 })

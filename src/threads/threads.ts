@@ -201,6 +201,8 @@ export class Threads {
   async unused(limitMs: number): Promise<void> {
     const deadline = performance.now() + limitMs
     const connections = () => this.threads.some(({ column }) => this.figures.get(column, Figure.CONNECTIONS) > 0)
+    // Who has just connected is counted as soon as the thread is asked.
+    if (limitMs > 0) await this.publish()
     while (performance.now() < deadline && connections()) await pause(UNUSED_MS)
   }
 

@@ -188,6 +188,25 @@ describe('signalbox epp', () => {
     await waitFor('the new filter', async () => (await gateway.pick()).endpoints === at('127.0.0.3'))
   }, 60_000)
 
+  it('serves as before while gateways turn away, and ends as soon as nobody is connected', async () => {
+    const { server, kubeconfig } = await apiServer()
+    server.put(POOLS, rawPool('llm', { app: 'vllm' }, [port]))
+    server.put(POD_PATH, rawPod('a', '127.0.0.2', { app: 'vllm' }))
+    const signalbox = await epp(kubeconfig, '--pool-name=llm', '--secure-serving=false', '--drain-timeout=1h')
+    const health = client(signalbox.healthAddress)
+    await isReady(health)
+    const gateway = client(signalbox.extProcAddress)
+    expect(await gateway.pick()).toEqual({ endpoints: at('127.0.0.2') })
+    let ended = false
+    const stopping = signalbox.stop().then(() => (ended = true))
+    await waitFor('it to be seen', async () => (await health.health('readiness')) === 'NOT_SERVING')
+    expect(await health.health('liveness')).toBe('SERVING')
+    for (let i = 0; i < 5; i++) expect(await gateway.pick()).toEqual({ endpoints: at('127.0.0.2') })
+    expect(ended).toBe(false)
+    gateway.close()
+    await stopping
+  }, 60_000)
+
   it('serves pods by labels where there is no InferencePool', async () => {
     const { server, kubeconfig } = await apiServer()
     server.put(POD_PATH, rawPod('a', '127.0.0.2', { app: 'vllm' }))
