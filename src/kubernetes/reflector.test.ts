@@ -155,7 +155,8 @@ describe('Reflector', () => {
     server.put('/api/v1/others', { metadata: { name: 'x' } })
     server.bookmark()
     server.forget()
-    await rewatched(() => server.cutWatches())
+    // In order: the bookmark comes before the end.
+    await rewatched(() => server.endWatches())
     put('b', '1')
     await has('a=1', 'b=1')
     expect(counts.relists).toBe(0)
