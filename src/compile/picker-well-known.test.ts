@@ -80,6 +80,24 @@ const CONFIGURATIONS: Readonly<Record<string, WellKnown>> = {
       ],
     },
   },
+  'llm-d: deploy/config/epp-burst-prefix-cache-config.yaml': {
+    plugins: [
+      { type: 'token-producer', parameters: { modelName: 'name/model', vllm: { url: 'http://vllm:8000' } } },
+      'single-profile-handler',
+      'decode-filter',
+      {
+        type: 'burst-prefix-cache-producer',
+        parameters: { windowDurationMs: 100, maxPerReplica: -1, minColocateBlocks: 0 },
+      },
+      {
+        type: 'prefix-cache-scorer',
+        parameters: { prefixMatchInfoProducerName: 'burst-prefix-cache-producer' },
+      },
+      'load-aware-scorer',
+      'max-score-picker',
+    ],
+    profiles: { default: ['decode-filter', 'prefix-cache-scorer', 2, 'load-aware-scorer', 1, 'max-score-picker'] },
+  },
   'tiered-prefix-cache-cpu': {
     plugins: [
       'token-producer',

@@ -23,7 +23,7 @@ schedulingProfiles:
 
 /** A machine under load may not send all of a burst for a while. */
 const WINDOW_MS = 3000
-const SAMPLES = 12
+const SAMPLES = 24
 
 describeOnPlanes('bursts', plane => {
   let rig: Rig | undefined
@@ -35,8 +35,13 @@ describeOnPlanes('bursts', plane => {
     rig = undefined
   })
 
-  for (const mode of ['look', 'full-duplex'] as const) {
-    it(`requests with the same prompt go to one endpoint, one that is given up leaves nothing (${mode})`, async () => {
+  for (const [mode, threads] of [
+    ['look', 1],
+    ['full-duplex', 1],
+    // Each has a part of the burst, and places it alone.
+    ['look', 2],
+  ] as const) {
+    it(`requests with the same prompt go to one endpoint, one that is given up leaves nothing (${mode}, threads: ${threads})`, async () => {
       backends = await Promise.all(['a', 'b', 'c'].map(name => startRecordingBackend({ name })))
       for (const backend of backends)
         backend.script(({ path }) =>
@@ -54,7 +59,7 @@ describeOnPlanes('bursts', plane => {
         parametersYaml('{ timeouts: { message: 1s } }'),
         picker(WINDOW_MS),
       )
-      rig = await Rig.start({ plane, config })
+      rig = await Rig.start({ plane, config, args: [`--threads=${threads}`], concurrency: threads })
       const { url } = rig
       const send = (body: string, signal?: AbortSignal) =>
         fetch(`${url}/v1/completions`, {
@@ -78,6 +83,9 @@ describeOnPlanes('bursts', plane => {
       const requests = backends.flatMap(backend => backend.requests).filter(({ path }) => path === '/v1/completions')
       expect(requests).toHaveLength(SAMPLES)
       expect(new Set(requests.map(request => request.body.length))).toEqual(new Set([body.length]))
+      const metrics = await rig.metrics()
+      for (let thread = 1; thread <= threads; thread++)
+        expect(metrics.get(`signalbox_thread_streams_total{thread="${thread}"}`)).toBeGreaterThan(1)
       await waitFor('counts', async () =>
         [...(await rig!.metrics())].every(
           ([sample, value]) => !sample.startsWith('signalbox_endpoint_in_flight') || value === 0,
