@@ -178,8 +178,9 @@ export class BurstPlacement {
 function held({ blocks }: Unit, family: readonly Unit[]): ReadonlyMap<number, number> {
   const matches = new Map<number, number>()
   for (const { blocks: theirs, slots } of family) {
-    const common = blocks.common(theirs)
-    for (const slot of slots) matches.set(slot, Math.max(common, matches.get(slot) ?? 0))
+    // A family may be large, and most of it has nothing to add.
+    for (const slot of slots)
+      if (blocks.hasMore(theirs, matches.get(slot) ?? 0)) matches.set(slot, blocks.common(theirs))
   }
   return matches
 }

@@ -1,6 +1,8 @@
 /**
  * Where the requests of a pool wait for each other on a thread: from the first one on for `windowMs`, then the places of all of them are
  * found and they go on. One timer a window; what waits are the requests' own records.
+ *
+ * Budget: places of 1,000 prompts of 32 KB in 5 ms; all different and related, in 15 ms.
  */
 import type { PickRequest } from '../pick.ts'
 import { type BurstPrompt, type BurstReplicas, BurstPlacement } from './burst-placement.ts'

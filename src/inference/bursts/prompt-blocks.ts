@@ -29,6 +29,11 @@ export class PromptBlocks {
     return `${this.#hasher.low[at]!}:${this.#hasher.high[at]!}:${this.#scope}`
   }
 
+  /** Whether both have more than the first `count` blocks in common; of the same scope. */
+  hasMore(other: PromptBlocks, count: number): boolean {
+    return count < Math.min(this.count, other.count) && this.#sameAt(other, count)
+  }
+
   /** Leading blocks that both have; of the same scope. */
   common(other: PromptBlocks): number {
     let least = 0
