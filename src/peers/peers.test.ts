@@ -107,6 +107,16 @@ describe('replicas', () => {
     await waitFor('everybody to know', () => list.every(({ inFlight }) => inFlight === 1))
   })
 
+  it('tell all of it again every few seconds, so that what was lost heals', async () => {
+    const [here, there] = (await replicas(2)) as [Replica, Replica]
+    here.pick()
+    here.pick()
+    await waitFor('the other one to know', () => there.inFlight === 2)
+    there.peers.inbox.forget(here.peers.replica)
+    expect(there.inFlight).toBe(0)
+    await waitFor('it to know again', () => there.inFlight === 2, { timeoutMs: 25_000 })
+  })
+
   it('count a request that several endpoints take part in once', async () => {
     const list = await replicas(3)
     const [first] = list as [Replica]
