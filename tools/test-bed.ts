@@ -7,10 +7,9 @@ import { spawn } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildBed, findBed } from '../test/kubernetes/bed/find-bed.ts'
+import { buildBed, findBed, NAMESPACES } from '../test/kubernetes/bed/find-bed.ts'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
-const NAMESPACES = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
 /** The machine's own rules for forwarded packets apply to bridges too: here there are none. `ip netns` keeps its names in /run/netns. */
 const INSIDE = [
   'ip link set lo up',

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { resolveEnvoy } from '../src/cli/envoy/resolve-envoy.ts'
+import { findBed, whyNotReady } from '../test/kubernetes/bed/find-bed.ts'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const BIN = join(ROOT, 'node_modules', '.bin')
@@ -24,6 +25,11 @@ interface Step {
   readonly program: string
   readonly args: readonly string[]
 }
+
+/** GIE's conformance suite and real gateways: about five minutes. */
+const BED: Step = { name: 'test bed', program: NODE, args: ['tools/test-bed.ts'] }
+const BED_LIMIT_MS = 15 * 60_000
+const SKIPPED = 77
 
 const STATIC_STEPS: readonly Step[] = [
   { name: 'type check', program: NODE, args: ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'] },
@@ -46,6 +52,7 @@ const interrupt = new AbortController()
 
 interface Finished {
   readonly ok: boolean
+  readonly code: number | null
   /** Empty when the output was passed through. */
   readonly output: string
   readonly seconds: string
@@ -68,17 +75,17 @@ function run(step: Step, limitMs: number, passThrough: boolean, env: NodeJS.Proc
     }, limitMs)
     child.stdout?.on('data', (part: Buffer) => output.push(part))
     child.stderr?.on('data', (part: Buffer) => output.push(part))
-    const finish = (ok: boolean): void => {
+    const finish = (code: number | null): void => {
       clearTimeout(timer)
       running.delete(child)
       const seconds = ((performance.now() - start) / 1000).toFixed(1)
-      resolve({ ok, output: Buffer.concat(output).toString(), seconds })
+      resolve({ ok: code === 0, code, output: Buffer.concat(output).toString(), seconds })
     }
     child.once('error', error => {
       output.push(Buffer.from(`${step.program}: ${error.message}\n`))
-      finish(false)
+      finish(null)
     })
-    child.once('close', code => finish(code === 0))
+    child.once('close', finish)
   })
 }
 
@@ -144,6 +151,23 @@ async function runJest(args: readonly string[], counts: Counts): Promise<readonl
   }
 }
 
+/** The test bed, where all of it is built (`npm run test:kubernetes` builds it); elsewhere what was not tested is said. */
+async function runBed(counts: Counts): Promise<void> {
+  const found = await findBed(process.env, ROOT)
+  const missing = 'missing' in found ? found.missing : await whyNotReady(found)
+  if (missing !== undefined) {
+    console.log(`NONE   GIE's conformance suite and real gateways were NOT tested\n${indent(missing)}`)
+    return
+  }
+  const { ok, code, output, seconds } = await run(BED, BED_LIMIT_MS, false, process.env)
+  if (code === SKIPPED) counts.skipped++
+  else if (ok) counts.passed++
+  else counts.failed++
+  console.log(
+    `${ok ? 'ok    ' : code === SKIPPED ? 'SKIPPED' : 'FAILED'} ${BED.name} (${seconds} s)\n${indent(output)}`,
+  )
+}
+
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     interrupt.abort()
@@ -156,6 +180,7 @@ const args = process.argv.slice(2)
 if (args.length === 0) await runStaticSteps(counts)
 if (!interrupt.signal.aborted) await announceEnvoy()
 const skipped = interrupt.signal.aborted ? [] : await runJest(args, counts)
+if (args.length === 0 && !interrupt.signal.aborted) await runBed(counts)
 if (skipped.length > 0) console.log(`\nSKIPPED (${skipped.length}):\n${skipped.map(name => `  - ${name}`).join('\n')}`)
 if (interrupt.signal.aborted) {
   console.log('interrupted')

@@ -15,6 +15,9 @@ const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
 /** What its scripts run. */
 const TOOLS = ['unshare', 'ip', 'mount', 'bash', 'jq', 'openssl', 'curl', 'python3', 'go', 'sed', 'bc']
 
+/** In which everything of the bed runs, as options of `unshare`. */
+export const NAMESPACES = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
+
 export interface Bed {
   /** Folder of the scripts. */
   readonly scripts: string
@@ -38,6 +41,18 @@ export async function findBed(env: NodeJS.ProcessEnv, checkout: string): Promise
   } catch (error) {
     return { missing: (error as Error).message }
   }
+}
+
+/** Whether all of it is built, and namespaces of its own can be had here. Undefined: it can run; else why not. */
+export async function whyNotReady({ built }: Bed): Promise<string | undefined> {
+  for (const program of Object.values(PROGRAMS).flat())
+    if (!(await can(join(built, 'bin', program)))) return `${join(built, 'bin', program)} is not built`
+  const probe = spawn('unshare', [...NAMESPACES, 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'ignore' })
+  const code = await new Promise<number | null>(resolve => {
+    probe.once('error', () => resolve(null))
+    probe.once('close', resolve)
+  })
+  return code === 0 ? undefined : 'namespaces are not allowed here'
 }
 
 /** Builds what isn't there. Rejects with the script that failed. */
