@@ -51,12 +51,14 @@ const problemsOf = (config: string, ...others: readonly string[]) => {
 
 describe('flow control of an EndpointPickerConfig', () => {
   it('knows whom an agent works for by the headers that agents send, and by others that are named', () => {
-    const agents = (parameters: string) =>
-      poolOf(`${ON}plugins: [{ type: agent-identity, parameters: ${parameters} }]`).scheduling.flowControl!.agentHeaders
+    const agents = (parameters: string, config = ON) =>
+      poolOf(`${config}plugins: [{ type: agent-identity, parameters: ${parameters} }]`).scheduling.agentHeaders
     const usual = ['x-claude-code-session-id', 'x-session-affinity', 'session-id', 'session_id']
     expect(agents('{}')).toEqual(usual)
     expect(agents('{ additionalSessionHeaders: [X-Mine] }')).toEqual(['x-mine', ...usual])
-    expect(poolOf(ON).scheduling.flowControl!.agentHeaders).toBeUndefined()
+    expect(poolOf(ON).scheduling.agentHeaders).toBeUndefined()
+    // Metrics and traces want to know it without queues too.
+    expect(agents('{}', CONFIG)).toEqual(usual)
     expect(
       problemsOf(`${ON}plugins: [{ type: agent-identity, parameters: { additionalSessionHeaders: ["a b"] } }]`),
     ).toEqual([expect.stringContaining('additionalSessionHeaders[0]: must be a header name')])

@@ -25,19 +25,19 @@ const DEFAULT_ADMISSION: AdmissionPlan = {
 export function readFlowControl(
   config: EndpointPickerConfig,
   plugins: PickerPlugins,
-): Pick<SchedulingPlan, 'flowControl' | 'admission' | 'admitters'> {
+): Pick<SchedulingPlan, 'flowControl' | 'admission' | 'admitters' | 'agentHeaders'> {
   const reader = new Reader(plugins)
   if (config.flowControl?.enableEviction !== true) reader.warnOfEviction()
   const isOn = config.featureGates.includes('flowControl') || config.featureGates.includes('flowControl=true')
   const spec = config.flowControl
   const saturation = reader.detector(config)
-  const informed = reader.informedAdmitters()
+  const always = { ...reader.informedAdmitters(), ...reader.agents() }
   if (!isOn) {
     if (spec !== undefined) {
       const message = 'without the feature gate flowControl only its saturationDetector has an effect'
       plugins.warn('no-effect', ['flowControl'], message)
     }
-    return { admission: { saturation, admitters: reader.admitters() }, ...informed }
+    return { admission: { saturation, admitters: reader.admitters() }, ...always }
   }
   const at = (...path: readonly (string | number)[]): FieldPath => ['flowControl', ...path]
   for (const { index, type } of plugins.all())
@@ -71,9 +71,8 @@ export function readFlowControl(
     usageLimit: reader.policy(given.usageLimitPolicyPluginRef, 'usage-limit-policy', at('usageLimitPolicyPluginRef')),
     saturation,
     ...(given.enableEviction ? { evicts: true as const } : {}),
-    ...reader.agents(),
   }
-  return { flowControl: withPriorities(flowControl, []), ...informed }
+  return { flowControl: withPriorities(flowControl, []), ...always }
 }
 
 /** With a band for each of these priorities and for 0, highest first. */
@@ -135,7 +134,7 @@ class Reader {
   }
 
   /** The first that is declared. */
-  agents(): Pick<FlowControlPlan, 'agentHeaders'> {
+  agents(): Pick<SchedulingPlan, 'agentHeaders'> {
     const agents = this.#plugins.all().find(({ type }) => type.type === 'agent-identity')
     return agents === undefined ? {} : { agentHeaders: agentHeaders(agents.parameters) }
   }

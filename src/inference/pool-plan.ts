@@ -133,6 +133,8 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly handler?: HandlerPlan
   /** Types of the parsers that read requests (src/llm/request-apis.ts). Default: gateways' requests are read by llm-d's default ones, our fleet's by none. */
   readonly parsers?: readonly string[]
+  /** Headers that name whom a request without a fairness id belongs to, lower case. Default: none. */
+  readonly agentHeaders?: readonly string[]
   /** Requests wait in queues while the pool is saturated. Default: they are sent on at once. */
   readonly flowControl?: FlowControlPlan
   /** Where there is no flow control: who is refused while the pool is saturated. Default: nobody. */

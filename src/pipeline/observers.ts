@@ -31,6 +31,7 @@ export class Observers {
 
   /** It goes to a pool, or will wait before it. */
   entered(call: Call, linked: LinkedPool): void {
+    this.metrics?.entered(call, linked)
     call.trace?.entered(call, linked)
   }
 

@@ -50,7 +50,7 @@ export function enterPool(
   }
   const request: FlowRequest = {
     priority,
-    fairnessId: fairnessIdOf(headers, flow.agentHeaders),
+    fairnessId: fairnessIdOf(headers, gate.agentHeaders),
     // What has come, and is held while it waits: a length that was only announced takes no room from others.
     bytes: Math.max(x.bodyBytes, 0),
     timeoutMs: Math.min(timeoutOf(headers), maxWaitMs > 0 ? maxWaitMs : Number.POSITIVE_INFINITY),

@@ -76,6 +76,11 @@ export class RequestMetrics implements UsageSink {
     return pluginShare > 0 && this.#random() < pluginShare ? new PickTimes(this.#now) : undefined
   }
 
+  /** It goes to a pool, or will wait before it, or is refused there: the pool knows whose it is. */
+  entered(call: Call, linked: LinkedPool): void {
+    this.#label(call, linked)
+  }
+
   /** A pick is over that began at `startedAt`; `times`: it was in the sample. */
   picked(call: Call, linked: LinkedPool, status: PickStatus, startedAt: number, times?: PickTimes): void {
     const writer = this.#writer
@@ -258,7 +263,7 @@ export class RequestMetrics implements UsageSink {
     this.#names.age(this.#now())
     measured.model = call.model ?? call.facts.model ?? ''
     measured.target = call.rewritten ?? call.model ?? ''
-    measured.fairnessId = fairnessIdOf(call.headers)
+    measured.fairnessId = fairnessIdOf(call.headers, linked?.pool.gate.agentHeaders)
     const model = this.#names.models.admit(measured.model)
     const target = this.#names.models.admit(measured.target)
     const priority = linked === undefined ? 0 : priorityOf(call.headers, linked.pool.gate.objectives)

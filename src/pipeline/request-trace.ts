@@ -111,8 +111,9 @@ export class RequestTrace {
   /** It goes to a pool, or waits before it. The headers that are read here are lent until the decision. */
   entered(call: Call, linked: LinkedPool): void {
     this.#pool = linked
-    this.#priority = priorityOf(call.headers, linked.pool.gate.objectives)
-    this.#fairnessId = fairnessIdOf(call.headers)
+    const { objectives, agentHeaders } = linked.pool.gate
+    this.#priority = priorityOf(call.headers, objectives)
+    this.#fairnessId = fairnessIdOf(call.headers, agentHeaders)
   }
 
   /** Somebody else wants the record too, and has made it. */

@@ -1,10 +1,12 @@
-import { expect, it } from '@jest/globals'
+import { describe, expect, it } from '@jest/globals'
 import { BodyMode } from '../../src/extproc/modes.ts'
 import { Observers } from '../../src/pipeline/observers.ts'
 import { Family, REQUEST_FAMILIES } from '../../src/pipeline/request-families.ts'
 import { RequestMetrics } from '../../src/pipeline/request-metrics.ts'
 import { RequestTotals } from '../../src/pipeline/request-totals.ts'
+import { RequestTracer } from '../../src/pipeline/request-trace.ts'
 import { createSeriesMemory, SeriesWriter } from '../../src/telemetry/shared-series.ts'
+import type { FinishedSpan } from '../../src/telemetry/span.ts'
 import { ScriptedEnvoy } from '../support/ext-proc-script.ts'
 import { HERMETIC, PickerRig, pod } from './picker-rig.ts'
 
@@ -17,11 +19,20 @@ const FULL = HERMETIC.replace(
   `plugins:\n- { type: concurrency-detector, name: full, parameters: { maxConcurrency: 1 } }\n`,
 )
 
-function rigWith(config: string) {
+const SHEDDABLE = `
+apiVersion: llm-d.ai/v1alpha2
+kind: InferenceObjective
+metadata: { name: sheddable }
+spec: { priority: -1, poolRef: { name: pool } }
+`
+
+/** `traces` gets the spans of all requests. */
+function rigWith(config: string, traces?: FinishedSpan[], more = '') {
   const memory = createSeriesMemory()
   const writer = new SeriesWriter(REQUEST_FAMILIES, memory)
-  const observers = new Observers(new RequestMetrics(writer, { tokens: false, pluginShare: 0 }), undefined)
-  const rig = new PickerRig([pod(0, 0.1)], config, '', undefined, {}, observers)
+  const tracer = traces && new RequestTracer({ parentBased: false, share: 1 }, spans => traces.push(...spans))
+  const observers = new Observers(new RequestMetrics(writer, { tokens: false, pluginShare: 0 }), tracer)
+  const rig = new PickerRig([pod(0, 0.1)], config, more, undefined, {}, observers)
   const value = (family: Family, ...labels: readonly string[]) => {
     const totals = new RequestTotals([memory])
     totals.refresh()
@@ -98,4 +109,60 @@ it('a client that leaves the queue was evicted', () => {
   expect(value(Family.QUEUE_WAIT, 'default-flow', '0', 'EvictedContextCancelled', 'default/pool', 'm', 'm')).toBe(1)
   expect(value(Family.ENQUEUE, 'default-flow', '0', 'NotYetFinalized')).toBe(1)
   first.close()
+})
+
+describe('whom an agent works for', () => {
+  const AGENTS = HERMETIC.replace('plugins:\n', 'plugins:\n- { type: agent-identity }\n')
+  const session = { 'x-claude-code-session-id': 'agent-7' }
+  const labels = (fairnessId: string) => ['m', 'm', fairnessId, '0'] as const
+
+  it.each([
+    ['without queues', AGENTS],
+    [
+      'with queues',
+      `${AGENTS.replace('plugins:\n', `plugins:\n- { type: concurrency-detector, name: full }\n`)}${QUEUES}`,
+    ],
+  ])('is told by metrics and traces as well: %s', (_, config) => {
+    const traces: FinishedSpan[] = []
+    const { rig, value } = rigWith(config, traces)
+    for (const headers of [session, { ...session, 'x-llm-d-inference-fairness-id': 'acme' }, {}]) {
+      const open = rig.open({ body, headers })
+      open.respond({ ':status': '200', 'content-length': '2' }, ['{}'])
+      open.close()
+    }
+    for (const id of ['agent-7', 'acme', 'default-flow']) {
+      expect([id, value(Family.REQUESTS, ...labels(id))]).toEqual([id, 1])
+      expect([id, value(Family.DURATION, ...labels(id))]).toEqual([id, 1])
+    }
+    const told = traces.map(({ attributes }) => attributes['signalbox.fairness_id']).filter(id => id !== undefined)
+    expect(told).toEqual(['agent-7', 'acme', 'default-flow'])
+  })
+
+  it('is told of requests that wait, and of such as are refused', () => {
+    const full = AGENTS.replace(
+      'plugins:\n',
+      `plugins:\n- { type: concurrency-detector, name: full, parameters: { maxConcurrency: 1 } }\n`,
+    )
+    const { rig, value } = rigWith(`${full}${QUEUES}flowControl: { maxRequests: 1 }\n`)
+    const first = rig.open({ body })
+    const waiting = rig.begin({ body, headers: session })
+    expect(value(Family.QUEUED, 'agent-7', '0', 'default/pool', 'm', 'm')).toBe(1)
+    expect(rig.send({ body, headers: session }).refusal!.status).toBe(429)
+    expect(value(Family.ERRORS, ...labels('agent-7'))).toBe(1)
+    waiting.close()
+    first.close()
+    const shed = rigWith(
+      AGENTS.replace(
+        'plugins:\n',
+        `saturationDetector: { pluginRef: full }\nplugins:\n- { type: concurrency-detector, name: full, parameters: { maxConcurrency: 1 } }\n`,
+      ),
+      [],
+      SHEDDABLE,
+    )
+    const busy = shed.rig.open({ body })
+    const headers = { ...session, 'x-llm-d-inference-objective': 'sheddable' }
+    expect(shed.rig.send({ body, headers }).refusal!.status).toBe(429)
+    expect(shed.value(Family.ERRORS, 'm', 'm', 'agent-7', '-1')).toBe(1)
+    busy.close()
+  })
 })

@@ -6,7 +6,6 @@
  * The head of the line: as long as the highest band in which anything waits, at any thread, must wait, everything waits. Of equals, one
  * that comes does not go before those that wait, at other threads either: those are left the first try.
  */
-import { type HeaderName, headerName } from '../../extproc/header-view.ts'
 import type { EndpointTable } from '../endpoint-table.ts'
 import { Band } from './band.ts'
 import { Deadlines } from './deadlines.ts'
@@ -52,8 +51,6 @@ export class FlowControl {
   readonly #clock: FlowClock
   readonly #thread: number
   #plan!: FlowControlPlan
-  /** `FlowControlPlan.agentHeaders` */
-  agentHeaders: readonly HeaderName[] = []
   /** Some band goes by what requests have used: `used`. */
   wantsUsage = false
   #memory!: FlowMemory
@@ -118,7 +115,6 @@ export class FlowControl {
     }
     this.#plan = plan
     this.#deadlines.adopt(plan)
-    this.agentHeaders = (plan.agentHeaders ?? []).map(headerName)
     this.wantsUsage = plan.bands.some(({ fairness }) => goesByUsage(fairness))
     this.#priorities = plan.bands.map(({ priority }) => priority)
     this.#ceilings = new Float64Array(this.#priorities.length)

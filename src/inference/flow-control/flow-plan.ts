@@ -18,8 +18,6 @@ export interface FlowControlPlan {
   readonly defaultBand: BandTemplate
   readonly defaultNegativeBand: BandTemplate
   readonly usageLimit: PluginPlan
-  /** Headers that name whom a request without a fairness id belongs to, lower case. Default: none. */
-  readonly agentHeaders?: readonly string[]
   readonly saturation: PluginPlan
   /** Requests of negative priority are called back while others wait. Default: nothing is. */
   readonly evicts?: true

@@ -1,3 +1,4 @@
+import { type HeaderName, headerName } from '../../extproc/header-view.ts'
 import type { EndpointTable } from '../endpoint-table.ts'
 import { InFlightLimit } from '../in-flight-limit.ts'
 import type { PoolPlan } from '../pool-plan.ts'
@@ -8,7 +9,7 @@ import { FlowOutcome } from './flow-outcome.ts'
 
 /** What stands before a pool on a thread that decides: flow control, or admission, or nothing. */
 export class PoolGate {
-  /** Requests need no leave: nothing else of this object is to be asked. */
+  /** Requests need no leave: who lets them in has nothing else to ask. */
   isOpen = true
   flow: FlowControl | undefined
   admission: Admission | undefined
@@ -16,6 +17,8 @@ export class PoolGate {
   limit: InFlightLimit | undefined
   /** Priorities by name; a map, because clients name them. */
   objectives: ReadonlyMap<string, number> = new Map()
+  /** `SchedulingPlan.agentHeaders`: also of requests that need no leave. */
+  agentHeaders: readonly HeaderName[] = []
   readonly #table: EndpointTable
   readonly #thread: number
   readonly #clock: FlowClock
@@ -30,6 +33,7 @@ export class PoolGate {
   adopt({ scheduling, objectives = {}, limits }: PoolPlan, share: FlowShare | undefined): void {
     const { flowControl, admission } = scheduling
     this.objectives = new Map(Object.entries(objectives))
+    this.agentHeaders = (scheduling.agentHeaders ?? []).map(headerName)
     if (flowControl === undefined) {
       this.flow?.release()
       this.flow = undefined
