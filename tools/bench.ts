@@ -18,6 +18,8 @@ import { measureMemory, memoryGoals } from '../test/bench/memory.ts'
 import { plotReport } from '../test/bench/plot.ts'
 import {
   type BenchReport,
+  type DecisionCost,
+  printDecisions,
   type Picks,
   printEnvoy,
   printGoals,
@@ -176,6 +178,10 @@ async function measure(): Promise<BenchReport> {
   }
   const picks = wanted('picks') && isThere('threads') ? await part('picks', measurePicks) : undefined
   if (picks !== undefined) goals.push(atLeast(4, 'In-process picks per second, two threads to one', picks.ratio, 1.8))
+  const decisions = wanted('picks') ? await part('picks', measureDecisions) : undefined
+  for (const { profile, endpoints, micros } of decisions ?? [])
+    if (endpoints === 100)
+      goals.push(atMost(5, `Decision among 100 endpoints, prompt of 4 KB, ${profile}: µs`, micros, 20))
   progress('')
   return {
     machine: describeMachine(),
@@ -187,6 +193,7 @@ async function measure(): Promise<BenchReport> {
     ...(envoy === undefined ? {} : { envoy }),
     ...(threads === undefined ? {} : { threads }),
     ...(picks === undefined ? {} : { picks }),
+    ...(decisions === undefined ? {} : { decisions }),
     ...(memory === undefined ? {} : { memory }),
     ...(profiles === undefined ? {} : { profiles }),
     goals,
@@ -207,6 +214,7 @@ function print(report: BenchReport): void {
     parts.push(
       `In-process picks per second, two threads over one: ${picks.ratio.toFixed(2)} (threads that share nothing: ${picks.machine.toFixed(2)})`,
     )
+  if (report.decisions !== undefined) parts.push(printDecisions(report.decisions))
   if (memory !== undefined) parts.push(printMemory(memory))
   if (profiles !== undefined) parts.push(printProfiles(profiles))
   if (goals.length > 0) parts.push(printGoals(goals))
@@ -245,6 +253,11 @@ function scrapeGoal({ cores, done, failed }: ScrapeReport): GoalReport {
 async function measurePicks(): Promise<Picks> {
   progress('picks on two threads')
   return lastJson<Picks>([bench('threads')])
+}
+
+function measureDecisions(): Promise<readonly DecisionCost[]> {
+  progress('whole decisions')
+  return lastJson<readonly DecisionCost[]>([bench('pick'), '--decisions'])
 }
 
 /** What a benchmark's last line says. */

@@ -2,7 +2,7 @@
  * Cost of a pick as a ratio to a random pick (the endpoints' array and a random number), and of its parts: hashing the prompt and
  * matching it against the prefix index. Endpoints' metrics move all the time; prompts share their first half.
  *
- *     node test/bench/pick.bench.ts
+ *     node test/bench/pick.bench.ts [--decisions]     only the whole decisions, as JSON in the last line
  */
 import { PickResult } from '../../src/inference/pool.ts'
 import { PrefixHasher } from '../../src/inference/prefix-hasher.ts'
@@ -10,6 +10,7 @@ import { PrefixIndex, prefixSeed } from '../../src/inference/prefix-index.ts'
 import { DEFAULT_SCORERS } from '../../src/inference/scheduling/scorers/registry.ts'
 import { addresses, hasherOf, LocalPool, poolPlan, request, scrape } from '../../src/inference/testing.ts'
 import { LLM_D_DEFAULT } from './bench-plan.ts'
+import type { DecisionCost } from './report.ts'
 
 const PROMPTS = 256
 const PROMPT_BYTES = 16 * 1024
@@ -44,6 +45,7 @@ const random = measure(() => {
   sink += list[(Math.random() * list.length) | 0]!.length
 })
 const lines: [string, number][] = [['random pick', random]]
+const decisions: DecisionCost[] = []
 
 /** Prompts of 4 KB whose first half is shared, under both defaults: hashed, matched, ranked and recorded. */
 for (const [title, scorers] of [
@@ -55,23 +57,27 @@ for (const [title, scorers] of [
     const result = new PickResult()
     const prefix = new PrefixHasher()
     const wish = request({ prefix, promptBytes: SMALL_PROMPT })
-    lines.push([
-      `decision, 4 KB, ${count} endpoints, ${title}`,
-      measure(
-        i => {
-          if (i % 8 === 0) scrapeFast(pool, (i >> 3) % count, i)
-          const prompt = bytes[(i * 31) % PROMPTS]!
-          prefix.reset(256, SMALL_PROMPT)
-          prefix.update(prompt, (PROMPT_BYTES - SMALL_PROMPT) >> 1, (PROMPT_BYTES + SMALL_PROMPT) >> 1)
-          wish.nowMs = 1000 + (i >> 3)
-          pool.pick(wish, result)
-          sink += pool.addresses(result).length
-          pool.release(result.slots[0]!, result.generations[0]!)
-        },
-        count === 1000 ? REPEATS / 10 : REPEATS,
-      ),
-    ])
+    const micros = measure(
+      i => {
+        if (i % 8 === 0) scrapeFast(pool, (i >> 3) % count, i)
+        const prompt = bytes[(i * 31) % PROMPTS]!
+        prefix.reset(256, SMALL_PROMPT)
+        prefix.update(prompt, (PROMPT_BYTES - SMALL_PROMPT) >> 1, (PROMPT_BYTES + SMALL_PROMPT) >> 1)
+        wish.nowMs = 1000 + (i >> 3)
+        pool.pick(wish, result)
+        sink += pool.addresses(result).length
+        pool.release(result.slots[0]!, result.generations[0]!)
+      },
+      count === 1000 ? REPEATS / 10 : REPEATS,
+    )
+    lines.push([`decision, 4 KB, ${count} endpoints, ${title}`, micros])
+    decisions.push({ profile: title, endpoints: count, micros })
   }
+}
+
+if (process.argv.includes('--decisions')) {
+  console.log(JSON.stringify(decisions))
+  process.exit(sink > 0 ? 0 : 1)
 }
 
 for (const count of [8, 100]) {

@@ -15,6 +15,14 @@ export interface Picks {
   readonly machine: number
 }
 
+/** A whole decision in process: prompt of 4 KB hashed and matched, endpoints ranked, the choice recorded. */
+export interface DecisionCost {
+  readonly profile: string
+  readonly endpoints: number
+  /** CPU. */
+  readonly micros: number
+}
+
 export interface BenchReport {
   readonly machine: string
   /** ISO 8601 */
@@ -26,6 +34,7 @@ export interface BenchReport {
   readonly envoy?: EnvoyResult
   readonly threads?: readonly ThreadsResult[]
   readonly picks?: Picks
+  readonly decisions?: readonly DecisionCost[]
   readonly memory?: readonly MemoryResult[]
   /** By server. */
   readonly profiles?: Readonly<Record<string, readonly ProfileGroup[]>>
@@ -191,4 +200,15 @@ function table(lines: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join('\n')
+}
+
+export function printDecisions(decisions: readonly DecisionCost[]): string {
+  const counts = [...new Set(decisions.map(({ endpoints }) => endpoints))]
+  const profiles = [...new Set(decisions.map(({ profile }) => profile))]
+  const figure = (wanted: string, count: number): string =>
+    decisions.find(({ profile, endpoints }) => profile === wanted && endpoints === count)?.micros.toFixed(1) ?? ''
+  return [
+    `Decision on a prompt of 4 KB, µs of CPU  ${counts.map(count => `${count} endpoints`.padStart(16)).join('')}`,
+    ...profiles.map(name => `${name.padEnd(41)}${counts.map(count => figure(name, count).padStart(16)).join('')}`),
+  ].join('\n')
 }
