@@ -33,7 +33,7 @@ class Replica {
     places: PeersOptions['places'],
     port: number,
     tls?: PeersOptions['tls'],
-    times: Pick<PeersOptions, 'liveMs' | 'firstReportMs' | 'mostCalls'> = {},
+    times: Pick<PeersOptions, 'liveMs' | 'silentMs' | 'firstReportMs' | 'mostCalls'> = {},
   ) {
     this.peers = new Peers({
       places,
@@ -314,6 +314,26 @@ describe('odd tellers', () => {
     await waitFor('the end of the first', () => first.events.includes('error'))
     expect(here.inFlight).toBe(1)
   })
+
+  it('one that is connected and tells nothing any more is gone; what it had counts no longer', async () => {
+    const here = new Replica({ kind: 'list', addresses: [] }, 0, undefined, { silentMs: 4000 })
+    await here.peers.start()
+    const tell = (replica: string, decided: number) =>
+      report({
+        replica,
+        pools: [{ pool: 'default/pool', endpoints: [{ address: ADDRESSES[0]!, decided, released: 0, tokens: 0 }] }],
+      })
+    const mute = teller(here.peers.port)
+    const talker = teller(here.peers.port)
+    mute.call.write(tell('mute', 3))
+    talker.call.write(tell('talker', 2))
+    const talking = setInterval(() => talker.call.write(report({})), 20)
+    cleanups.push(() => clearInterval(talking))
+    await waitFor('their requests', () => here.inFlight === 5)
+    await waitFor('the mute one to be hung up on', () => mute.events.includes('error'), { timeoutMs: 30_000 })
+    await waitFor('what it had to be forgotten', () => here.inFlight === 2)
+    expect([here.peers.connected.heard, talker.events.includes('error')]).toEqual([1, false])
+  }, 60_000)
 
   it('have a bounded number of calls', async () => {
     const here = new Replica({ kind: 'list', addresses: [] }, 0, undefined, { firstReportMs: 60_000, mostCalls: 2 })

@@ -53,6 +53,7 @@ export interface PeersOptions {
   /** For tests. */
   readonly firstReportMs?: number
   readonly liveMs?: number
+  readonly silentMs?: number
   readonly mostCalls?: number
 }
 
@@ -169,8 +170,9 @@ export class Peers {
     // Those of a name come and go with their pods.
     if (this.#options.places.kind === 'list') this.#look()
     const now = performance.now()
+    const { silentMs = SILENT_MS } = this.#options
     for (const { call, heardAt } of this.#tellers.values())
-      if (now - heardAt > SILENT_MS) hangUp(call, status.DEADLINE_EXCEEDED, 'nothing was told for long')
+      if (now - heardAt > silentMs) hangUp(call, status.DEADLINE_EXCEEDED, 'nothing was told for long')
   }
 
   #look(): void {
