@@ -132,6 +132,26 @@ describe('the options of epp', () => {
     })
   })
 
+  it.each([
+    'total-queued-requests-metric',
+    'total-running-requests-metric',
+    'kv-cache-usage-percentage-metric',
+    'lora-info-metric',
+    'cache-info-metric',
+  ])('--%s, which llm-d removed, is refused with the place where its value is said now', name => {
+    const message = `--${name} is gone: name the metric in the configuration, in the engineConfigs of a core-metrics-extractor`
+    for (const given of [[`--${name}=vllm:x`], [`--${name}`, 'vllm:x'], [`-${name}=`]])
+      expect(() => parse([...POOL, ...given])).toThrow(new UsageError(message))
+  })
+
+  it.each(['port', 'path', 'scheme', 'https-insecure-skip-verify'])(
+    '--model-server-metrics-%s is refused with the parameter that it is now',
+    name => {
+      const message = `--model-server-metrics-${name} is gone: it is a parameter of metrics-data-source in the configuration`
+      expect(() => parse([...POOL, `--model-server-metrics-${name}=1`])).toThrow(new UsageError(message))
+    },
+  )
+
   it('tell what has no effect', () => {
     expect(
       parse([...POOL, '--ha-enable-leader-election', '--zap-encoder=console', '--enable-pprof=false']).notes,
@@ -154,7 +174,6 @@ describe('the options of epp', () => {
     [[...POOL, '--secure-serving=false', '--cert-path=/c'], 'there is no TLS'],
     [[...POOL, '--metrics-staleness-threshold=0'], 'must be more than 0'],
     [[...POOL, '-v=x'], "-v: 'x' is no number"],
-    [[...POOL, '--lora-info-metric=x'], 'core-metrics-extractor'],
     [[...POOL, '--threads=0'], '--threads'],
     [['--endpoint-selector=a=b', '--endpoint-target-ports=80'], 'POD_NAME'],
     [[...POOL, '--model-pool=x'], 'is not MODEL=POOL'],
