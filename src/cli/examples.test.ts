@@ -57,6 +57,12 @@ describe('examples', () => {
     expect(await validate(join(ROOT, 'examples', name))).toContain(', 0 errors, ')
   })
 
+  it('plain-envoy/picker.yaml is right', async () => {
+    expect(await validate(join(ROOT, 'examples', 'plain-envoy', 'picker.yaml'))).toBe(
+      '1 object, 0 errors, 0 warnings\n',
+    )
+  })
+
   it('are there for each kind', () => {
     const shown = new Set(
       names.flatMap(name =>
