@@ -3,6 +3,7 @@ import { Figure } from '../../src/threads/thread-figures.ts'
 import type { Threads } from '../../src/threads/threads.ts'
 import { describeOnPlanes } from '../support/envoy-suite.ts'
 import { sendHttp1 } from '../support/http-client.ts'
+import { bodyRecord } from '../support/recorded-request.ts'
 import { documents, GATEWAY, parametersYaml, poolYaml, routeYaml } from '../support/pool-config.ts'
 import { type RecordingBackend, startRecordingBackend } from '../support/recording-backend.ts'
 import { jsonReply } from '../support/reply.ts'
@@ -12,6 +13,8 @@ import { waitFor } from '../support/wait-for.ts'
 
 const path = '/v1/chat/completions'
 const body = '{"messages":[{"role":"user","content":"hi"}],"model":"m"}'
+/** `model` stands last: until all of it is there, the request is undecided. */
+const undecided = `{"messages":[{"role":"user","content":"${'words and '.repeat(4000)}"}],"model":"m"}`
 
 describeOnPlanes('two threads', plane => {
   let backends: RecordingBackend[]
@@ -31,8 +34,20 @@ describeOnPlanes('two threads', plane => {
   const config = (count: number) =>
     documents(
       GATEWAY,
-      poolYaml({ addresses: backends.slice(0, count).map(({ address }) => address) }),
+      poolYaml({ addresses: backends.slice(0, count).map(({ address }) => address), failureMode: 'FailClose' }),
       routeYaml({ models: { '': 'pool' } }),
+      routeYaml({
+        name: 'whole',
+        prefix: '/whole',
+        models: { '': 'pool' },
+        annotations: { 'signalbox.dev/model-fact': 'whole' },
+      }),
+      routeYaml({
+        name: 'duplex',
+        prefix: '/duplex',
+        models: { '': 'pool' },
+        annotations: { 'signalbox.dev/body': 'full-duplex' },
+      }),
       parametersYaml(),
     )
   const bothServe = () => waitFor('both threads', () => threads().threads.every(thread => threads().isLive(thread)))
@@ -120,6 +135,42 @@ describeOnPlanes('two threads', plane => {
     expect(threads().figures.get(other!.column, Figure.CONNECTIONS)).toBe(connections)
     expect((await rig.metrics()).get('signalbox_worker_restarts_total{thread="1"}')).toBe(restarts + 1)
     expect(await send(200)).toEqual(new Set([200]))
+    await nothingIsLeft()
+  })
+
+  it('one that dies in the middle of uploads takes those with it: none of them reaches a backend, all others arrive whole', async () => {
+    for (const backend of backends) backend.forget()
+    const [victim, other] = threads().threads
+    const { restarts } = victim!
+    const open = (column: number) => threads().figures.get(column, Figure.OPEN_EXCHANGES)
+    await waitFor('nothing to be open', () => open(victim!.column) + open(other!.column) === 0)
+    const paths = ['/v1/uploads', '/whole', '/duplex']
+    const uploads = Array.from({ length: 24 }, (_, i) =>
+      sendHttp1({
+        port: rig.port,
+        path: paths[i % 3]!,
+        body: undecided,
+        writeBytes: 1000,
+        gapMs: 100,
+        framing: 'chunked',
+      }),
+    )
+    await waitFor(
+      'uploads on both threads',
+      () =>
+        open(victim!.column) + open(other!.column) === uploads.length && open(victim!.column) * open(other!.column) > 0,
+    )
+    const lost = open(victim!.column)
+    victim!.kill()
+    const statuses = (await Promise.all(uploads)).map(({ status }) => status)
+    const arrived = statuses.filter(status => status === 200).length
+    expect(statuses.filter(status => status === 503)).toHaveLength(lost)
+    expect(arrived).toBe(uploads.length - lost)
+    const reached = backends.flatMap(backend => backend.requests.filter(({ method }) => method === 'POST'))
+    expect(reached).toHaveLength(arrived)
+    for (const request of reached) expect(request.body.sha256).toBe(bodyRecord(undecided).sha256)
+    await waitFor('its death', () => victim!.restarts > restarts)
+    await bothServe()
     await nothingIsLeft()
   })
 })
