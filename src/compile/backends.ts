@@ -16,7 +16,7 @@ import {
 import { backendCluster, serviceCluster } from './names.ts'
 import type { ObjectIndex } from './object-index.ts'
 import { canonicalHost } from './addresses.ts'
-import { compilePool, splitAddress } from './pools.ts'
+import { compilePool, type PoolDefaults, splitAddress } from './pools.ts'
 
 /** What a backendRef leads to. */
 export type Backend =
@@ -42,11 +42,11 @@ export class Backends {
   readonly pools = new Map<string, PoolPlan>()
   readonly #objects: ObjectIndex
   readonly #problems: Problem[]
-  readonly #unknownModels: 'Reject' | 'Forward'
+  readonly #defaults: (key: string) => PoolDefaults
 
-  /** @param unknownModels what becomes of models that no endpoint lists, where a pool's annotation does not say */
-  constructor(objects: ObjectIndex, problems: Problem[], unknownModels: 'Reject' | 'Forward' = 'Reject') {
-    this.#unknownModels = unknownModels
+  /** @param defaults those of a pool `namespace/name` */
+  constructor(objects: ObjectIndex, problems: Problem[], defaults: (key: string) => PoolDefaults) {
+    this.#defaults = defaults
     this.#objects = objects
     this.#problems = problems
   }
@@ -66,7 +66,7 @@ export class Backends {
     if (known !== undefined) return known
     const pool = this.#objects.get('InferencePool', key)
     if (pool === undefined) return undefined
-    const plan = compilePool(this.#objects, pool, this.#problems, this.#unknownModels)
+    const plan = compilePool(this.#objects, pool, this.#problems, this.#defaults(key))
     this.pools.set(key, plan)
     this.clusters.set(plan.cluster, poolClusterJson(plan.cluster, pool.spec.appProtocol, plan.failOpen))
     const endpoints = plan.endpoints.map(endpoint => splitAddress(endpoint.address))

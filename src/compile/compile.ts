@@ -3,7 +3,7 @@ import type { EnvoyResources } from '../config/envoy-resources.ts'
 import { type Problem, sortProblems } from '../config/problem.ts'
 import type { ObjectSet } from '../config/object-set.ts'
 import type { ConfigItem } from '../config/read-document.ts'
-import type { SignalboxParametersSpec } from '../config/kinds/signalbox-parameters.ts'
+import { FLEET_ENDPOINTS, type SignalboxParametersSpec } from '../config/kinds/signalbox-parameters.ts'
 import type { ClusterJson } from '../gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { Plan } from '../pipeline/plan.ts'
 import { checkAnnotations, reportsLoad } from './annotations.ts'
@@ -21,6 +21,7 @@ import { checkPickerConfigs } from './picker-configs.ts'
 import { checkWaits } from './queue-waits.ts'
 import { checkScorers } from './scorers.ts'
 import { compilePlugs, type ModelPool } from './plug-entries.ts'
+import type { PoolDefaults } from './pools.ts'
 import { addRaw } from './raw-resources.ts'
 import { attachRoutes } from './routes.ts'
 import { compileServers } from './servers.ts'
@@ -28,6 +29,9 @@ import { secretsJson } from './secrets.ts'
 import type { ObjectStatus } from './statuses.ts'
 import { gatewayStatuses, poolStatuses } from './object-statuses.ts'
 import { warnUnread } from './unread-responses.ts'
+
+/** Gateways that we don't configure may have an ORIGINAL_DST cluster, which takes one endpoint and no list. llm-d's pickers name one, too. */
+const GATEWAY_ENDPOINTS = 1
 
 export interface CompileOptions {
   /** Where Envoy reaches our ext_proc service: one address (or socket) per thread. */
@@ -93,7 +97,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
   checkScorers(objects, problems)
   checkObjectives(objects, problems)
   checkPickerConfigs(objects, problems, options.stableOnly)
-  const backends = new Backends(objects, problems, options.gatewayPools === undefined ? 'Reject' : 'Forward')
+  const backends = new Backends(objects, problems, key => poolDefaults(key, options))
   const listeners = readListeners(objects, problems)
   const routes = attachRoutes(objects, backends, listeners, problems)
   const servers = compileServers(listeners, routes.unitsFor, parameters, {
@@ -157,5 +161,12 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
     ],
     errors: sorted.filter(problem => problem.severity === 'error'),
     warnings: sorted.filter(problem => problem.severity === 'warning'),
+  }
+}
+
+function poolDefaults(key: string, { gatewayPools, defaultPool }: CompileOptions): PoolDefaults {
+  return {
+    unknownModels: gatewayPools === undefined ? 'Reject' : 'Forward',
+    endpoints: gatewayPools === undefined && key !== defaultPool ? FLEET_ENDPOINTS : GATEWAY_ENDPOINTS,
   }
 }

@@ -51,7 +51,7 @@ schedulingProfiles:
       ['prefix-cache-scorer', 3],
       ['no-hit-lru-scorer', 2],
     ])
-    expect(found).toMatchObject({ maxEndpoints: 3, prefixBlockBytes: 256, prefixBlocksPerEndpoint: 31_250 })
+    expect(found).toMatchObject({ maxEndpoints: 1, prefixBlockBytes: 256, prefixBlocksPerEndpoint: 31_250 })
   })
 
   it('without a plug-in: those of llm-d, formulas included', () => {
@@ -82,6 +82,37 @@ schedulingProfiles:
       prefixBlocksPerEndpoint: 500,
       prefixBytes: 4000,
     })
+  })
+
+  it('one endpoint is picked, as llm-d does, unless somebody says more', () => {
+    const most = (config: string, gateway = true): number => {
+      const set = readTexts([{ file: 'a.yaml', text: `${pickedPool()}---\n${config}` }])
+      const service = { extProc: { addresses: ['127.0.0.1:1'] } }
+      // Where the data plane is ours it takes a list, whose others are for retries.
+      const route = `${GATEWAY.replace('@PORT@', '8080')}---${routeYaml({ models: { '': 'p' } })}---\n`
+      const own = readTexts([{ file: 'a.yaml', text: `${route}${pickedPool()}---\n${config}` }])
+      const { plan, errors } = gateway
+        ? compileSet(set, { ...service, gatewayPools: { names: ['default/p'] } })
+        : compileSet(own, service)
+      expect(errors.map(formatProblem)).toEqual([])
+      return plan.pools[0]!.scheduling.maxEndpoints
+    }
+    const picker = `${CONFIG}plugins: [{ type: max-score-picker, parameters: {} }]\n`
+    const parameters = (scheduling: string) => `apiVersion: signalbox.dev/v1alpha1
+kind: SignalboxParameters
+metadata: { name: settings }
+spec: { scheduling: ${scheduling} }
+`
+    const three = picker.replace('{}', '{ maxNumOfEndpoints: 3 }')
+    const cases = [
+      picker,
+      '',
+      parameters('{ maxQueue: 7 }'),
+      `${parameters('{ maxEndpoints: 2 }')}---\n${picker}`,
+      three,
+    ]
+    expect(cases.map(config => most(config))).toEqual([1, 1, 1, 2, 3])
+    expect(cases.map(config => most(config, false))).toEqual([3, 3, 3, 2, 3])
   })
 
   it('a pool without a configuration keeps our own scorers', () => {

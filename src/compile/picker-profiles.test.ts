@@ -52,7 +52,7 @@ ${FILTERS}${TWO}- { name: encode, plugins: [{ pluginRef: encode-filter }, { plug
       profileName: 'decode',
       filters: [{ type: 'decode-filter' }],
       scorers: [{ type: 'queue-scorer', weight: 1 }],
-      maxEndpoints: 3,
+      maxEndpoints: 1,
       profiles: [
         { name: 'prefill', maxEndpoints: 1, scorers: [{ type: 'queue-scorer', weight: 2 }] },
         { name: 'encode', maxEndpoints: 3, picker: { type: 'random-picker' } },

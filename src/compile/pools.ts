@@ -19,6 +19,14 @@ import type { ObjectIndex } from './object-index.ts'
 
 const LATENCY_PRODUCER = 'predicted-latency-producer'
 
+/** What holds where neither the pool nor the configuration says it. */
+export interface PoolDefaults {
+  /** What becomes of models that no endpoint lists. */
+  readonly unknownModels: 'Reject' | 'Forward'
+  /** Length of the picked list: its data plane must be able to take it. */
+  readonly endpoints: number
+}
+
 /**
  * The data-path plan of a pool. Endpoints are what the pool's namespace has with the labels of its selector: pods, each once for
  * every one of the pool's `targetPorts`, and the endpoints of SignalboxBackends, which have a port of their own.
@@ -27,9 +35,10 @@ export function compilePool(
   objects: ObjectIndex,
   pool: InferencePool,
   problems: Problem[],
-  unknownModels: 'Reject' | 'Forward' = 'Reject',
+  { unknownModels, endpoints }: PoolDefaults,
 ): PoolPlan {
   const { scheduling, scrape, failureMode } = objects.parameters
+  const { maxEndpoints = endpoints, scorers = DEFAULT_SCORERS, ...rest } = scheduling
   const picker = pickerConfigOf(objects, pool, problems)
   const bands = picker?.flowControl?.bands.map(({ priority }) => priority) ?? []
   const objectives = objectivesOf(objects, pool, bands, problems)
@@ -45,8 +54,9 @@ export function compilePool(
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
     scheduling: schedulingFor(
       {
-        ...scheduling,
-        scorers: scheduling.scorers ?? DEFAULT_SCORERS,
+        maxEndpoints,
+        ...rest,
+        scorers,
         ...picker,
       },
       Object.values(objectives),

@@ -193,8 +193,10 @@ describe('the subset hint (epp.md §1.8, §8.1 H10–H12, §8.2)', () => {
 
 describe('requests as gateways send them', () => {
   it('orders the fallbacks by their scores', () => {
-    const answer = new PickerRig(THREE).send({ body: body('m') })
+    const list = HERMETIC.replace('max-score-picker', 'max-score-picker\n  parameters: { maxNumOfEndpoints: 3 }')
+    const answer = new PickerRig(THREE, list).send({ body: body('m') })
     expect(endpointsOf(answer)).toEqual([address(1), address(0), address(2)])
+    expect(endpointsOf(new PickerRig(THREE).send({ body: body('m') }))).toEqual([address(1)])
   })
 
   it('no parser for a path: 400', () => {

@@ -28,6 +28,8 @@ export interface GatewayOptions {
   readonly pool: readonly string[]
   /** They speak HTTP/2 only, as gRPC servers do. Default: HTTP/1.1. */
   readonly poolIsHttp2?: boolean
+  /** The gateway knows none of them, and goes where the picker's header says (ORIGINAL_DST), as llm-d's own Envoys do. */
+  readonly originalDestination?: boolean
   /** Where requests go that have `x-gateway-model-name: special` when they are routed (again). */
   readonly special: string
   /** Access log, one JSON object a line. */
@@ -39,6 +41,14 @@ export interface GatewayOptions {
 const type = (name: string) => `type.googleapis.com/envoy.extensions.${name}`
 const DESTINATION = 'x-gateway-destination-endpoint'
 
+const ORIGINAL_DESTINATION: JsonObject = {
+  name: 'pool',
+  type: 'ORIGINAL_DST',
+  connectTimeout: '1s',
+  lbPolicy: 'CLUSTER_PROVIDED',
+  originalDstLbConfig: { useHttpHeader: true, httpHeaderName: DESTINATION },
+}
+
 /** Bootstrap of an Envoy that somebody else configured, in the shape that Istio gives to InferencePools. */
 export function gatewayBootstrap(options: GatewayOptions): JsonObject {
   return {
@@ -47,41 +57,46 @@ export function gatewayBootstrap(options: GatewayOptions): JsonObject {
       listeners: options.listeners.map(listener => listenerJson(listener, options)),
       clusters: [
         ...Object.entries(options.peers).map(([name, peer]) => peerCluster(name, peer)),
-        {
-          ...(options.poolIsHttp2 === true
-            ? clusterJson('pool', options.pool, { http2ProtocolOptions: {} })
-            : upstreamCluster('pool', options.pool)),
-          loadBalancingPolicy: {
-            policies: [
-              {
-                typedExtensionConfig: {
-                  name: 'envoy.load_balancing_policies.override_host',
-                  typedConfig: {
-                    '@type': type('load_balancing_policies.override_host.v3.OverrideHost'),
-                    overrideHostSources: [
-                      { metadata: { key: 'envoy.lb', path: [{ key: DESTINATION }] } },
-                      { header: DESTINATION },
-                    ],
-                    fallbackPolicy: {
-                      policies: [
-                        {
-                          typedExtensionConfig: {
-                            name: 'envoy.load_balancing_policies.round_robin',
-                            typedConfig: { '@type': type('load_balancing_policies.round_robin.v3.RoundRobin') },
-                          },
-                        },
-                      ],
-                    },
-                  },
-                },
-              },
-            ],
-          },
-        },
+        options.originalDestination === true ? ORIGINAL_DESTINATION : pickedCluster(options),
         upstreamCluster('special', [options.special]),
         ...Object.entries(options.http2Clusters ?? {}).map(([name, address]) =>
           clusterJson(name, [address], { http2ProtocolOptions: {} }),
         ),
+      ],
+    },
+  }
+}
+
+/** Takes the endpoints that the picker lists, in order. */
+function pickedCluster(options: GatewayOptions): JsonObject {
+  return {
+    ...(options.poolIsHttp2 === true
+      ? clusterJson('pool', options.pool, { http2ProtocolOptions: {} })
+      : upstreamCluster('pool', options.pool)),
+    loadBalancingPolicy: {
+      policies: [
+        {
+          typedExtensionConfig: {
+            name: 'envoy.load_balancing_policies.override_host',
+            typedConfig: {
+              '@type': type('load_balancing_policies.override_host.v3.OverrideHost'),
+              overrideHostSources: [
+                { metadata: { key: 'envoy.lb', path: [{ key: DESTINATION }] } },
+                { header: DESTINATION },
+              ],
+              fallbackPolicy: {
+                policies: [
+                  {
+                    typedExtensionConfig: {
+                      name: 'envoy.load_balancing_policies.round_robin',
+                      typedConfig: { '@type': type('load_balancing_policies.round_robin.v3.RoundRobin') },
+                    },
+                  },
+                ],
+              },
+            },
+          },
+        },
       ],
     },
   }

@@ -30,23 +30,20 @@ PodDisruptionBudget, NetworkPolicy, InferencePools.
   --flavour KIND          of the gateway: istio, gke or agentgateway [istio]
 `
 
-/** agentgateway takes one address, and no list. */
-const ONE_ENDPOINT = [
+/** What Istio's and GKE's data planes take: an ordered list, whose further endpoints are for retries. agentgateway takes one address. */
+const LIST = [
   '--config-text',
   stringify({
     apiVersion: 'signalbox.dev/v1alpha1',
     kind: 'SignalboxParameters',
     metadata: { name: 'default' },
-    spec: { scheduling: { maxEndpoints: 1 } },
+    spec: { scheduling: { maxEndpoints: 3 } },
   }),
 ]
 
 /** What `--pool-name` and so on come to. */
 function eppArgs({ pools, models, flavour }: ManifestValues, kind: string): string[] {
-  const names = [
-    ...pools.flatMap(({ name }) => ['--pool-name', name]),
-    ...(flavour === 'agentgateway' ? ONE_ENDPOINT : []),
-  ]
+  const names = [...pools.flatMap(({ name }) => ['--pool-name', name]), ...(flavour === 'agentgateway' ? [] : LIST)]
   if (kind !== 'one-hop') return names
   const mapped = models.flatMap(({ model, pool }) => ['--model-pool', `${model}=${pool.name}`])
   return [...names, ...mapped, '--model-pool', `*=${pools[0]!.name}`]

@@ -1,5 +1,5 @@
 import type { HttpRouteFilter } from '../../config/kinds/http-route.ts'
-import type { SignalboxParametersSpec } from '../../config/kinds/signalbox-parameters.ts'
+import { FLEET_ENDPOINTS, type SignalboxParametersSpec } from '../../config/kinds/signalbox-parameters.ts'
 import type {
   RedirectActionJson,
   RetryPolicyJson,
@@ -118,7 +118,11 @@ const PLAIN_RETRIES = ['connect-failure', 'refused-stream', 'reset-before-reques
 /** Further attempts for a request of this rule; 0 = none. */
 function attemptsOf(rule: ResolvedRule, pool: boolean, parameters: SignalboxParametersSpec): number {
   if (parameters.retries.maxBodyBytes === 0) return 0
-  return rule.spec.retry?.attempts ?? parameters.retries.attempts ?? (pool ? parameters.scheduling.maxEndpoints - 1 : 1)
+  return (
+    rule.spec.retry?.attempts ??
+    parameters.retries.attempts ??
+    (pool ? (parameters.scheduling.maxEndpoints ?? FLEET_ENDPOINTS) - 1 : 1)
+  )
 }
 
 /** Whether Envoy keeps the bodies of this rule's requests: for retries, or for its mirrors. */

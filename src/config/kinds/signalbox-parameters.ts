@@ -10,6 +10,9 @@ const lowerHeader = headerName
 
 const MIB = 1024 * 1024
 
+/** Endpoints in the list that Envoys of our own fleet get: the picked one, and those that retries go to. */
+export const FLEET_ENDPOINTS = 3
+
 /** SignalboxParameters (signalbox.dev/v1alpha1): settings of the whole fleet. One object at most; every field has a default. */
 export const signalboxParametersSchema = kindSchema({
   spec: object({
@@ -52,7 +55,8 @@ export const signalboxParametersSchema = kindSchema({
         .array(object({ type: z.string().min(1), weight: z.number().positive().max(1000).default(1) }))
         .refine(list => new Set(list.map(item => item.type)).size === list.length, 'each scorer at most once')
         .optional(),
-      maxEndpoints: z.int().min(1).max(8).default(3),
+      /** Length of the picked list; default: 1 for gateways that we don't configure, else `FLEET_ENDPOINTS`. */
+      maxEndpoints: z.int().min(1).max(8).optional(),
       maxQueue: z.int().min(0).max(1_000_000).default(0),
       prefixBlockBytes: z.int().min(16).max(65_536).default(512),
       prefixBlocksPerEndpoint: z.int().min(16).max(16_777_216).default(32_768),
