@@ -138,6 +138,18 @@ describe('the program', () => {
     expect(usage).toEqual({ status: 2, out: '', err: "signalbox: --ext-proc: 'nonsense' is not host:port\n" })
   })
 
+  it("flags without a command are the endpoint picker's, as its image alone is changed", async () => {
+    const outcomes = await Promise.all([
+      spawned('--pool-namespace', 'models', '-v=4'),
+      spawned('-pool-name', 'llm', '--grpc-port', '9002', '--no-such-flag'),
+      spawned('--pool-name', 'llm', '--help'),
+    ])
+    expect(outcomes.map(({ status }) => status)).toEqual([2, 2, 0])
+    expect(outcomes[0]!.err).toContain('--pool-name or --endpoint-selector is missing')
+    expect(outcomes[1]!.err).toContain('no-such-flag')
+    expect(outcomes[2]!.out).toMatch(/^Usage: signalbox epp /)
+  })
+
   it('ends soon when it is told to while it starts', async () => {
     const free = ['--ext-proc', '127.0.0.1:0', '--xds', '127.0.0.1:0', '--admin', 'off', '--log-level', 'silent']
     // So many threads take far longer to start than one to end.

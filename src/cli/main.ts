@@ -23,6 +23,7 @@ async function help(): Promise<string> {
     Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(10)} ${(await load()).summary}`),
   )
   return `Usage: signalbox COMMAND [options]
+       signalbox FLAGS              as 'signalbox epp FLAGS': in the place of llm-d's endpoint picker only the image changes
 
 Signalbox decides while Envoy carries the bytes: an Envoy external processor and an xDS management server in one.
 
@@ -33,8 +34,13 @@ ${lines.join('\n')}
 `
 }
 
+/** Without a command's name. */
+const OWN_FLAGS: readonly string[] = ['--help', '-h', '--version', '-V']
+
 async function main(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv
+  // What runs llm-d's endpoint picker gives its image flags, and no command.
+  const isPicker = argv[0]?.startsWith('-') === true && !OWN_FLAGS.includes(argv[0])
+  const [name, ...rest] = isPicker ? ['epp', ...argv] : argv
   if (name === undefined) {
     process.stderr.write(await help())
     return 2

@@ -2,7 +2,8 @@ export const EPP_HELP = `Usage: signalbox epp --pool-name NAME [flags]
        signalbox epp --endpoint-selector LABELS --endpoint-target-ports PORTS [flags]
 
 Runs Signalbox as the endpoint picker of an InferencePool, with the flags of llm-d's endpoint picker (and of GIE's lwepp), so that a Deployment
-only changes its image. Flags are read as Go reads them: -flag, --flag value, --flag=value, --bool, --bool=false.
+only changes its image: flags without a command, 'signalbox --pool-name NAME', mean this one.
+Flags are read as Go reads them: -flag, --flag value, --flag=value, --bool, --bool=false.
 
 Pools
   --pool-name NAME                 the InferencePool; may be given several times, with NAMESPACE/NAME for those of other namespaces
