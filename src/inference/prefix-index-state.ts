@@ -39,11 +39,13 @@ export interface PrefixIndexState {
 export interface PrefixIndexLayout {
   /** One word: the bucket where the sweep is, −1 = no sweep under way, −2 = one is being started. */
   readonly hand: number
+  /** One word: blocks that the table has room for, of each endpoint. Above them nothing would age before the table is full. */
+  readonly room: number
   /** The set of slots that the sweep ages. */
   readonly aging: number
   /** A word per slot: blocks that were new to it since it aged last. */
   readonly fresh: number
-  /** A word per slot: the most blocks that its endpoint can hold, 0 = `blocksPerEndpoint`. */
+  /** A word per slot: the most blocks that its endpoint can hold, 0 = not known. More than `room` count as that. */
   readonly capacities: number
   readonly buckets: number
 }
@@ -52,7 +54,7 @@ export function prefixIndexLayout(slots: number): PrefixIndexLayout {
   const aging = LINE_WORDS
   const fresh = aging + (slots >> 5)
   const capacities = fresh + slots
-  return { hand: 0, aging, fresh, capacities, buckets: roundUp(capacities + slots, LINE_WORDS) }
+  return { hand: 0, room: 1, aging, fresh, capacities, buckets: roundUp(capacities + slots, LINE_WORDS) }
 }
 
 /** What a state of this size has. */
@@ -65,12 +67,20 @@ export function prefixIndexShape(size: PrefixIndexSize): Omit<PrefixIndexState, 
   return { slots, buckets, blocksPerEndpoint: size.blocksPerEndpoint, stride }
 }
 
+/** Blocks that an endpoint remembers at most in a table of so many buckets. */
+export function roomIn(buckets: number, { endpoints, blocksPerEndpoint }: PrefixIndexSize): number {
+  const share = Math.floor((buckets * WAYS) / (SPARE * Math.max(1, endpoints)))
+  return Math.max(1, Math.min(blocksPerEndpoint, share))
+}
+
 export function createPrefixIndexState(size: PrefixIndexSize): PrefixIndexState {
   const shape = prefixIndexShape(size)
   const layout = prefixIndexLayout(shape.slots)
   const words = layout.buckets + shape.buckets * shape.stride
   const memory = new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT)
-  new Int32Array(memory)[layout.hand] = -1
+  const header = new Int32Array(memory, 0, layout.aging)
+  header[layout.hand] = -1
+  header[layout.room] = roomIn(shape.buckets, size)
   return { ...shape, memory }
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { PrefixIndex, prefixSeed } from './prefix-index.ts'
+import { roomIn } from './prefix-index-state.ts'
 import { hasherOf } from './testing.ts'
 
 const M = prefixSeed('m')
@@ -72,6 +73,34 @@ describe('PrefixIndex', () => {
     expect(matches(index, unused)[1]).toBe(50)
   })
 
+  it('an engine that holds more than the table has room for makes nobody forget what is in use', () => {
+    const hits = (holds: number) => {
+      const index = small(32, 4, 1000)
+      for (let slot = 0; slot < 4; slot++) index.holds(slot, holds)
+      const used = Array.from({ length: 24 }, (_, i) => long(`used ${i}`, 20))
+      let matched = 0
+      // A slot's conversations come again with every third of what is asked only once.
+      for (let i = 0; i < 1200; i++) {
+        const slot = i % 4
+        index.record(long(`once ${i}`, 20), M, slot)
+        if (i % 12 >= 4) continue
+        const conversation = used[(slot + 4 * (Math.trunc(i / 12) % 6)) % 24]!
+        if (i > 600) matched += matches(index, conversation)[slot]!
+        index.record(conversation, M, slot)
+      }
+      return matched
+    }
+    const configured = hits(0)
+    expect(configured).toBeGreaterThan(0)
+    expect(hits(1_000_000)).toBe(configured)
+    expect(hits(500)).toBeLessThanOrEqual(configured)
+  })
+
+  it('each of more endpoints has less of a table that cannot grow', () => {
+    const size = { slots: 32, blocksPerEndpoint: 1000 }
+    expect([1, 2, 10, 100].map(endpoints => roomIn(500, { ...size, endpoints }))).toEqual([1000, 1000, 320, 32])
+  })
+
   it('remembers about as many blocks per endpoint as it was told', () => {
     const index = small(32, 4, 1000)
     const chains = Array.from({ length: 400 }, (_, i) => long(`c ${i}`, 20))
@@ -84,7 +113,7 @@ describe('PrefixIndex', () => {
     }
   })
 
-  it('remembers of an endpoint as many blocks as it can hold', () => {
+  it('remembers of an endpoint as many blocks as it can hold, and as there is room for', () => {
     // Memory for 1000 each; one holds less, one more, one is not known.
     const index = small(32, 4, 1000)
     const holds = [100, 2400, 0]
@@ -94,8 +123,10 @@ describe('PrefixIndex', () => {
     const held = (slot: number) => chains.reduce((sum, each) => sum + matches(index, each)[slot]!, 0)
     expect(held(0)).toBeGreaterThan(40)
     expect(held(0)).toBeLessThan(300)
-    expect(held(1)).toBeGreaterThan(1000)
-    expect(held(2)).toBeLessThan(1800)
+    for (const slot of [1, 2]) {
+      expect(held(slot)).toBeGreaterThan(400)
+      expect(held(slot)).toBeLessThan(1800)
+    }
   })
 
   it('keeps what endpoints can hold when it grows, and not when they go', () => {

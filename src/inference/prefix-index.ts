@@ -4,8 +4,8 @@
  * endpoint slots, `recent` and `older`. A match walks the chain and intersects the holders of its blocks, so that it is
  * contiguous for each endpoint and ends at the first block that nobody holds.
  *
- * **Ageing.** An endpoint remembers at most about as many blocks as it can hold (`holds`; where that is not known `blocksPerEndpoint`,
- * for which the memory is sized), those recorded last: when half as many new ones
+ * **Ageing.** An endpoint remembers at most about as many blocks as it can hold (`holds`) and the table has room for (`blocksPerEndpoint`,
+ * or fewer where the memory does not reach for all of them), those recorded last: when half as many new ones
  * came to it since it aged last, it is due; a hand that sweeps over the table, some buckets per new block, moves the `recent`
  * bits of the endpoints that are due to `older` and drops what was there. Every recording touches a chain from its head
  * on, so that a tail never outlives its head. A full bucket gives up an entry that nobody used recently, the deepest of those.
@@ -28,6 +28,7 @@ import {
   prefixIndexShape,
   type PrefixIndexSize,
   type PrefixIndexState,
+  roomIn,
   SETS,
   WAYS,
 } from './prefix-index-state.ts'
@@ -50,6 +51,7 @@ export class PrefixIndex {
   #words = 0
   /** Offsets in `#memory`. */
   #hand = 0
+  #room = 0
   #aging = 0
   #fresh = 0
   #capacities = 0
@@ -187,7 +189,10 @@ export class PrefixIndex {
     const wanted = { ...size, slots: Math.max(size.slots, before.slots) }
     const { slots, buckets, blocksPerEndpoint } = prefixIndexShape(wanted)
     const fits = slots === before.slots && buckets <= before.buckets
-    if (fits && blocksPerEndpoint === before.blocksPerEndpoint) return
+    if (fits && blocksPerEndpoint === before.blocksPerEndpoint) {
+      this.#memory[this.#room] = roomIn(before.buckets, wanted)
+      return
+    }
     const state = createPrefixIndexState(wanted)
     const memory = this.#memory
     const words = this.#words
@@ -287,9 +292,10 @@ export class PrefixIndex {
     this.#sweep(Math.min(step * count, LONGEST_SWEEP))
   }
 
-  /** New blocks after which the slot is due. */
+  /** New blocks after which the slot is due. Without room for more than that all of them would stay recent, and none would be the one to go. */
   #half(slot: number): number {
-    return Math.max(1, (this.#memory[this.#capacities + slot]! || this.#state.blocksPerEndpoint) >> 1)
+    const room = this.#memory[this.#room]!
+    return Math.max(1, Math.min(this.#memory[this.#capacities + slot]! || room, room) >> 1)
   }
 
   #startSweep(): void {
@@ -337,6 +343,7 @@ export class PrefixIndex {
     this.#memory = new Int32Array(state.memory)
     this.#words = state.slots >> 5
     this.#hand = layout.hand
+    this.#room = layout.room
     this.#aging = layout.aging
     this.#fresh = layout.fresh
     this.#capacities = layout.capacities
