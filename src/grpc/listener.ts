@@ -23,6 +23,8 @@ export interface ListenedConnection {
 }
 
 const MAX_CONNECTIONS = 10_000
+/** Sockets beyond the limit, so that they can be told of it; more are closed without a word. */
+export const MOST_BEYOND = 64
 const KEEPALIVE_MS = 20_000
 const AGE_GRACE_MS = 600_000
 const AGE_JITTER = 0.1
@@ -57,8 +59,9 @@ export class Listener implements TransportServer {
   /** Rejects when the address cannot be used. */
   async listen(): Promise<void> {
     const { listen, keepaliveMs = KEEPALIVE_MS, maxConnectionIdleMs, onError } = this.#options
-    // Over TLS a connection is ours once it has shaken hands; those that never do must not be without limit.
-    if (this.#credentials !== undefined) this.#server.maxConnections = this.#maxConnections
+    // Over TLS a connection is ours once it has shaken hands, and only then can be told that it is one too many; those that never do must not
+    // be without limit.
+    if (this.#credentials !== undefined) this.#server.maxConnections = this.#maxConnections + MOST_BEYOND
     if ('path' in listen) await removeStaleSocket(listen.path)
     this.#server.listen(listen)
     await once(this.#server, 'listening')

@@ -20,7 +20,7 @@ export interface TransportOptions {
 
   /** Streams of one connection at a time. Default 4096; Envoy opens few connections, and a low figure costs cold ones (HTTP 500). */
   readonly maxConcurrentStreams?: number
-  /** Connections at a time; more get GOAWAY(ENHANCE_YOUR_CALM). Over TLS as many shake hands at a time, and more are closed at once. Default 10,000. */
+  /** Connections at a time; more get GOAWAY(ENHANCE_YOUR_CALM). Over TLS those count that shake hands, and of 64 too many on they are closed at once. Default 10,000. */
   readonly maxConnections?: number
   /** Bytes that a peer may send on a stream before it is granted more. Default 65,535, HTTP/2's own, so it holds from the first byte. */
   readonly initialWindow?: number

@@ -11,8 +11,11 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close()
 })
 
-it('--max-streams and --max-connections are what gateways are told', async () => {
-  const options = parseServeOptions(['--config', 'c', '--max-streams', '7', '--max-connections', '1'])
+it.each([
+  ['http', 'off'],
+  ['https', 'self-signed'],
+])('--max-streams and --max-connections are what gateways are told: %s', async (scheme, tls) => {
+  const options = parseServeOptions(['--config', 'c', '--tls', tls, '--max-streams', '7', '--max-connections', '1'])
   const threads = new Threads({
     count: 1,
     listen: { host: '127.0.0.1', port: 0 },
@@ -24,7 +27,7 @@ it('--max-streams and --max-connections are what gateways are told', async () =>
   closers.push(() => threads.drain(0))
   await threads.start()
   const open = (): ClientHttp2Session => {
-    const session = connect(`http://${threads.address}`)
+    const session = connect(`${scheme}://${threads.address}`, { rejectUnauthorized: false })
     session.on('error', () => {})
     closers.push(() => session.destroy())
     return session

@@ -12,6 +12,7 @@ import type { StatusObject } from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { frameMessage } from '../framing.ts'
 import type { Listen } from './harness.ts'
+import { MOST_BEYOND } from '../listener.ts'
 import type { TransportErrorSource } from '../transport-options.ts'
 import { grpcRequest } from './raw-http2-client.ts'
 import { RecordingService, eventually } from './recording-service.ts'
@@ -154,9 +155,22 @@ export function tlsSuite(transport: string, listen: Listen): void {
       expect(await goaway).toBe(0)
     })
 
+    it('a connection that is one too many is told so', async () => {
+      const server = await serve({ certificate: { kind: 'self-signed' } }, { maxConnections: 1 })
+      const first = session(server, { rejectUnauthorized: false })
+      expect(await call(first)).toBe('0')
+      const second = session(server, { rejectUnauthorized: false })
+      // ENHANCE_YOUR_CALM: nothing that it sends was or will be served.
+      const told = new Promise(resolve => second.once('goaway', (code, last) => resolve([code, last])))
+      expect(await Promise.race([told, failures.get(second)])).toEqual([11, 0])
+      expect(await call(first)).toBe('0')
+    })
+
     it('connections that never shake hands count, too', async () => {
       const server = await serve({ certificate: { kind: 'self-signed' } }, { maxConnections: 3 })
-      const silent = Array.from({ length: 3 }, () => connectPlain(server.port, '127.0.0.1').on('error', () => {}))
+      const silent = Array.from({ length: 3 + MOST_BEYOND }, () =>
+        connectPlain(server.port, '127.0.0.1').on('error', () => {}),
+      )
       cleanups.push(() => silent.forEach(socket => socket.destroy()))
       await Promise.all(silent.map(socket => new Promise(resolve => socket.once('connect', resolve))))
       expect(await call(session(server, { rejectUnauthorized: false }))).not.toBe('0')
