@@ -1,6 +1,6 @@
 /** How `bin/signalbox` starts Node: with a compile cache, kept where only its user can write and never missed, and with few arenas of malloc. */
 import { spawn } from 'node:child_process'
-import { chown, copyFile, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, copyFile, mkdir, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
@@ -135,6 +135,25 @@ describe('the compile cache', () => {
       cache: expect.stringContaining(elsewhere),
     })
   })
+
+  it('is never where others may write, nor behind a link', async () => {
+    await blockCheckout()
+    const home = join(checkout, 'home', '.cache')
+    await mkdir(join(home, 'signalbox'), { recursive: true, mode: 0o700 })
+    expect(await start()).toMatchObject({ status: 0, cache: expect.stringContaining(home) })
+    for (const open of [join(home, 'signalbox'), home, join(checkout, 'home')]) {
+      const before = (await stat(open)).mode
+      for (const bits of [0o777, 0o1777, 0o770]) {
+        await chmod(open, bits)
+        expect(await start()).toMatchObject({ status: 0, cache: null })
+      }
+      await chmod(open, before & 0o7777)
+    }
+    await rm(join(home, 'signalbox'), { recursive: true })
+    await mkdir(join(checkout, 'elsewhere'), { mode: 0o700 })
+    await symlink(join(checkout, 'elsewhere'), join(home, 'signalbox'))
+    expect(await start()).toMatchObject({ status: 0, cache: null })
+  }, 120_000)
 
   it('survives entries that were damaged', async () => {
     const { cache } = await start()
