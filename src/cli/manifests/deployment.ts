@@ -1,6 +1,7 @@
 import { pickerServices } from './pool.ts'
 import { EXT_PROC_PORT, HEALTH_PORT, type Manifest, METRICS_PORT } from './manifest.ts'
 import { peerArgs, peerManifests, peerMounts, peerPorts } from './peers.ts'
+import { pickerConfigArgs, pickerConfigMaps, pickerConfigMounts } from './picker-config.ts'
 import type { ManifestValues } from './values.ts'
 
 /** `--drain-timeout` and the time of open streams, with something to spare. */
@@ -11,11 +12,12 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
   const { name, namespace, image, replicas } = values
   const labels = { 'app.kubernetes.io/name': 'signalbox', 'app.kubernetes.io/instance': name }
   const metadata = { name, namespace, labels }
-  const mounts = peerMounts(values)
+  const mounts = [...pickerConfigMounts(values), ...peerMounts(values)]
   const probe = (service: string, periodSeconds: number) => ({ grpc: { port: HEALTH_PORT, service }, periodSeconds })
   return [
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata },
     ...rights(values, labels),
+    ...pickerConfigMaps(values, labels),
     {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
@@ -43,7 +45,7 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
               {
                 name: 'epp',
                 image,
-                args: ['epp', ...args, ...peerArgs(values)],
+                args: ['epp', ...args, ...pickerConfigArgs(values), ...peerArgs(values)],
                 env: [{ name: 'NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } }],
                 ports: [
                   { name: 'grpc-ext-proc', containerPort: EXT_PROC_PORT },
@@ -59,10 +61,16 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
                   readOnlyRootFilesystem: true,
                   capabilities: { drop: ['ALL'] },
                 },
-                ...mounts.ofContainer,
+                ...(mounts.length === 0
+                  ? {}
+                  : {
+                      volumeMounts: mounts.map(({ name: of, path }) => ({ name: of, mountPath: path, readOnly: true })),
+                    }),
               },
             ],
-            ...mounts.ofPod,
+            ...(mounts.length === 0
+              ? {}
+              : { volumes: mounts.map(({ name: of, source }) => ({ name: of, ...source })) }),
           },
         },
       },

@@ -6,6 +6,13 @@ export interface Manifest {
   readonly [field: string]: unknown
 }
 
+/** A folder of the container, read-only, and what it is filled with. */
+export interface Mount {
+  readonly name: string
+  readonly path: string
+  readonly source: Readonly<Record<string, object>>
+}
+
 export const EXT_PROC_PORT = 9002
 export const HEALTH_PORT = 9003
 export const METRICS_PORT = 9090

@@ -17,7 +17,7 @@ PodDisruptionBudget, NetworkPolicy, InferencePools.
   one-hop   that filter chooses the endpoint too, and no picker is asked after it (Istio)
 
   --name NAME             of the Deployment and what belongs to it [signalbox]
-  --namespace NAME        of everything [default]
+  --namespace NAME        of everything but what belongs to the gateway [default]
   --image IMAGE           [signalbox:latest]
   --replicas N            [2]; two and more tell each other what they do (docs/replicas.md)
   --peer-tls SECRET       with certificates that they show each other: tls.crt, tls.key, ca.crt [plaintext; a NetworkPolicy keeps others out]
@@ -27,6 +27,8 @@ PodDisruptionBudget, NetworkPolicy, InferencePools.
   --app-protocol P        http, or kubernetes.io/h2c [http]
   --failure-mode MODE     without a picker: FailOpen (the gateway balances) or FailClose [FailOpen]
   --gateway NAME          [inference-gateway]
+  --gateway-namespace NAME  where the Gateway is, if it isn't there too: it must allow routes from --namespace (allowedRoutes)
+  --picker-config FILE    an EndpointPickerConfig, as llm-d's: becomes a ConfigMap [Signalbox' own default]
   --flavour KIND          of the gateway: istio, gke or agentgateway [istio]
 `
 
@@ -42,16 +44,18 @@ const LIST = [
 ]
 
 /** What `--pool-name` and so on come to. */
-function eppArgs({ pools, models, flavour }: ManifestValues, kind: string): string[] {
-  const names = [...pools.flatMap(({ name }) => ['--pool-name', name]), ...(flavour === 'agentgateway' ? [] : LIST)]
+function eppArgs({ pools, models, flavour, pickerConfig }: ManifestValues, kind: string): string[] {
+  // A configuration of one's own says itself how many, and there is no second one beside it.
+  const list = flavour === 'agentgateway' || pickerConfig !== undefined ? [] : LIST
+  const names = [...pools.flatMap(({ name }) => ['--pool-name', name]), ...list]
   if (kind !== 'one-hop') return names
   const mapped = models.flatMap(({ model, pool }) => ['--model-pool', `${model}=${pool.name}`])
   return [...names, ...mapped, '--model-pool', `*=${pools[0]!.name}`]
 }
 
 /** Where one picker may be asked about pools of others. */
-function severalPools({ pools, flavour, namespace, gateway }: ManifestValues): Manifest[] {
-  return flavour === 'istio' && pools.length > 1 ? [clusterNames(namespace, gateway)] : []
+function severalPools({ pools, flavour, gatewayNamespace, gateway }: ManifestValues): Manifest[] {
+  return flavour === 'istio' && pools.length > 1 ? [clusterNames(gatewayNamespace, gateway)] : []
 }
 
 /** All objects of one way to attach. @throws UsageError */

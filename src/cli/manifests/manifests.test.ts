@@ -19,6 +19,14 @@ const GOLDEN: Readonly<Record<string, readonly string[]>> = {
   'epp-istio-h2c.yaml': ['epp', ...VALUES, '--app-protocol', 'kubernetes.io/h2c', '--failure-mode', 'FailClose'],
   'epp-gke.yaml': ['epp', ...VALUES, '--flavour', 'gke', '--replicas', '3', '--peer-tls', 'picker-peers'],
   'epp-agentgateway.yaml': ['epp', ...VALUES, '--flavour', 'agentgateway', '--replicas', '1'],
+  'epp-istio-picker-config.yaml': [
+    'epp',
+    ...VALUES,
+    '--gateway-namespace',
+    'ingress',
+    '--picker-config',
+    'examples/picker-config/llm-d-default.yaml',
+  ],
   'plug-istio.yaml': ['plug', ...TWO_POOLS],
   'one-hop-istio.yaml': ['one-hop', ...TWO_POOLS],
 }
@@ -123,6 +131,38 @@ describe('signalbox manifests', () => {
     expect(readTexts(texts).errors).toEqual([])
   })
 
+  it('filters belong to the gateway, wherever it is, and all else to the picker', async () => {
+    const manifests = read(await write(['plug', ...TWO_POOLS, '--gateway-namespace', 'ingress']))
+    const there = manifests.filter(({ metadata }) => metadata.namespace === 'ingress')
+    expect(there.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
+      'EnvoyFilter inference-gateway-cluster-names',
+      'EnvoyFilter signalbox-plug',
+    ])
+    // They name what stands elsewhere in full.
+    expect(JSON.stringify(there)).toContain('outbound|9002||signalbox-llm.models.svc.cluster.local')
+    const route = manifests.find(({ kind }) => kind === 'HTTPRoute')
+    expect(route).toMatchObject({
+      metadata: { namespace: 'models' },
+      spec: { parentRefs: [{ namespace: 'ingress', name: 'inference-gateway' }] },
+    })
+  })
+
+  it('a configuration of the picker is mounted as the file that it is told of', async () => {
+    const manifests = read(await write(GOLDEN['epp-istio-picker-config.yaml']!))
+    const [map] = manifests.filter(({ kind }) => kind === 'ConfigMap') as unknown as { data: Record<string, string> }[]
+    const text = await readFile('examples/picker-config/llm-d-default.yaml', 'utf8')
+    expect(map!.data).toEqual({ 'picker.yaml': text })
+    const deployment = manifests.find(({ kind }) => kind === 'Deployment') as unknown as {
+      spec: { template: { spec: { volumes: object[]; containers: { args: string[]; volumeMounts: object[] }[] } } }
+    }
+    const { volumes, containers } = deployment.spec.template.spec
+    expect(volumes).toEqual([{ name: 'picker-config', configMap: { name: 'signalbox-config' } }])
+    expect(containers[0]!.volumeMounts).toEqual([
+      { name: 'picker-config', mountPath: '/etc/signalbox/picker', readOnly: true },
+    ])
+    expect(containers[0]!.args.join(' ')).toContain('--config-file /etc/signalbox/picker/picker.yaml')
+  })
+
   it.each([
     [[], "'' is none of epp, plug and one-hop"],
     [['epp', '--pool', 'llm'], 'is not NAME:LABEL=VALUE'],
@@ -135,6 +175,11 @@ describe('signalbox manifests', () => {
     [['epp', '--peer-tls', 'No Secret'], 'is no name in Kubernetes'],
     [['epp', '--target-port', '99999'], 'is no port'],
     [['epp', '--failure-mode', 'FailClosed'], 'neither FailOpen nor FailClose'],
+    [['epp', '--picker-config', 'none.yaml'], 'there is no file none.yaml'],
+    [['epp', '--picker-config', 'examples/kinds/picker.yaml'], 'has none that is for every pool'],
+    [['epp', '--picker-config', 'examples/kinds/pool.yaml'], 'has no EndpointPickerConfig'],
+    [['epp', '--picker-config', 'examples/plug-ins/label-value-scorer.ts'], '--picker-config:\n'],
+    [['epp', '--gateway-namespace', 'In gress'], '--gateway-namespace'],
     [['epp', '--model', 'a=llm'], 'is for plug and one-hop'],
     [['plug'], '--model is missing'],
     [['plug', '--model', 'a=other'], 'with a pool of --pool (llm)'],

@@ -1,4 +1,4 @@
-import { EXT_PROC_PORT, HEALTH_PORT, type Manifest, METRICS_PORT, PEER_PORT } from './manifest.ts'
+import { EXT_PROC_PORT, HEALTH_PORT, type Manifest, METRICS_PORT, type Mount, PEER_PORT } from './manifest.ts'
 import type { ManifestValues } from './values.ts'
 
 type Labels = Readonly<Record<string, string>>
@@ -21,13 +21,10 @@ export function peerPorts({ replicas }: ManifestValues) {
   return replicas < 2 ? [] : [{ name: 'grpc-peers', containerPort: PEER_PORT }]
 }
 
-/** Of container and pod: the Secret with what replicas show each other. */
-export function peerMounts({ replicas, peerTls }: ManifestValues) {
-  if (replicas < 2 || peerTls === undefined) return { ofContainer: {}, ofPod: {} }
-  return {
-    ofContainer: { volumeMounts: [{ name: VOLUME, mountPath: TLS_FOLDER, readOnly: true }] },
-    ofPod: { volumes: [{ name: VOLUME, secret: { secretName: peerTls } }] },
-  }
+/** The Secret with what replicas show each other. */
+export function peerMounts({ replicas, peerTls }: ManifestValues): Mount[] {
+  if (replicas < 2 || peerTls === undefined) return []
+  return [{ name: VOLUME, path: TLS_FOLDER, source: { secret: { secretName: peerTls } } }]
 }
 
 /** How replicas find each other, and who else reaches that port: nobody. */

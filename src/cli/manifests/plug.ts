@@ -17,7 +17,7 @@ const UPLOAD = '300s'
  * as we have answered the headers, so nothing of it comes back. What the gateway's virtual hosts hold is raised for that.
  */
 export function plugFilter(values: ManifestValues, plug: keyof PlugPlan): Manifest {
-  const { name, namespace, gateway, failureMode } = values
+  const { name, namespace, gatewayNamespace, gateway, failureMode } = values
   const host = `${pickerServices(values)[0]}.${namespace}.svc.cluster.local`
   const picks = plug === 'pick'
   return {
@@ -25,7 +25,7 @@ export function plugFilter(values: ManifestValues, plug: keyof PlugPlan): Manife
     kind: 'EnvoyFilter',
     metadata: {
       name: `${name}-plug`,
-      namespace,
+      namespace: gatewayNamespace,
       // The gateway must have the cluster though no route leads there.
       annotations: { 'envoyfilter.istio.io/referenced-services': `${namespace}/${host}` },
     },

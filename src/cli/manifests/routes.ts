@@ -34,11 +34,13 @@ function everything() {
   return { matches: [{ path: { type: 'PathPrefix', value: '/' } }] }
 }
 
-function route({ name, namespace, gateway }: ManifestValues, rules: readonly object[]): Manifest {
+function route(values: ManifestValues, rules: readonly object[]): Manifest {
+  const { name, namespace, gateway, gatewayNamespace } = values
+  const parent = gatewayNamespace === namespace ? { name: gateway } : { namespace: gatewayNamespace, name: gateway }
   return {
     apiVersion: 'gateway.networking.k8s.io/v1',
     kind: 'HTTPRoute',
     metadata: { name, namespace },
-    spec: { parentRefs: [{ name: gateway }], rules },
+    spec: { parentRefs: [parent], rules },
   }
 }

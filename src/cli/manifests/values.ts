@@ -1,5 +1,6 @@
 import { UsageError } from '../command.ts'
 import { parseCount, parseOptions } from '../options.ts'
+import { readPickerConfig } from './picker-config.ts'
 
 type Flavour = 'istio' | 'gke' | 'agentgateway'
 
@@ -31,6 +32,9 @@ export interface ManifestValues {
   readonly h2c: boolean
   readonly failureMode: 'FailOpen' | 'FailClose'
   readonly gateway: string
+  readonly gatewayNamespace: string
+  /** Text of the configuration file of llm-d's kind. */
+  readonly pickerConfig: string | undefined
   readonly flavour: Flavour
 }
 
@@ -51,6 +55,8 @@ export function parseManifestValues(argv: readonly string[]): ManifestValues {
     'app-protocol': { type: 'string', default: 'http' },
     'failure-mode': { type: 'string', default: 'FailOpen' },
     gateway: { type: 'string', default: 'inference-gateway' },
+    'gateway-namespace': { type: 'string' },
+    'picker-config': { type: 'string' },
     flavour: { type: 'string', default: 'istio' },
   })
   const pools = (values.pool ?? ['llm:app=llm']).map(readPool)
@@ -81,6 +87,8 @@ export function parseManifestValues(argv: readonly string[]): ManifestValues {
     h2c: protocol !== 'http',
     failureMode,
     gateway: label(values.gateway, '--gateway'),
+    gatewayNamespace: label(values['gateway-namespace'] ?? values.namespace, '--gateway-namespace'),
+    pickerConfig: values['picker-config'] === undefined ? undefined : readPickerConfig(values['picker-config']),
     flavour,
   }
 }
