@@ -68,8 +68,14 @@ describe('the cap of the answer (epp.md §8.3)', () => {
     ['"Max_Tokens":32', undefined],
     ['"max_output_tokens":32', undefined],
     ['"options":{"max_tokens":32},"list":[{"max_tokens":32}]', undefined],
-    // Of a key that comes twice the first counts, as everywhere.
-    ['"max_tokens":1,"max_tokens":2', 1],
+    // Which of two counts is the engine's choice: neither does.
+    ['"max_tokens":1,"max_tokens":100000', undefined],
+    ['"max_tokens":100000,"max_tokens":1', undefined],
+    ['"max_tokens":5,"max_tokens":5', undefined],
+    ['"max_tokens":1,"max_tokens":null', undefined],
+    ['"max_tokens":1,"m\\u0061x_tokens":2', undefined],
+    ['"max_completion_tokens":1,"max_completion_tokens":2,"max_tokens":3', undefined],
+    ['"max_completion_tokens":1,"max_tokens":2,"max_tokens":3', 1],
   ])('of chat completions, %s: %s', (fields, expected) => {
     expect(cap(fields, CHAT)).toBe(expected)
   })
@@ -95,6 +101,8 @@ describe('the cap of the answer (epp.md §8.3)', () => {
     expect(cap(all, OUTPUT_CAP_FIELDS)).toBe(1)
     expect(cap('"sampling_params":[{"max_tokens":4}]', OUTPUT_CAP_FIELDS)).toBeUndefined()
     expect(cap('"sampling_params":{"max_new_tokens":5}', OUTPUT_CAP_FIELDS)).toBe(5)
+    const twice = '"sampling_params":{"max_tokens":1},"sampling_params":{"max_tokens":9}'
+    expect(cap(twice, fieldsOf('/inference/v1/generate'))).toBeUndefined()
   })
 
   it('does not depend on how the body is split', () => {
@@ -119,11 +127,16 @@ describe('the cap of the answer (epp.md §8.3)', () => {
     expect(read('', CHAT, [...body(1_200_000), end])).toBeUndefined()
     expect(taken).toBeGreaterThanOrEqual(1024 * 1024)
     expect(taken).toBeLessThan(1024 * 1024 + 1000)
-    // Nobody asked; it has been seen already; a field that goes first may still come.
+    // Nobody asked; it may come once more.
     const early = ['{"model":"m","max_tokens":5,"prompt":"', ...body(100_000).slice(1), end]
     expect([read('', undefined, early), taken]).toEqual([undefined, 1038])
-    expect([read('', fieldsOf('/v1/completions'), early), taken]).toEqual([5, 1038])
-    expect([read('', CHAT, early), taken]).toEqual([5, 100_000 + 38 + end.length])
+    expect([read('', fieldsOf('/v1/embeddings'), early), taken]).toEqual([undefined, 1038])
+    const once = [...early.slice(0, -1), '"}']
+    const behind = early.reduce((sum, piece) => sum + piece.length, 0)
+    expect([read('', fieldsOf('/v1/completions'), once), taken]).toEqual([5, behind - end.length + 2])
+    expect([read('', fieldsOf('/v1/completions'), early), taken]).toEqual([undefined, behind])
+    const thrice = ['{"max_completion_tokens":1,"max_completion_tokens":2,"model":"m","prompt":"', ...early.slice(1)]
+    expect([read('', CHAT, thrice), taken]).toEqual([undefined, thrice[0]!.length + 1000])
   })
 })
 
