@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, it } from '@jest/globals'
+import { SeriesTotals } from '../telemetry/series-totals.ts'
 import { createSeriesMemory, SeriesMemory, SeriesWriter } from '../telemetry/shared-series.ts'
 import { ClientNames, TICK_MS } from './client-names.ts'
 import { Measured } from './measured.ts'
@@ -53,4 +54,52 @@ it('names that clients invent all day take no place for good: real ones that com
   expect(samples.reduce((sum, { value }) => sum + value, 0)).toBe(requests)
   expect(samples.filter(({ labels }) => labels[0]!.startsWith('real')).length).toBe(50)
   expect(memory.size[0]).toBeLessThanOrEqual(1001)
+})
+
+it('a tenant that calls itself other takes nothing from the rest', () => {
+  const memory = createSeriesMemory()
+  const writer = new SeriesWriter(REQUEST_FAMILIES, memory)
+  const names = new ClientNames(writer, 0)
+  const totals = new SeriesTotals(REQUEST_FAMILIES, [memory])
+  let requests = 0
+  const ask = (tenant: string, minute: number) => {
+    names.age(minute * TICK_MS)
+    writer.add(writer.series(Family.REQUESTS, ['m', 'm', names.tenants.admit(tenant), '0']))
+    requests++
+  }
+  ask('other', 0)
+  for (let i = 0; i < 60; i++) ask(`t${i}`, 0)
+  for (let i = 0; i < 1000; i++) ask(`late${i % 7}`, 0)
+  for (let minute = 1; minute < 30; minute++) {
+    for (let i = 0; i < 100; i++) ask('late3', minute)
+    totals.refresh()
+    const samples = totals.samples(Family.REQUESTS)
+    expect(samples.reduce((sum, { value }) => sum + value, 0)).toBe(requests)
+  }
+})
+
+it('of names that make place a request looks at a few series, however many there are', () => {
+  const memory = createSeriesMemory()
+  const writer = new SeriesWriter(REQUEST_FAMILIES, memory)
+  const names = new ClientNames(writer, 0)
+  const { version } = new SeriesMemory(memory)
+  for (let i = 0; i < 50; i++) {
+    const model = names.models.admit(`model-${i}`)
+    for (let tenant = 0; tenant < 100; tenant++) writer.series(Family.REQUESTS, [model, model, `t${tenant}`, '0'])
+  }
+  let most = 0
+  let folded = 0
+  for (let minute = 1; minute <= 12; minute++) {
+    for (let request = 0; request < 100; request++) {
+      names.models.admit('late')
+      // Two for each change.
+      const before = version[0]!
+      names.age(minute * TICK_MS)
+      const changes = (version[0]! - before) / 2
+      most = Math.max(most, changes)
+      folded += changes
+    }
+  }
+  expect(folded).toBeGreaterThan(1000)
+  expect(most).toBeLessThanOrEqual(16)
 })

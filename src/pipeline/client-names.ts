@@ -1,4 +1,5 @@
 import { LabelLimit } from '../telemetry/label-limit.ts'
+import { Retirement } from '../telemetry/retirement.ts'
 import type { SeriesWriter } from '../telemetry/shared-series.ts'
 import type { Measured } from './measured.ts'
 import { FAIRNESS_LABELS, MODEL_LABELS } from './request-families.ts'
@@ -6,15 +7,20 @@ import { FAIRNESS_LABELS, MODEL_LABELS } from './request-families.ts'
 /** A tick of `LabelLimit`. */
 export const TICK_MS = 60_000
 
+/** Series that a request looks at for names that make place: some tens of microseconds. */
+const STEP = 16
+
 /** Names of models and tenants, which clients choose: which of them a thread tells apart in its metrics. */
 export class ClientNames {
   readonly models = new LabelLimit()
   readonly tenants = new LabelLimit()
-  readonly #writer: SeriesWriter
+  readonly #retiredModels: Retirement
+  readonly #retiredTenants: Retirement
   #tickedAt: number
 
   constructor(writer: SeriesWriter, now: number) {
-    this.#writer = writer
+    this.#retiredModels = new Retirement(writer, this.models, MODEL_LABELS)
+    this.#retiredTenants = new Retirement(writer, this.tenants, FAIRNESS_LABELS)
     this.#tickedAt = now
   }
 
@@ -32,16 +38,14 @@ export class ClientNames {
     this.tenants.suspect(fairnessId)
   }
 
-  /** Before a request is labelled: once a minute, names that were not seen for long make place for others. */
+  /** Before a request is labelled: once a minute, names that were not seen for long make place for others; a few series of them a request. */
   age(now: number): void {
-    if (now - this.#tickedAt < TICK_MS) return
-    this.#tickedAt = now
-    this.#giveUp(this.models, MODEL_LABELS)
-    this.#giveUp(this.tenants, FAIRNESS_LABELS)
-  }
-
-  #giveUp(limit: LabelLimit, labels: ReadonlySet<string>): void {
-    const aged = limit.tick()
-    limit.forget(aged.length > 0 ? this.#writer.retire(labels, aged) : [])
+    if (now - this.#tickedAt >= TICK_MS) {
+      this.#tickedAt = now
+      this.#retiredModels.tick()
+      this.#retiredTenants.tick()
+    }
+    const done = this.#retiredModels.step(STEP)
+    if (done < STEP) this.#retiredTenants.step(STEP - done)
   }
 }

@@ -38,7 +38,7 @@ describe('LabelLimit', () => {
     expect(limit.admit('real')).toBe('other')
     const aged = limit.tick()
     expect(aged).toEqual(['junk'])
-    limit.forget(aged)
+    for (const value of aged) limit.forget(value)
     expect(['real', 'served', 'junk'].map(name => limit.admit(name))).toEqual(['real', 'served', 'other'])
     limit.prove('more')
     limit.prove('most')
@@ -66,10 +66,45 @@ describe('LabelLimit', () => {
     expect(['real', 'late', 'more'].map(ask)).toEqual(['real', 'late', 'other'])
   })
 
+  it('gives no place to clients that call themselves other: they are one with the rest', () => {
+    const limit = new LabelLimit(10, 2)
+    for (let minute = 0; minute < 100; minute++) {
+      expect(limit.admit('other')).toBe('other')
+      limit.prove('other')
+      limit.suspect('other')
+      expect(limit.tick()).not.toContain('other')
+      limit.admit('junk')
+      limit.admit('more')
+      limit.admit(`asks for a place ${minute}`)
+      expect(limit.isAged('other')).toBe(false)
+    }
+    expect(apart(new LabelLimit(1, 1), ['other', 'other', 'a'])).toBe(3)
+  })
+
+  it('a place that becomes free goes to who asked most, and to nobody who asked once', () => {
+    const limit = new LabelLimit(10, 1)
+    limit.admit('old')
+    for (let tick = 0; tick < 9; tick++) limit.tick()
+    for (const name of ['once', 'twice', 'twice', 'most', 'most', 'most']) limit.admit(name)
+    expect(limit.tick()).toEqual(['old'])
+    expect(limit.isAged('old')).toBe(true)
+    // Nobody may come in between.
+    limit.forget('old')
+    expect(['once', 'twice', 'most'].map(name => limit.admit(name))).toEqual(['other', 'other', 'most'])
+  })
+
   it('always tells apart what is configured', () => {
     const limit = new LabelLimit(1, 1)
+    limit.admit('x')
     limit.setConfigured(['x', 'y'])
     limit.prove('x')
-    expect(['x', 'y', 'z', 'w'].map(name => limit.admit(name))).toEqual(['x', 'y', 'z', 'other'])
+    limit.admit('none')
+    for (let tick = 0; tick < 100; tick++) {
+      limit.admit('none')
+      expect(limit.tick()).toEqual([])
+    }
+    limit.setConfigured(['y', 'x'])
+    limit.forget('x')
+    expect(['x', 'y', 'none', 'w'].map(name => limit.admit(name))).toEqual(['x', 'y', 'none', 'other'])
   })
 })

@@ -33,6 +33,8 @@ export class LabelLimit {
   #now = 0
   /** Values that were refused a place: how often, half as much with each tick. */
   readonly #refused = new Map<string, number>()
+  /** Those of them that get the next places: as of the latest tick, who asked most at the end. */
+  #wanted: string[] = []
 
   constructor(most = MAX_LABEL_VALUES, mostUnproven = MAX_UNPROVEN) {
     this.#most = most
@@ -46,7 +48,8 @@ export class LabelLimit {
 
   /** The value itself, or `other`. */
   admit(value: string): string {
-    if (this.#configured.has(value)) return value
+    // What clients call so is one with the rest: a place for it would make room by taking the rest's counts.
+    if (value === OTHER || this.#configured.has(value)) return value
     const place = this.#proven.get(value) ?? this.#unproven.get(value)
     if (place !== undefined) {
       place.seenAt = this.#now
@@ -62,7 +65,7 @@ export class LabelLimit {
 
   /** A request with the value was served: `admit` tells it apart from now on, while there is a place. */
   prove(value: string): void {
-    if (this.#proven.has(value) || this.#configured.has(value)) return
+    if (value === OTHER || this.#proven.has(value) || this.#configured.has(value)) return
     const place = this.#unproven.get(value)
     if (place === undefined && this.#isFull) {
       this.#refuse(value)
@@ -78,28 +81,45 @@ export class LabelLimit {
     if (place !== undefined && place.since < this.#now) this.prove(value)
   }
 
-  /** A tick has passed; `forget` comes next. Returns the values whose places others could have, if others have asked for one. */
+  /** A tick has passed. Returns the values whose places others could have, if others have asked for one: `forget` them one by one. */
   tick(): string[] {
     this.#now++
     if (this.#refused.size === 0) return []
-    return [...this.#aged(this.#proven, PROVEN_AGE), ...this.#aged(this.#unproven, UNPROVEN_AGE)]
-  }
-
-  /** Nothing tells these apart any more: their places are for others. */
-  forget(values: Iterable<string>): void {
-    for (const value of values) {
-      this.#proven.delete(value)
-      this.#unproven.delete(value)
-    }
-    const wanted = [...this.#refused].filter(([, times]) => times > 1).sort(([, a], [, b]) => b - a)
-    for (const [value] of wanted) {
-      if (this.#hasNone) break
-      this.#refused.delete(value)
-      this.#unproven.set(value, { since: this.#now, seenAt: this.#now })
-    }
+    this.#wanted = [...this.#refused]
+      .filter(([, times]) => times > 1)
+      .sort(([, a], [, b]) => a - b)
+      .map(([value]) => value)
+    this.#handOut()
     for (const [value, times] of this.#refused)
       if (times < 0.5) this.#refused.delete(value)
       else this.#refused.set(value, times / 2)
+    return [...this.#proven.keys(), ...this.#unproven.keys()].filter(value => this.isAged(value))
+  }
+
+  /** The value has a place and was not seen for long. */
+  isAged(value: string): boolean {
+    const proven = this.#proven.get(value)
+    const place = proven ?? this.#unproven.get(value)
+    if (place === undefined || this.#configured.has(value)) return false
+    return this.#now - place.seenAt >= (proven === undefined ? UNPROVEN_AGE : PROVEN_AGE)
+  }
+
+  /** Nothing tells it apart any more: its place is for another one. */
+  forget(value: string): void {
+    this.#proven.delete(value)
+    this.#unproven.delete(value)
+    this.#handOut()
+  }
+
+  /** Places that are free go to those that asked most. */
+  #handOut(): void {
+    while (!this.#hasNone) {
+      const value = this.#wanted.pop()
+      if (value === undefined) return
+      this.#refused.delete(value)
+      if (this.#proven.has(value) || this.#unproven.has(value)) continue
+      this.#unproven.set(value, { since: this.#now, seenAt: this.#now })
+    }
   }
 
   #refuse(value: string): void {
@@ -112,10 +132,6 @@ export class LabelLimit {
     for (const [known, count] of this.#refused)
       if (count <= 1) this.#refused.delete(known)
       else this.#refused.set(known, count - 1)
-  }
-
-  #aged(places: ReadonlyMap<string, Place>, age: number): string[] {
-    return [...places].filter(([, { seenAt }]) => this.#now - seenAt >= age).map(([value]) => value)
   }
 
   /** There is no place for one that nobody knows. */

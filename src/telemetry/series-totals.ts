@@ -18,7 +18,7 @@ interface Part {
 /** May replace a label's value: series that get the same labels by that are summed up. */
 export type Fold = (label: string, value: string) => string
 
-/** A change takes a thread some milliseconds at the most, once a minute: what was read in vain is read again. */
+/** What was read in vain is read again. Threads make few changes meanwhile: they see that they are read. */
 const TRIES = 100_000
 
 export class SeriesTotals {
@@ -29,7 +29,7 @@ export class SeriesTotals {
   readonly #totals: readonly Map<string, Total>[]
   #parts: Part[] = []
   /** Series of each memory that are part of `#parts`, and the version in which they were read. */
-  readonly #read: number[]
+  readonly #known: number[]
   readonly #versions: number[]
 
   /** `newFold` is called again when values have gone: every value that is left is asked for anew. */
@@ -43,12 +43,21 @@ export class SeriesTotals {
     this.#newFold = newFold
     this.#fold = newFold()
     this.#totals = families.map(() => new Map())
-    this.#read = memories.map(() => 0)
+    this.#known = memories.map(() => 0)
     this.#versions = memories.map(() => 0)
   }
 
   /** Reads all memories: what the other methods tell is as of then. */
   refresh(): void {
+    for (const { reading } of this.#memories) Atomics.store(reading, 0, 1)
+    try {
+      this.#read()
+    } finally {
+      for (const { reading } of this.#memories) Atomics.store(reading, 0, 0)
+    }
+  }
+
+  #read(): void {
     for (let tries = 0; tries < TRIES; tries++) {
       const versions = this.#memories.map(({ version }) => Atomics.load(version, 0))
       if (versions.some(version => (version & 1) === 1)) continue
@@ -62,7 +71,7 @@ export class SeriesTotals {
   #startAnew(versions: readonly number[]): void {
     this.#fold = this.#newFold()
     this.#parts = []
-    this.#read.fill(0)
+    this.#known.fill(0)
     for (const totals of this.#totals) totals.clear()
     for (const [i, version] of versions.entries()) this.#versions[i] = version
   }
@@ -103,7 +112,7 @@ export class SeriesTotals {
 
   #readNew(index: number, memory: SeriesMemory): void {
     const size = Atomics.load(memory.size, 0)
-    for (let series = this.#read[index]!; series < size; series++) {
+    for (let series = this.#known[index]!; series < size; series++) {
       const family = memory.directory[series * ENTRY_WORDS]!
       if (family < 0) continue
       const { labels: names } = this.#families[family]!
@@ -116,7 +125,7 @@ export class SeriesTotals {
         total: this.#totalOf(family, labels),
       })
     }
-    this.#read[index] = size
+    this.#known[index] = size
   }
 
   #totalOf(family: number, labels: readonly string[]): Total {

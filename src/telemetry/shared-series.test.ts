@@ -2,13 +2,23 @@ import { describe, expect, it } from '@jest/globals'
 import { LabelLimit } from './label-limit.ts'
 import { SeriesTotals } from './series-totals.ts'
 import type { SeriesFamily } from './series-family.ts'
-import { createSeriesMemory, MAX_SERIES, SeriesMemory, SeriesWriter } from './shared-series.ts'
+import { createSeriesMemory, ENTRY_WORDS, MAX_SERIES, SeriesMemory, SeriesWriter } from './shared-series.ts'
+import type { ValueIndex } from './value-index.ts'
 
 const FAMILIES: readonly SeriesFamily[] = [
   { name: 'a', type: 'counter', help: 'a', labels: ['x', 'y'] },
   { name: 'b', type: 'histogram', help: 'b', labels: [], buckets: [1, 10] },
   { name: 'c', type: 'gauge', help: 'c', labels: ['x'] },
 ]
+
+/** Gives a value up. Returns how many series were folded by that. */
+function stepsOf(writer: SeriesWriter, index: ValueIndex, value: string): { gone: boolean; steps: number } {
+  const turn = writer.retire(index, value)
+  for (let steps = 0; ; steps++) {
+    const { done, value: gone } = turn.next()
+    if (done === true) return { gone, steps }
+  }
+}
 
 it('threads’ series are summed up by their labels', () => {
   const memories = [createSeriesMemory(), createSeriesMemory()]
@@ -107,10 +117,13 @@ it('what each thread tells apart becomes as many values for the process', () => 
 
 describe('values that are given up', () => {
   const X = new Set(['x'])
+  const retire = (writer: SeriesWriter, index: ValueIndex, ...values: readonly string[]): string[] =>
+    values.filter(value => stepsOf(writer, index, value).gone)
 
   it('are counted as other, and their series serve again', () => {
     const memory = createSeriesMemory()
     const writer = new SeriesWriter(FAMILIES, memory)
+    const x = writer.index(X)
     const totals = new SeriesTotals(FAMILIES, [memory])
     for (const [value, times] of [
       ['old', 3],
@@ -121,7 +134,7 @@ describe('values that are given up', () => {
       writer.series(2, [value])
     }
     totals.refresh()
-    expect(writer.retire(X, ['old', 'gone', 'never'])).toEqual(['old', 'gone', 'never'])
+    expect(retire(writer, x, 'old', 'gone', 'never')).toEqual(['old', 'gone', 'never'])
     totals.refresh()
     expect(totals.samples(0)).toEqual([
       { labels: ['kept', 'y'], value: 2 },
@@ -130,12 +143,13 @@ describe('values that are given up', () => {
     expect(totals.samples(2).map(({ labels }) => labels[0])).toEqual(['kept', 'other'])
     // The label `y` has other values, though they may be the same text.
     writer.add(writer.series(0, ['kept', 'kept']))
-    expect(writer.retire(new Set(['y']), ['kept'])).toEqual(['kept'])
+    // An index knows what came before it.
+    expect(retire(writer, writer.index(new Set(['y'])), 'kept')).toEqual(['kept'])
     const sizes = new SeriesMemory(memory).size[0]
     for (let round = 0; round < 100; round++) {
       writer.add(writer.series(0, [`new${round}`, 'y']))
       writer.series(2, [`new${round}`])
-      expect(writer.retire(X, [`new${round}`])).toEqual([`new${round}`])
+      expect(retire(writer, x, `new${round}`)).toEqual([`new${round}`])
     }
     writer.add(writer.series(0, ['a longer name than any before', 'y']))
     totals.refresh()
@@ -157,15 +171,88 @@ describe('values that are given up', () => {
     expect(totals.samples(0).find(({ labels }) => labels.join() === 'kept,y')!.value).toBe(3)
   })
 
+  it('looks at the series of the value only, however many others there are', () => {
+    const writer = new SeriesWriter(FAMILIES, createSeriesMemory())
+    const x = writer.index(X)
+    for (let i = 0; i < 10_000; i++) writer.series(0, [`other${i}`, 'old'])
+    for (let i = 0; i < 3; i++) writer.series(0, ['old', `y${i}`])
+    writer.series(2, ['old'])
+    expect(stepsOf(writer, x, 'old')).toEqual({ gone: true, steps: 4 })
+    expect(stepsOf(writer, x, 'old')).toEqual({ gone: true, steps: 0 })
+  })
+
+  it('what clients call other keeps its counts', () => {
+    const memory = createSeriesMemory()
+    const writer = new SeriesWriter(FAMILIES, memory)
+    const x = writer.index(X)
+    writer.add(writer.series(0, ['other', 'y']), 7)
+    writer.add(writer.series(0, ['other', 'other']), 5)
+    expect(retire(writer, x, 'other')).toEqual(['other'])
+    const totals = new SeriesTotals(FAMILIES, [memory])
+    totals.refresh()
+    expect(totals.samples(0).map(({ value }) => value)).toEqual([7, 5])
+  })
+
+  it('a value at two labels, and an empty one, are folded once', () => {
+    const memory = createSeriesMemory()
+    const writer = new SeriesWriter(FAMILIES, memory)
+    const both = writer.index(new Set(['x', 'y']))
+    writer.add(writer.series(0, ['a', 'a']), 2)
+    writer.add(writer.series(0, ['a', 'b']), 3)
+    writer.series(2, [''])
+    expect(retire(writer, both, 'a', 'b', '')).toEqual(['a', 'b', ''])
+    const totals = new SeriesTotals(FAMILIES, [memory])
+    totals.refresh()
+    expect(totals.samples(0)).toEqual([{ labels: ['other', 'other'], value: 5 }])
+    expect(totals.samples(2)).toEqual([{ labels: ['other'], value: 0 }])
+  })
+
+  it('of any lengths come and go for days in the same room', () => {
+    const memory = createSeriesMemory()
+    let writer = new SeriesWriter(FAMILIES, memory)
+    let x = writer.index(X)
+    const { directory, size } = new SeriesMemory(memory)
+    const ends: number[] = []
+    for (let day = 0; day < 3; day++) {
+      for (let round = 0; round < 10_000; round++) {
+        const names = Array.from(
+          { length: 5 },
+          (_, i) => `${day}-${round}-${i}-${'é'.repeat((round * 37 + i * 61) % 240)}`,
+        )
+        for (const name of names) writer.add(writer.series(0, [name, 'y']))
+        retire(writer, x, ...names)
+      }
+      let end = 0
+      for (let series = 0; series < size[0]!; series++) end = Math.max(end, directory[series * ENTRY_WORDS + 2]!)
+      ends.push(end)
+      // So for a successor.
+      writer = new SeriesWriter(FAMILIES, memory)
+      x = writer.index(X)
+    }
+    // Five texts of not more than eight blocks, and that of `other`.
+    expect(Math.max(...ends)).toBeLessThanOrEqual(5 * 8 + 1)
+    const long = 'z'.repeat(256)
+    writer.add(writer.series(0, [long, long]))
+    const totals = new SeriesTotals(FAMILIES, [memory])
+    totals.refresh()
+    expect(totals.samples(0)).toEqual(
+      expect.arrayContaining([
+        { labels: [long, long], value: 1 },
+        { labels: ['other', 'y'], value: 150_000 },
+      ]),
+    )
+  })
+
   it('stay while something of them is under way', () => {
     const memory = createSeriesMemory()
     const writer = new SeriesWriter(FAMILIES, memory)
+    const x = writer.index(X)
     const running = writer.series(2, ['busy'])
     writer.add(running)
     writer.add(writer.series(0, ['busy', 'y']))
-    expect(writer.retire(X, ['busy', 'idle'])).toEqual(['idle'])
+    expect(retire(writer, x, 'busy', 'idle')).toEqual(['idle'])
     writer.add(running, -1)
-    expect(writer.retire(X, ['busy'])).toEqual(['busy'])
+    expect(retire(writer, x, 'busy')).toEqual(['busy'])
     const totals = new SeriesTotals(FAMILIES, [memory])
     totals.refresh()
     expect(totals.samples(0)).toEqual([{ labels: ['other', 'y'], value: 1 }])
@@ -189,10 +276,11 @@ describe('values that are given up', () => {
     const writer = new SeriesWriter(FAMILIES, memory)
     writer.add(writer.series(0, ['a', 'y']), 5)
     writer.add(writer.series(0, ['b', 'y']), 7)
+    const x = writer.index(X)
     let changes = 0
     const totals = new SeriesTotals(FAMILIES, [memory], () => (_, value) => {
       if (value === 'b' && changes++ === 0) {
-        writer.retire(X, ['a'])
+        retire(writer, x, 'a')
         writer.add(writer.series(0, ['c', 'y']), 1)
       }
       return value

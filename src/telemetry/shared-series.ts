@@ -3,19 +3,21 @@
  * for (./series-totals.ts). A thread writes only its own memory, and plainly: a float is exact up to 2⁵³. A successor of a thread
  * that died goes on where it stopped.
  *
- * Memory: a 32-bit number of series, and a version; for each series its family, first cell, and where its labels' text lies, 32 bits each; 64-bit
- * cells; texts, the labels joined by a zero byte. A series is complete before the number of series rises. Afterwards it changes only
- * while the version is odd: one of a value that is not told apart any more becomes free (family −1 − its own), and another one of its family.
+ * Memory: a 32-bit number of series, a version, and whether somebody reads; for each series its family, first cell, and first block and bytes of
+ * its labels' text, 32 bits each; 64-bit cells; texts (./label-texts.ts), the labels joined by a zero byte. A series is complete before the
+ * number of series rises. Afterwards it changes only while the version is odd: one of a value that is not told apart any more becomes
+ * free (family −1 − its own), and another one of its family.
  */
+import { blocksOf, LABEL_TEXTS_BYTES, LabelTexts, LabelTextWriter } from './label-texts.ts'
 import { cellsOf, type SeriesFamily } from './series-family.ts'
 import { OTHER } from './label-limit.ts'
+import { ValueIndex } from './value-index.ts'
 
 export const MAX_SERIES = 32 * 1024
 const MAX_CELLS = 512 * 1024
-const TEXT_BYTES = 4 * 1024 * 1024
 /** Longer labels are cut, UTF-16 units. */
 const MAX_LABEL_LENGTH = 256
-const DIRECTORY = 8
+const DIRECTORY = 16
 export const ENTRY_WORDS = 4
 const CELLS = DIRECTORY + MAX_SERIES * ENTRY_WORDS * Int32Array.BYTES_PER_ELEMENT
 const TEXTS = CELLS + MAX_CELLS * Float64Array.BYTES_PER_ELEMENT
@@ -23,30 +25,33 @@ const SEPARATOR = '\0'
 
 /** Untouched parts take no memory. */
 export function createSeriesMemory(): SharedArrayBuffer {
-  return new SharedArrayBuffer(TEXTS + TEXT_BYTES)
+  return new SharedArrayBuffer(TEXTS + LABEL_TEXTS_BYTES)
 }
 
 /** The parts of a memory. */
 export class SeriesMemory {
   readonly size: Int32Array
   readonly version: Int32Array
+  /** 1: the main thread reads, and waits for no great changes. */
+  readonly reading: Int32Array
   readonly directory: Int32Array
   readonly cells: Float64Array
-  readonly texts: Buffer
+  readonly texts: LabelTexts
 
   constructor(memory: SharedArrayBuffer) {
     this.size = new Int32Array(memory, 0, 1)
     this.version = new Int32Array(memory, 4, 1)
+    this.reading = new Int32Array(memory, 8, 1)
     this.directory = new Int32Array(memory, DIRECTORY, MAX_SERIES * ENTRY_WORDS)
     this.cells = new Float64Array(memory, CELLS, MAX_CELLS)
-    this.texts = Buffer.from(memory, TEXTS, TEXT_BYTES)
+    this.texts = new LabelTexts(memory, TEXTS)
   }
 
-  /** A series' labels; `[]` has none. */
+  /** A series' labels; of one that has none, one that is empty. */
   labels(series: number): string[] {
-    const start = this.directory[series * ENTRY_WORDS + 2]!
+    const first = this.directory[series * ENTRY_WORDS + 2]!
     const length = this.directory[series * ENTRY_WORDS + 3]!
-    return length === 0 ? [] : this.texts.toString('utf8', start, start + length).split(SEPARATOR)
+    return this.texts.read(first, length).split(SEPARATOR)
   }
 }
 
@@ -58,11 +63,13 @@ export class SeriesWriter {
   readonly #known: readonly Map<string, number>[]
   /** By family: series that are free. */
   readonly #free: readonly number[][]
+  readonly #texts: LabelTextWriter
+  readonly #indexes: ValueIndex[] = []
   #nextCell = 0
-  #nextText = 0
   /** Kept for series that have no place: one of each family with all labels `other`. */
+  readonly #others: readonly string[]
   readonly #reservedCells: number
-  readonly #reservedText: number
+  readonly #reservedBlocks: number
 
   constructor(families: readonly SeriesFamily[], memory: SharedArrayBuffer) {
     this.#families = families
@@ -70,16 +77,34 @@ export class SeriesWriter {
     this.#known = families.map(() => new Map())
     this.#free = families.map(() => [])
     this.#reservedCells = families.reduce((sum, family) => sum + cellsOf(family), 0)
-    this.#reservedText = families.reduce((sum, { labels }) => sum + labels.length * (OTHER.length + 1), 0)
-    const { directory, size } = this.#memory
+    this.#others = families.map(({ labels }) => labels.map(() => OTHER).join(SEPARATOR))
+    this.#reservedBlocks = this.#others.reduce((sum, text) => sum + blocksOf(text.length), 0)
+    const { directory, size, texts } = this.#memory
+    const used: [number, number][] = []
     for (let series = 0; series < size[0]!; series++) {
       const at = series * ENTRY_WORDS
       const family = directory[at]! < 0 ? ~directory[at]! : directory[at]!
-      if (family === directory[at]!) this.#known[family]!.set(this.#memory.labels(series).join(SEPARATOR), series)
-      else this.#free[family]!.push(series)
       this.#nextCell = directory[at + 1]! + cellsOf(families[family]!)
-      this.#nextText = Math.max(this.#nextText, directory[at + 2]! + directory[at + 3]!)
+      if (family === directory[at]!) {
+        this.#known[family]!.set(this.#memory.labels(series).join(SEPARATOR), series)
+        used.push([directory[at + 2]!, directory[at + 3]!])
+      } else this.#free[family]!.push(series)
     }
+    this.#texts = new LabelTextWriter(texts, used)
+  }
+
+  /** Values of these labels can be given up from now on. Looks at all series that are there: not while a request waits. */
+  index(names: ReadonlySet<string>): ValueIndex {
+    const index = new ValueIndex(this.#families, names)
+    for (const [family, known] of this.#known.entries())
+      for (const [text, series] of known) index.add(family, series, text.split(SEPARATOR))
+    this.#indexes.push(index)
+    return index
+  }
+
+  /** The main thread reads the memory: every change makes it begin anew. */
+  get isRead(): boolean {
+    return Atomics.load(this.#memory.reading, 0) === 1
   }
 
   /** First cell of the family's series with these labels, in the order of their names. */
@@ -109,46 +134,39 @@ export class SeriesWriter {
   }
 
   /**
-   * These values of the labels `names` are not told apart any more: what was counted of them is counted as `other`, and their series are
-   * free for others. Returns those that could be given up; not so what is still under way (gauges). Cells of the others are void.
+   * The value is not told apart any more: what was counted of it is counted as `other`, and its series are free for others; one at each
+   * step. Returns whether it could be given up; not so what is still under way (gauges). Cells of what was given up are void.
    */
-  retire(names: ReadonlySet<string>, values: readonly string[]): string[] {
-    const texts = new Set(values.map(clean))
-    const found: { readonly family: number; readonly text: string; readonly series: number; readonly of: string[] }[] =
-      []
-    const busy = new Set<string>()
-    for (const [family, { labels, type }] of this.#families.entries()) {
-      const places = [...labels.keys()].filter(place => names.has(labels[place]!))
-      if (places.length === 0) continue
-      for (const [text, series] of this.#known[family]!) {
-        const parts = text.split(SEPARATOR)
-        const of = places.map(place => parts[place]!).filter(value => texts.has(value))
-        if (of.length === 0) continue
-        found.push({ family, text, series, of })
-        if (type === 'gauge' && this.#memory.cells[this.#cellOf(series)] !== 0) for (const value of of) busy.add(value)
-      }
+  *retire(index: ValueIndex, value: string): Generator<undefined, boolean> {
+    const text = clean(value)
+    const of = index.get(text)
+    if (of === undefined) return true
+    const { cells } = this.#memory
+    for (const series of of.gauges) {
+      if (cells[this.#cellOf(series)] !== 0) return false
+      this.#change(() => this.#fold(series, index, text))
+      yield
     }
-    // Both models of a rewritten request are in its series.
-    for (let before = -1; before !== busy.size; ) {
-      before = busy.size
-      for (const { of } of found) if (of.some(value => busy.has(value))) for (const value of of) busy.add(value)
+    for (const series of of.others) {
+      this.#change(() => this.#fold(series, index, text))
+      yield
     }
-    const free = found.filter(({ of }) => !busy.has(of[0]!))
-    if (free.length > 0)
-      this.#change(() => free.forEach(each => this.#fold(each.family, each.text, each.series, names, texts)))
-    return values.filter(value => !busy.has(clean(value)))
+    return true
   }
 
-  #fold(family: number, text: string, series: number, names: ReadonlySet<string>, texts: ReadonlySet<string>): void {
-    const { labels } = this.#families[family]!
-    const parts = text.split(SEPARATOR)
-    const folded = parts.map((part, i) => (names.has(labels[i]!) && texts.has(part) ? OTHER : part))
-    const to = this.series(family, folded)
+  #fold(series: number, index: ValueIndex, value: string): void {
     const { cells, directory } = this.#memory
+    const at = series * ENTRY_WORDS
+    const family = directory[at]!
+    const labels = this.#memory.labels(series)
+    const to = this.series(family, index.without(family, labels, value))
     const from = this.#cellOf(series)
+    if (to === from) return
     for (let i = 0; i < cellsOf(this.#families[family]!); i++) cells[to + i]! += cells[from + i]!
-    this.#known[family]!.delete(text)
-    directory[series * ENTRY_WORDS] = ~family
+    this.#known[family]!.delete(labels.join(SEPARATOR))
+    for (const each of this.#indexes) each.delete(family, series, labels)
+    directory[at] = ~family
+    this.#texts.free(directory[at + 2]!, directory[at + 3]!)
     this.#free[family]!.push(series)
   }
 
@@ -165,29 +183,6 @@ export class SeriesWriter {
     return this.#memory.directory[series * ENTRY_WORDS + 1]!
   }
 
-  /** A free series of the family, −1 = none is, or there is no room for the text. */
-  #reuse(family: number, text: string, bytes: number): number {
-    const { directory, cells, texts } = this.#memory
-    const series = this.#free[family]!.at(-1)
-    if (series === undefined) return -1
-    const at = series * ENTRY_WORDS
-    const inPlace = bytes <= directory[at + 3]!
-    if (!inPlace && this.#nextText + bytes > TEXT_BYTES - this.#reservedText) return -1
-    this.#free[family]!.pop()
-    this.#change(() => {
-      const cell = this.#cellOf(series)
-      cells.fill(0, cell, cell + cellsOf(this.#families[family]!))
-      if (!inPlace) {
-        directory[at + 2] = this.#nextText
-        this.#nextText += bytes
-      }
-      directory[at + 3] = texts.write(text, directory[at + 2]!)
-      directory[at] = family
-    })
-    this.#known[family]!.set(text, series)
-    return series
-  }
-
   #text(labels: readonly string[]): string {
     if (labels.length === 0) return ''
     let text = clean(labels[0]!)
@@ -197,32 +192,47 @@ export class SeriesWriter {
 
   /** Returns the series. */
   #add(family: number, text: string): number {
-    const { size, directory, texts } = this.#memory
-    const series = size[0]!
-    const cells = cellsOf(this.#families[family]!)
+    const { size, directory, cells } = this.#memory
     const bytes = Buffer.byteLength(text)
-    const reused = this.#reuse(family, text, bytes)
-    if (reused >= 0) return reused
-    const { labels } = this.#families[family]!
-    const other = labels.map(() => OTHER).join(SEPARATOR)
-    const spare =
-      series < MAX_SERIES - this.#families.length &&
-      this.#nextCell + cells <= MAX_CELLS - this.#reservedCells &&
-      this.#nextText + bytes <= TEXT_BYTES - this.#reservedText
-    if (!spare && text !== other) {
-      const known = this.#known[family]!
-      return known.get(other) ?? this.#add(family, other)
-    }
+    const other = this.#others[family]!
+    if (text !== other && !this.#hasRoom(family, bytes))
+      return this.#known[family]!.get(other) ?? this.#add(family, other)
+    const free = this.#free[family]!.pop()
+    const series = free ?? size[0]!
     const at = series * ENTRY_WORDS
-    directory[at] = family
-    directory[at + 1] = this.#nextCell
-    directory[at + 2] = this.#nextText
-    directory[at + 3] = texts.write(text, this.#nextText)
+    const count = cellsOf(this.#families[family]!)
+    if (free === undefined) {
+      directory[at + 1] = this.#nextCell
+      this.#nextCell += count
+      this.#place(at, family, text, bytes)
+      Atomics.store(size, 0, series + 1)
+    } else {
+      this.#change(() => {
+        cells.fill(0, directory[at + 1], directory[at + 1]! + count)
+        this.#place(at, family, text, bytes)
+      })
+    }
     this.#known[family]!.set(text, series)
-    this.#nextCell += cells
-    this.#nextText += bytes
-    Atomics.store(size, 0, series + 1)
+    if (this.#indexes.length > 0) {
+      const labels = text.split(SEPARATOR)
+      for (const index of this.#indexes) index.add(family, series, labels)
+    }
     return series
+  }
+
+  #place(at: number, family: number, text: string, bytes: number): void {
+    const { directory } = this.#memory
+    directory[at + 2] = this.#texts.write(text, bytes)
+    directory[at + 3] = bytes
+    directory[at] = family
+  }
+
+  /** For one more series of the family, beside what is kept for `other`. */
+  #hasRoom(family: number, bytes: number): boolean {
+    if (this.#texts.room - blocksOf(bytes) < this.#reservedBlocks) return false
+    if (this.#free[family]!.length > 0) return true
+    const cells = this.#nextCell + cellsOf(this.#families[family]!)
+    return this.#memory.size[0]! < MAX_SERIES - this.#families.length && cells <= MAX_CELLS - this.#reservedCells
   }
 }
 
