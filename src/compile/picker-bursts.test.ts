@@ -122,6 +122,10 @@ describe('token-producer: estimate', () => {
       video: { seconds: 10, framesPerSecond: 2 },
     })
     expect(estimate('{}').entry.mediaTokens).toBeUndefined()
+    const named = estimate('{ backend: estimate }')
+    expect(named.problems).toEqual([])
+    expect(named.entry.mediaTokens).toEqual(estimate('{ estimate: {} }').entry.mediaTokens)
+    expect(named.entry.mediaTokens).toBeDefined()
     expect(estimate('{ estimate: {} }', 'queue-scorer').entry.mediaTokens).toBeUndefined()
   })
 
@@ -131,6 +135,9 @@ describe('token-producer: estimate', () => {
     ['{ estimate: { audio: {} } }', /unknown field "audio"/],
     ['{ estimate: { image: { dynamic: { factor: -1 } } } }', /factor: must be at least 0/],
     ['{ estimate: {}, vllm: {} }', /estimate: must not stand beside vllm/],
+    ['{ backend: estimate, vllm: {} }', /backend: estimate needs no model/],
+    ['{ backend: estimate, modelName: m }', /backend: estimate needs no model/],
+    ['{ udsTokenizerConfig: { socketFile: /s } }', /udsTokenizerConfig.*sockets of the old tokenizer/],
     ['{ estimate: {}, backend: vllm }', /estimate: must not stand beside vllm/],
   ])('%s', (parameters, expected) => {
     expect(estimate(parameters).problems).toEqual([expect.stringMatching(expected)])

@@ -275,3 +275,24 @@ flowControl: { defaultPriorityBand: { fairnessPolicyRef: program-aware-fairness 
     expect.stringContaining('program-aware-fairness, as far as answers go,'),
   ])
 })
+
+it.each(['metrics-extractor', 'queue-scorer', 'file-discovery', 'session-affinity-filter'])(
+  'multicluster-%s is known, and refused with the reason',
+  type => {
+    const config = `${CONFIG}plugins: [{ type: multicluster-${type} }]\n`
+    const { errors } = compileSet(readTexts([{ file: 'a.yaml', text: `${pickedPool()}---\n${config}` }]), {
+      extProc: { addresses: ['127.0.0.1:1'] },
+      defaultPool: 'default/p',
+      stableOnly: true,
+    })
+    // That it is experimental would be no help.
+    expect(errors.map(formatProblem)).toEqual([
+      expect.stringMatching(/a plug-in type of llm-d that Signalbox does not have: .* choose among clusters/),
+    ])
+  },
+)
+
+it('a type that is like none of ours is told with all that there are', () => {
+  const [error] = errorsOf(`${CONFIG}plugins: [{ type: something-of-my-own }]`)
+  expect(error).toMatch(/there is no plug-in type "something-of-my-own"; there are .*max-score-picker, .*queue-scorer/)
+})

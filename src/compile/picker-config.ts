@@ -9,7 +9,7 @@ import { readMediaTokens } from './picker-media.ts'
 import { readFlowControl } from './picker-flow-control.ts'
 import { PickerPlugins } from './picker-plugins.ts'
 import { withProducers } from './picker-producers.ts'
-import { readSessionHeaders } from './picker-sessions.ts'
+import { readAgentSessions, readSessionHeaders } from './picker-sessions.ts'
 import { readProfiles } from './picker-profiles.ts'
 import { readUsageReports } from './picker-reports.ts'
 import { readScreeners } from './picker-screeners.ts'
@@ -33,6 +33,7 @@ class Reader {
   read(): Partial<SchedulingPlan> {
     this.#readGates()
     addFormerDecider(this.#plugins)
+    readAgentSessions(this.#plugins)
     const profiles = readProfiles(this.#config, this.#plugins)
     const produced = withProducers(this.#plugins, profiles)
     const scheduling = {

@@ -8,7 +8,7 @@ import { PICKER_CONFIG } from './annotations.ts'
 import type { ObjectIndex } from './object-index.ts'
 import { readPickerConfig } from './picker-config.ts'
 import { readDataLayer } from './picker-data-layer.ts'
-import { ALPHA_PREFIX, ALPHA_TYPES } from './picker-types.ts'
+import { ALPHA_TYPES } from './picker-types.ts'
 
 /** The EndpointPickerConfig of pools that name none: one without `metadata` is called so. */
 const DEFAULT_CONFIG = 'default/default'
@@ -62,7 +62,7 @@ export function checkPickerConfigs(objects: ObjectIndex, problems: Problem[], st
 /** llm-d's plug-ins of stability Alpha are an operator's explicit choice. */
 function checkStable(config: EndpointPickerConfig, problems: Problem[]): void {
   for (const [index, { type }] of config.plugins.entries()) {
-    if (!ALPHA_TYPES.has(type) && !type.startsWith(ALPHA_PREFIX)) continue
+    if (!ALPHA_TYPES.has(type)) continue
     const message = `plug-in type "${type}" is experimental: it needs --allow-experimental-plugins`
     problems.push(problemAt(config, 'error', 'experimental-plugin', ['plugins', index, 'type'], message))
   }

@@ -184,6 +184,50 @@ plugins:
     expect(compiled(config).problems).toEqual(expect.arrayContaining([expect.stringContaining(message)]))
   })
 
+  it("llm-d's wiring of a precise prefix cache is taken: producers hear of endpoints anyway", () => {
+    const config = `plugins:
+- { type: token-producer, parameters: { modelName: org/model, vllm: { url: "http://localhost:8000" } } }
+- type: endpoint-notification-source
+- type: metrics-data-source
+- type: core-metrics-extractor
+- type: single-profile-handler
+- type: decode-filter
+- { type: precise-prefix-cache-producer, parameters: { tokenProcessorConfig: { blockSize: 64 } } }
+- { type: prefix-cache-scorer, parameters: { prefixMatchInfoProducerName: precise-prefix-cache-producer } }
+- type: queue-scorer
+- type: max-score-picker
+dataLayer:
+  sources:
+  - { pluginRef: metrics-data-source, extractors: [{ pluginRef: core-metrics-extractor }] }
+  - { pluginRef: endpoint-notification-source, extractors: [{ pluginRef: precise-prefix-cache-producer }] }
+schedulingProfiles:
+- name: default
+  plugins:
+  - pluginRef: decode-filter
+  - { pluginRef: prefix-cache-scorer, weight: 2.0 }
+  - { pluginRef: queue-scorer, weight: 1.0 }
+  - pluginRef: max-score-picker
+`
+    const { problems } = compiled(config)
+    expect(problems).toEqual([
+      expect.stringMatching(/blockSize: .* is deprecated/),
+      expect.stringMatching(/sources\[1\].pluginRef: has no effect: Signalbox follows the endpoints by itself/),
+      expect.stringMatching(
+        /extractors\[0\].pluginRef: has no effect: "precise-prefix-cache-producer" is told .* anyway/,
+      ),
+    ])
+    const others = ['inflight-load-producer', 'mm-embeddings-cache-producer', 'precise-prefix-cache-scorer']
+    for (const type of [...others, 'topology-extractor', 'queue-scorer']) {
+      const extractors = `extractors: [{ pluginRef: ${type} }]`
+      const { problems: told } = compiled(
+        `plugins: [{ type: endpoint-notification-source }, { type: ${type} }]
+dataLayer: { sources: [{ pluginRef: endpoint-notification-source, ${extractors} }] }`,
+      )
+      const expected = type === 'queue-scorer' ? 'takes nothing' : `"${type}" is told of endpoints`
+      expect(told).toContainEqual(expect.stringContaining(expected))
+    }
+  })
+
   it('has room for so many attributes and no more', () => {
     const metrics = Array.from({ length: 17 }, (_, i) => `{ attributeKey: k${i}, metricSpec: m }`).join(', ')
     const { problems } = compiled(

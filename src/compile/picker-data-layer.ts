@@ -31,6 +31,15 @@ const EXTRACTORS: Readonly<Record<string, string>> = {
   'dcgm-data-source': 'dcgm-extractor',
 }
 const METRICS = 'metrics-data-source'
+const ENDPOINT_EVENTS = 'endpoint-notification-source'
+/** llm-d's plug-ins that want to hear of endpoints that come and go; ours are told without being named. */
+const TOLD_ANYWAY: ReadonlySet<string> = new Set([
+  'inflight-load-producer',
+  'mm-embeddings-cache-producer',
+  'precise-prefix-cache-producer',
+  'precise-prefix-cache-scorer',
+  'topology-extractor',
+])
 
 /** How an EndpointPickerConfig has endpoints read, as far as it says so. All that is wrong with it goes to `problems`. */
 export function readDataLayer(config: EndpointPickerConfig, problems: Problem[]): Partial<ScrapePlan> {
@@ -130,6 +139,8 @@ class Reader {
         const extractor = this.#plugins.resolve(name, at, here)
         if (extractor === undefined) continue
         if (extractor.type.type === fitting) used.add(name)
+        else if (type === ENDPOINT_EVENTS && TOLD_ANYWAY.has(extractor.type.type))
+          this.#plugins.warn('no-effect', at, `has no effect: "${name}" is told of endpoints that come and go anyway`)
         else {
           const expected = fitting === undefined ? 'nothing' : `a ${fitting}`
           this.#plugins.error('invalid-value', at, `"${name}" is a ${extractor.type.type}; ${type} takes ${expected}`)

@@ -5,7 +5,7 @@ import { explain } from '../config/read-document.ts'
 import { didYouMean } from '../config/suggest.ts'
 import type { Deprecation, PluginType } from '../inference/scheduling/plugins/plugin-type.ts'
 import { pluginType, pluginTypes } from '../inference/scheduling/plugins/registry.ts'
-import { DEPRECATED_TYPES } from './picker-types.ts'
+import { DEPRECATED_TYPES, leftOut } from './picker-types.ts'
 
 /** A plug-in that an EndpointPickerConfig declares. */
 export interface Plugin {
@@ -153,13 +153,16 @@ export class PickerPlugins {
     if (renamed !== undefined) this.warn('deprecated', path, `"${written}" is called "${renamed}" now`)
     const type = pluginType(renamed ?? written)
     if (type !== undefined) return type
-    const hint = didYouMean(written, pluginTypes())
-    this.error('unknown-plugin', path, `there is no plug-in type "${written}"${hint === '' ? `: ${LIST}` : hint}`)
+    const reason = leftOut(written)
+    const hint = didYouMean(written, pluginTypes()) || `; there are ${pluginTypes().toSorted().join(', ')}`
+    const message =
+      reason === undefined
+        ? `there is no plug-in type "${written}"${hint}`
+        : `"${written}" is a plug-in type of llm-d that Signalbox does not have: ${reason}`
+    this.error('unknown-plugin', path, message)
     return undefined
   }
 }
-
-const LIST = 'docs/plug-ins.md lists those that there are'
 
 /** Who refers to plug-ins of a role; those of other roles do their work unnamed. */
 const REFERRERS: Readonly<Partial<Record<PluginType['role'], string>>> = {

@@ -184,6 +184,31 @@ it('sessions of producers are found where they are looked for', () => {
   ])
 })
 
+it("sessions go by the agent's identity where there is a plug-in that finds it", () => {
+  const plugins = (agents: string) => `
+${agents}
+- type: session-affinity-scorer
+  parameters:
+    strategy: session_id
+    sessionIdConfig: { sources: [{ header: x-session-id }, { attribute: agent-identity }] }
+`
+  const found = scheduling(plugins('- { type: agent-identity, parameters: { additionalSessionHeaders: [X-Mine] } }'))
+  const headers = [
+    'x-session-id',
+    'x-mine',
+    'x-claude-code-session-id',
+    'x-session-affinity',
+    'session-id',
+    'session_id',
+  ]
+  expect(found.scorers[0]!.parameters).toMatchObject({
+    sessionIdConfig: { sources: headers.map(header => ({ header })) },
+  })
+  expect(compiled(plugins('')).problems).toEqual([
+    expect.stringMatching(/sources\[1\]: has no effect: there is no plug-in agent-identity/),
+  ])
+})
+
 it('a session comes from a header or a cookie', () => {
   const plugins = (parameters: string) =>
     `- { type: session-id-producer, parameters: ${parameters} }\n- type: queue-scorer\n`

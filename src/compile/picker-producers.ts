@@ -15,6 +15,7 @@ import { formerPrefixCache } from './picker-former.ts'
 import { BURST_PRODUCER } from './picker-bursts.ts'
 import { PRECISE_PRODUCER } from './picker-kv-events.ts'
 import type { PickerPlugins, Plugin } from './picker-plugins.ts'
+import { isAgentIdentity } from './picker-sessions.ts'
 
 const PREFIX_PRODUCER = 'approx-prefix-cache-producer'
 const SESSION_PRODUCER = 'session-id-producer'
@@ -71,7 +72,14 @@ function checkSessions({ type, index, parameters }: Plugin, plugins: PickerPlugi
     const path = ['plugins', index, 'parameters', 'sessionIdConfig', 'evictionSweepSeconds']
     plugins.warn('no-effect', path, 'has no effect: sessions age without being swept')
   }
-  for (const [place, { attribute, producer = attribute }] of (sessionIdConfig?.sources ?? sources).entries()) {
+  for (const [place, source] of (sessionIdConfig?.sources ?? sources).entries()) {
+    const { attribute, producer = attribute } = source
+    if (isAgentIdentity(source)) {
+      // Where there is one, this source has become its headers.
+      const path = ['plugins', index, 'parameters', ...at, place]
+      plugins.warn('no-effect', path, 'has no effect: there is no plug-in agent-identity to tell the session')
+      continue
+    }
     if (producer === undefined || plugins.get(producer)?.type.type === SESSION_PRODUCER || plugins.failed('producer'))
       continue
     const path = ['plugins', index, 'parameters', ...at, place]

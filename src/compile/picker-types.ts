@@ -29,4 +29,11 @@ export const ALPHA_TYPES: ReadonlySet<string> = new Set([
   'topology-extractor',
   'utilization-filter',
 ])
-export const ALPHA_PREFIX = 'multicluster-'
+
+const MULTICLUSTER =
+  'types that begin with multicluster- choose among clusters by what an endpoint picker in each says of its pool, and a picked endpoint here is an IP address that is asked itself'
+
+/** Why a type of llm-d is not here; undefined: it is none, or it is here. */
+export function leftOut(type: string): string | undefined {
+  return type.startsWith('multicluster-') ? MULTICLUSTER : undefined
+}

@@ -58,6 +58,24 @@ describe('H23: sessions by a token of the response (epp.md §8.1)', () => {
   })
 })
 
+it('session_id: the session that an agent names keeps its endpoint', () => {
+  const affinity = `- type: agent-identity
+- type: session-affinity-filter
+  parameters: { strategy: session_id, sources: [{ header: x-session-id }, { attribute: agent-identity }] }
+`
+  const rig = new PickerRig([pod(0, 0), pod(0, 0)], HERMETIC + affinity)
+  const agent = { 'x-claude-code-session-id': 'a1' }
+  const own = { 'x-session-id': 's1', ...agent }
+  const [first, second] = [exchange(rig, agent).endpoint, exchange(rig, own).endpoint]
+  // Whatever the load says now.
+  const loaded = (endpoint: string) => [0, 1].map(i => (address(i) === endpoint ? pod(50, 0.9) : pod(0, 0)))
+  rig.scrape(loaded(first))
+  expect(exchange(rig, agent).endpoint).toBe(first)
+  expect(exchange(rig, { 'x-claude-code-session-id': 'a2' }).endpoint).not.toBe(first)
+  rig.scrape(loaded(second))
+  expect(exchange(rig, own).endpoint).toBe(second)
+})
+
 describe('H24: a token for each stage (epp.md §8.1)', () => {
   const config = (deciders: string) => `
 apiVersion: llm-d.ai/v1alpha1

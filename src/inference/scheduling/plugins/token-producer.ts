@@ -4,6 +4,7 @@ import { mediaEstimate } from './media-estimate.ts'
 import type { SettingType } from './plugin-type.ts'
 
 const NOT_SUPPORTED = 'not supported'
+const NO_SOCKETS = 'the sockets of the old tokenizer are not supported; say vllm'
 
 const vllm = object(
   {
@@ -33,14 +34,24 @@ export const tokenProducerParameters = object(
     vllm: vllm.optional(),
     estimate: mediaEstimate.optional(),
   },
-  { uds: 'the sockets of the old tokenizer are not supported; say vllm' },
-).refine(({ estimate, vllm, backend }) => estimate === undefined || (vllm === undefined && backend !== 'vllm'), {
-  path: ['estimate'],
-  error: 'must not stand beside vllm',
-})
+  { uds: NO_SOCKETS, udsTokenizerConfig: NO_SOCKETS },
+)
+  .refine(({ estimate, vllm, backend }) => estimate === undefined || (vllm === undefined && backend !== 'vllm'), {
+    path: ['estimate'],
+    error: 'must not stand beside vllm',
+  })
+  .refine(({ vllm, modelName, backend }) => backend !== 'estimate' || (vllm === undefined && modelName === undefined), {
+    path: ['backend'],
+    error: 'estimate needs no model: it must not stand beside vllm or modelName',
+  })
+
+/** How images and videos are estimated; undefined: nobody asked for it. */
+export function estimateOf({ backend, estimate }: z.output<typeof tokenProducerParameters>) {
+  return estimate ?? (backend === 'estimate' ? mediaEstimate.parse({}) : undefined)
+}
 
 /**
- * Where prompts become tokens. The estimate is four bytes a token, made where it is needed, and where `estimate` is said images and videos
+ * Where prompts become tokens. The estimate is four bytes a token, made where it is needed, and where `estimate` is said (or `backend: estimate`) images and videos
  * count by their size (../../media-folder.ts); tokens as the engine has them come from a vLLM that renders requests, and only a precise
  * prefix cache asks for them.
  */
