@@ -12,6 +12,7 @@ import { BodyMode } from '../../src/extproc/modes.ts'
 import { ExtProcService } from '../../src/extproc/service.ts'
 import type {
   HeaderMutation,
+  ImmediateResponse,
   ProcessingRequestSchema,
   ProcessingResponse,
 } from '../../src/gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
@@ -247,6 +248,13 @@ export class Session {
     return (this.#answer ??= readAnswer(this.isAnswered ? this.#received : [], this.#call))
   }
 
+  /** What takes back an answer that sent it on; undefined: nothing has yet. */
+  get revocation(): Answer['refusal'] {
+    const [message, ...others] = this.#envoy.receives()
+    expect(others).toEqual([])
+    return message?.response.case === 'immediateResponse' ? refusalOf(message.response.value) : undefined
+  }
+
   /** The response, as far as the gateway still asks; what the client gets. */
   respond(
     headers: Readonly<Record<string, string>>,
@@ -367,13 +375,7 @@ function readAnswer(messages: readonly ProcessingResponse[], call: Call): Answer
       trailers = true
     } else if (response.case === 'immediateResponse') {
       expect(answered).toBe(false)
-      const headers = Object.fromEntries(
-        (response.value.headers?.setHeaders ?? []).map(({ header }) => [
-          header!.key,
-          Buffer.from(header!.rawValue).toString(),
-        ]),
-      )
-      refusal = { status: response.value.status!.code, headers, body: Buffer.from(response.value.body).toString() }
+      refusal = refusalOf(response.value)
     } else {
       throw new Error(`a gateway does not expect ${response.case ?? 'nothing'}`)
     }
@@ -385,6 +387,10 @@ function readAnswer(messages: readonly ProcessingResponse[], call: Call): Answer
   }
   const body = Buffer.concat(chunks).toString()
   return { set, removed, clearRouteCache, metadata, body, ended, trailers, refusal }
+}
+
+function refusalOf({ status, headers, body }: ImmediateResponse): Answer['refusal'] {
+  return { status: status!.code, headers: setOf(headers), body: Buffer.from(body).toString() }
 }
 
 function setOf(mutation: HeaderMutation | undefined): Readonly<Record<string, string>> {
