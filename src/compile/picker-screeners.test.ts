@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { readTexts } from '../config/object-set.ts'
 import { formatProblem } from '../config/problem.ts'
-import { PickResult, PickStatus } from '../inference/pool.ts'
+import { type PickRequest, PickResult, PickStatus } from '../inference/pool.ts'
 import { headersOf } from '../inference/scheduling/plugins/testing.ts'
 import { LocalPool, request } from '../inference/testing.ts'
 import { compileSet } from './compile.ts'
@@ -9,11 +9,13 @@ import { compileSet } from './compile.ts'
 const REVISION = 'disaggregatedset.x-k8s.io/revision'
 const ROLE = 'disaggregatedset.x-k8s.io/role'
 const HEADER = 'x-revision'
+const ZONE_HEADER = 'x-zone'
 
 interface Endpoint {
   readonly revision?: string
   readonly role?: string
   readonly app?: string
+  readonly zone?: string
 }
 
 const times = (count: number, endpoint: Endpoint): Endpoint[] => Array.from({ length: count }, () => endpoint)
@@ -26,9 +28,10 @@ const ROLLOUT = [
 ]
 
 function yaml(endpoints: readonly Endpoint[], parameters: object, more = ''): string {
-  const list = endpoints.map(({ revision, role, app = 'x' }, i) => {
+  const list = endpoints.map(({ revision, role, app = 'x', zone }, i) => {
     const labels = {
       app,
+      ...(zone === undefined ? {} : { zone }),
       ...(revision === undefined ? {} : { [REVISION]: revision }),
       ...(role === undefined ? {} : { [ROLE]: role, 'llm-d.ai/role': role }),
     }
@@ -63,8 +66,26 @@ function compiled(text: string) {
   return { plan: structuredClone(plan.pools[0]!), problems: [...errors, ...warnings].map(formatProblem) }
 }
 
+/** Two revisions in one zone; in the other one only `b` is complete. */
+const ZONED = [
+  ...['a', 'b'].flatMap(revision => ['prefill', 'decode'].map(role => ({ revision, role, zone: 'z1' }))),
+  { revision: 'a', role: 'decode', zone: 'z2' },
+  { revision: 'b', role: 'decode', zone: 'z2' },
+  { revision: 'b', role: 'prefill', zone: 'z2' },
+]
+const STAGES = `- { type: disagg-profile-handler, parameters: { profiles: { decode: decode, prefill: prefill }, deciders: { prefill: always-disagg-pd-decider } } }
+- { type: always-disagg-pd-decider }
+- { type: decode-filter }
+- { type: prefill-filter }
+schedulingProfiles:
+- { name: decode, plugins: [{ pluginRef: decode-filter }] }
+- { name: prefill, plugins: [{ pluginRef: prefill-filter }] }
+`
+
+const ZONES = { name: 'zone', headerName: 'X-Zone', labelKey: 'zone', mode: 'strict' }
+
 function parameters(mode: string, more: object = {}): object {
-  const headerSelectors = [{ name: 'revision', headerName: 'X-Revision', labelKey: REVISION, mode: 'strict' }]
+  const headerSelectors = [{ name: 'revision', headerName: 'X-Revision', labelKey: REVISION, mode: 'strict' }, ZONES]
   const requireRoles = { values: ['prefill', 'decode'] }
   return { scope: { labelSelector: 'app=x' }, headerSelectors, revisionGating: { mode, requireRoles }, ...more }
 }
@@ -75,11 +96,20 @@ function poolOf(endpoints: readonly Endpoint[], given: object, more = ''): Local
   return new LocalPool(plan, { releaseBy: 'response' })
 }
 
+interface Asked {
+  readonly revision?: string
+  readonly zone?: string
+}
+
+function asking({ revision, zone }: Asked): PickRequest {
+  const headers = { ...(revision === undefined ? {} : { [HEADER]: revision }), ...(zone && { [ZONE_HEADER]: zone }) }
+  return request({ headers: headersOf(headers) })
+}
+
 /** Revisions of the endpoints that get a request; a status where it is none. */
-function pick(pool: LocalPool, header?: string): { readonly to: string; readonly prefill: string | undefined } {
+function pick(pool: LocalPool, asked: Asked = {}): { readonly to: string; readonly prefill: string | undefined } {
   const result = new PickResult()
-  const headers = headersOf(header === undefined ? {} : { [HEADER]: header })
-  const status = pool.pick(request({ headers }), result)
+  const status = pool.pick(asking(asked), result)
   if (status !== PickStatus.OK) return { to: `status ${status}`, prefill: undefined }
   const revisionOf = (slot: number) => pool.table.labels(slot)?.[REVISION] ?? 'none'
   const { slots, generations, prefill } = result
@@ -109,7 +139,7 @@ describe('disaggregatedset-rollout-screener', () => {
   it('has no endpoint where no revision is complete', () => {
     const pool = poolOf(ROLLOUT.slice(2, 11), parameters('sum'))
     expect(pick(pool).to).toBe(`status ${PickStatus.NO_ENDPOINTS}`)
-    expect(pick(pool, 'a').to).toBe(`status ${PickStatus.NO_ENDPOINTS}`)
+    expect(pick(pool, { revision: 'a' }).to).toBe(`status ${PickStatus.NO_ENDPOINTS}`)
   })
 
   it('counts what is in scope', () => {
@@ -120,37 +150,88 @@ describe('disaggregatedset-rollout-screener', () => {
 
   it('keeps to the revision that the request names, if that is complete', () => {
     const pool = poolOf(ROLLOUT, parameters('sum'))
-    for (let i = 0; i < 20; i++) expect(pick(pool, 'b').to).toBe('b')
-    expect(pick(pool, 'c').to).toBe(`status ${PickStatus.NO_ENDPOINTS}`)
+    for (let i = 0; i < 20; i++) expect(pick(pool, { revision: 'b' }).to).toBe('b')
+    expect(pick(pool, { revision: 'c' }).to).toBe(`status ${PickStatus.NO_ENDPOINTS}`)
   })
 
   it('with gating disabled goes by headers alone', () => {
     const pool = poolOf([{ revision: 'a' }, { revision: 'b' }, {}], parameters('disabled'))
     expect(new Set(Array.from({ length: 200 }, () => pick(pool).to))).toEqual(new Set(['a', 'b', 'none']))
-    for (let i = 0; i < 20; i++) expect(pick(pool, 'b').to).toBe('b')
+    for (let i = 0; i < 20; i++) expect(pick(pool, { revision: 'b' }).to).toBe('b')
   })
 
   it('has all stages of a request use one revision', () => {
-    const pool = poolOf(
-      ROLLOUT,
-      parameters('sum'),
-      `- { type: disagg-profile-handler, parameters: { profiles: { decode: decode, prefill: prefill }, deciders: { prefill: always-disagg-pd-decider } } }
-- { type: always-disagg-pd-decider }
-- { type: decode-filter }
-- { type: prefill-filter }
-schedulingProfiles:
-- { name: decode, plugins: [{ pluginRef: decode-filter }] }
-- { name: prefill, plugins: [{ pluginRef: prefill-filter }] }
-`,
-    )
+    const pool = poolOf(ROLLOUT, parameters('sum'), STAGES)
     const picks = Array.from({ length: 400 }, () => pick(pool))
     for (const { to, prefill } of picks) expect(prefill).toBe(to)
     expect(new Set(picks.map(({ to }) => to))).toEqual(new Set(['a', 'b']))
   })
 
+  it.each([[{ zone: 'z1' }], [{ zone: 'z2' }]])('has them use one revision where a header selects %j', asked => {
+    const pool = poolOf(ZONED, parameters('sum'), STAGES)
+    const picks = Array.from({ length: 400 }, () => pick(pool, asked))
+    for (const { to, prefill } of picks) expect(prefill).toBe(to)
+    // Of the second zone only one is complete.
+    expect(new Set(picks.map(({ to }) => to))).toEqual(new Set(asked.zone === 'z1' ? ['a', 'b'] : ['b']))
+  })
+
+  it('draws among the zones of a revision that the request names, and of all where it names none', () => {
+    const pool = poolOf(ZONED, parameters('sum'), STAGES)
+    const zones = new Set<string>()
+    for (let i = 0; i < 400; i++) {
+      const result = new PickResult()
+      expect(pool.pick(asking({ revision: 'b' }), result)).toBe(PickStatus.OK)
+      const [to, from] = [result.slots[0]!, result.prefill.slots[0]!].map(slot => pool.table.labels(slot)!['zone']!)
+      expect(from).toBe(to)
+      zones.add(to!)
+    }
+    expect(zones).toEqual(new Set(['z1', 'z2']))
+    expect(new Set(Array.from({ length: 400 }, () => pick(pool).to))).toEqual(new Set(['a', 'b']))
+  })
+
+  it('keeps a burst’s request where it was placed', () => {
+    const pool = poolOf(ROLLOUT, parameters('sum'))
+    for (let i = 0; i < 400; i++) {
+      const ask = asking({})
+      const slot = pool.candidatesFor(ask, 0).slots[0]!
+      ask.burstSlot = slot
+      ask.burstGeneration = pool.table.generation[slot]!
+      const result = new PickResult()
+      expect(pool.pick(ask, result)).toBe(PickStatus.OK)
+      const [placed, picked] = [slot, result.slots[0]!].map(each => pool.table.labels(each)![REVISION])
+      expect(picked).toBe(placed)
+      pool.release(result.slots[0]!, result.generations[0]!)
+    }
+  })
+
+  it('tells shares, and headers that nothing matches', () => {
+    const pool = poolOf(ROLLOUT.concat({ revision: 'c', role: 'decode' }), parameters('sum'))
+    pool.candidatesFor(asking({ revision: 'c' }), 0)
+    pick(pool, { revision: 'c' })
+    pick(pool, { revision: 'b' })
+    pick(pool, { revision: 'b', zone: 'nowhere' })
+    const [figures] = pool.keeper.screenerFigures()
+    expect(figures?.mode).toBe('sum')
+    expect([...figures!.shares]).toEqual([
+      ['a', 11 / 13],
+      ['b', 2 / 13],
+      ['c', 0],
+    ])
+    expect([...figures!.noMatch]).toEqual([
+      ['revision', 1],
+      ['zone', 1],
+    ])
+    // Counts stay with the next plan.
+    pool.update(structuredClone(pool.plan))
+    expect(pool.keeper.screenerFigures()[0]?.noMatch.get('zone')).toBe(1)
+  })
+
   it('stamps what requests may select', () => {
     const { plan } = compiled(yaml(ROLLOUT, parameters('sum')))
-    expect(plan.scheduling.labelHeaders).toEqual([{ header: HEADER, label: REVISION }])
+    expect(plan.scheduling.labelHeaders).toEqual([
+      { header: HEADER, label: REVISION },
+      { header: ZONE_HEADER, label: 'zone' },
+    ])
   })
 
   it.each([

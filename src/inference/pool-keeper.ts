@@ -20,6 +20,7 @@ import { createPrefixLogMemory, PrefixLog } from './prefix-log.ts'
 import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
 import { PluginMemory } from './scheduling/plugin-memory.ts'
 import { Profiles, promptNeeds } from './scheduling/profiles.ts'
+import type { RolloutFigures } from './scheduling/screener.ts'
 import { ServedModels } from './served-models.ts'
 import { capacityOf } from './whole-blocks.ts'
 
@@ -106,7 +107,8 @@ export class PoolKeeper {
     this.table.attributeNames = plan.scrape.attributes ?? []
     const { capacity, liveCount } = this.table
     this.#memory = this.#pluginMemory.update(profiles.plugins, capacity)
-    if (this.#options.peers === true) profiles.adopt(this.table, this.#memory)
+    if (this.#options.peers === true || profiles.screeners.some(screener => screener.figures !== undefined))
+      profiles.adopt(this.table, this.#memory)
     this.#profiles = profiles
     const { flowControl } = plan.scheduling
     if (flowControl !== undefined) {
@@ -174,6 +176,11 @@ export class PoolKeeper {
   /** A thread does not answer, for now. */
   threadHangs(thread: number): void {
     this.#flow?.threadHangs(thread)
+  }
+
+  /** Of each screener that has any. */
+  screenerFigures(): RolloutFigures[] {
+    return this.#profiles.screeners.flatMap(screener => screener.figures?.() ?? [])
   }
 
   /** Undefined: the plan has no flow control. */

@@ -10,6 +10,7 @@ import { HeldBudget } from '../extproc/held-budget.ts'
 import { AddressLists } from './address-lists.ts'
 import { AskedModel } from './asked-model.ts'
 import { BurstWindow } from './bursts/burst-window.ts'
+import { burstSlotOf } from './bursts/tell-burst.ts'
 import { EligibleEndpoints } from './eligible-endpoints.ts'
 import { EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
 import type { FlowClock } from './flow-control/flow-control.ts'
@@ -39,6 +40,10 @@ export interface PoolOptions extends EndpointTableOptions {
 }
 
 const CLOCK: FlowClock = { nowMs: Date.now, monotonicMs: () => performance.now() }
+
+/** Whether a request begins, as screeners are told (`Screener.begin`). */
+const Begin = { NOT: 0, AHEAD: 1, PICK: 2 } as const
+type Begin = (typeof Begin)[keyof typeof Begin]
 
 export class Pool implements ProfileRunner {
   readonly table: EndpointTable
@@ -156,7 +161,7 @@ export class Pool implements ProfileRunner {
     out.clear()
     this.#request = request
     this.#model.ask(request.model)
-    this.#gather(-1, true)
+    this.#gather(-1, Begin.PICK)
     if (this.#candidates.count === 0) return PickStatus.NO_ENDPOINTS
     this.#caches.match(request, this.#model)
     const status = handler === undefined ? this.#choose(primary, out) : handler.pick(this, request, out)
@@ -174,7 +179,7 @@ export class Pool implements ProfileRunner {
     const candidates = this.#candidates
     this.#request = request
     this.#model.ask(request.model)
-    this.#gather(-1, true)
+    this.#gather(-1, Begin.AHEAD)
     if (candidates.count === 0) return candidates
     this.#caches.match(request, this.#model)
     this.#inform()
@@ -315,22 +320,23 @@ export class Pool implements ProfileRunner {
   }
 
   /** The endpoints that may serve the request. */
-  #gather(peer: number, begins = false): void {
+  #gather(peer: number, begin: Begin = Begin.NOT): void {
     const candidates = this.#candidates
     candidates.clear()
     candidates.peer = peer
     candidates.headers = this.#request.headers
+    candidates.burst = burstSlotOf(this.#request, this.table)
     this.#eligible.gather(this.#request, this.#model, this.#plan.scrape.staleMs, candidates)
     this.#gathered = true
-    if (this.#profiles.screeners.length > 0) this.#screen(begins)
+    if (this.#profiles.screeners.length > 0) this.#screen(begin)
   }
 
   /** Leaves out what may not serve the request, in any of its profiles. */
-  #screen(begins: boolean): void {
+  #screen(begin: Begin): void {
     const { screeners } = this.#profiles
     const candidates = this.#candidates
     for (let s = 0; s < screeners.length; s++) {
-      if (begins) screeners[s]!.begin(candidates)
+      if (begin !== Begin.NOT) screeners[s]!.begin(candidates, begin === Begin.AHEAD)
       this.#kept.fill(1, 0, candidates.count)
       screeners[s]!.screen(candidates, this.#kept)
       candidates.keep(this.#kept)

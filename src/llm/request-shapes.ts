@@ -1,6 +1,7 @@
 /**
- * What the fields of requests are (epp.md §8.3), as far as the engines agree on it: a value that is refused here, all of them refuse. null
- * counts as absent.
+ * What the fields of requests are (epp.md §8.3): a value that is refused here, llm-d's endpoint picker refuses too, whatever the engine would
+ * do. Most engines refuse the same; vLLM takes some texts and numbers for true and false (`"add_generation_prompt": "true"`). null counts as
+ * absent.
  */
 import { compileShapes, type Shape } from '../body/json-shape.ts'
 

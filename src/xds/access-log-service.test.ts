@@ -74,6 +74,8 @@ describe('readAccessLogs', () => {
           { commonProperties, response: { responseHeaders: text } },
           { commonProperties, response: { responseTrailers: binary } },
           { commonProperties, response: { responseTrailers: { ...text }, responseHeaders: { ...text } } },
+          { commonProperties, response: { responseHeaders: text, responseTrailers: binary } },
+          { commonProperties, response: { responseHeaders: { ...text, ...binary }, responseTrailers: { other: 'x' } } },
           { commonProperties, request: { requestHeaders: text } },
         ),
       ),
@@ -81,6 +83,8 @@ describe('readAccessLogs', () => {
       { durationMs, report: 'TEXT a=1', reportAgeMs: 2000 },
       { durationMs, binaryReport: 'AAAA', reportAgeMs: 0 },
       { durationMs, report: 'TEXT a=1', reportAgeMs: 0 },
+      { durationMs, binaryReport: 'AAAA', reportAgeMs: 0 },
+      { durationMs, report: 'TEXT a=1', binaryReport: 'AAAA', reportAgeMs: 2000 },
       { durationMs },
     ])
   })

@@ -104,18 +104,21 @@ function readEntry(bytes: Uint8Array): AccessLogEntry {
     })
   })
   eachPart(bytes, HttpEntry.RESPONSE, response => {
-    // Trailers are the newer ones.
+    // Trailers are the newer ones: where they have a report, in whichever form, that of the headers is out.
     for (const [field, age] of [
       [Response.HEADERS, Math.max(0, (entry.durationMs ?? 0) - (headersAfterMs ?? entry.durationMs ?? 0))],
       [Response.TRAILERS, 0],
     ] as const) {
+      const reports: Pick<typeof entry, 'report' | 'binaryReport'> = {}
       eachPart(response, field, item => {
         const [name, value] = readMapEntry(item)
         const key = REPORTS[name]
-        if (key === undefined) return
-        entry[key] = decode(value)
-        entry.reportAgeMs = age
+        if (key !== undefined) reports[key] = decode(value)
       })
+      if (reports.report === undefined && reports.binaryReport === undefined) continue
+      delete entry.report
+      delete entry.binaryReport
+      Object.assign(entry, reports, { reportAgeMs: age })
     }
   })
   return entry

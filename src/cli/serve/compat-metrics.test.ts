@@ -45,6 +45,8 @@ prefix_indexer_size gauge plugin_name plugin_type
 prefix_indexer_hit_ratio histogram plugin_name plugin_type | 0 .1 .2 .3 .4 .5 .6 .7 .8 .9 1
 prefix_indexer_hit_bytes histogram plugin_name plugin_type | 0 16 32 64 128 256 512 1024 2048 4096 8192 16384 32768 65536
 disagg_decision_total counter plugin_name plugin_type model_name decision_type
+disaggregatedset_strict_header_no_match_total counter plugin_type plugin_name selector
+disaggregatedset_revision_gating_share gauge plugin_type plugin_name mode revision
 flow_control_request_queue_duration_seconds histogram fairness_id priority outcome inference_pool model_name target_model_name | .0001 .0005 .001 .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10 30 60
 flow_control_request_enqueue_duration_seconds histogram fairness_id priority outcome | .0001 .0002 .0005 .001 .002 .005 .01 .02 .05 .1
 flow_control_queue_size gauge fairness_id priority inference_pool model_name target_model_name

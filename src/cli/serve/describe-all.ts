@@ -5,6 +5,7 @@ import { describeCompat } from './describe-compat.ts'
 import { describeMetrics, type MetricSources } from './describe-metrics.ts'
 import { errorCodeOf } from './compat-error-codes.ts'
 import { describePools, shownNames } from './describe-pools.ts'
+import { describeRollouts } from './describe-rollouts.ts'
 import { describeRequests } from './describe-requests.ts'
 import type { MeasuringSettings } from './measuring-options.ts'
 
@@ -17,6 +18,7 @@ export async function describeAll(
   const { keeper, series } = sources.threads
   describeMetrics(metrics, sources)
   describePools(metrics, () => keeper.pools, compat)
+  describeRollouts(metrics, () => keeper.pools, compat)
   describeBuild(metrics, await readVersion(), process.env, compat)
   if (series !== undefined) {
     const kinds = { requests: requests !== undefined, streams, tokens: requests?.tokens === true }

@@ -1,3 +1,4 @@
+import { ALS_FLUSH_MS } from '../../compile/envoy/access-log.ts'
 import { loadReportOf } from '../../inference/load-report.ts'
 import type { Threads } from '../../threads/threads.ts'
 import type { AccessLogEntry } from '../../xds/access-log-service.ts'
@@ -15,7 +16,8 @@ export function noteRequestEnd(threads: Threads, entry: AccessLogEntry): void {
   if (upstream === undefined) return
   const report = loadReportOf(entry.report, entry.binaryReport)
   if (report !== undefined && keeper !== undefined)
-    keeper.noteLoad(upstream, report, Date.now() - (entry.reportAgeMs ?? 0))
+    // How long the entry was kept is not said: as long as can be, so that no scrape that knows more gives way to it.
+    keeper.noteLoad(upstream, report, Date.now() - (entry.reportAgeMs ?? 0) - ALS_FLUSH_MS)
   keeper?.noteServed(endpoint, upstream, Date.now())
   if (upstream !== endpoint) threads.outcomes.fellBack++
 }

@@ -48,6 +48,9 @@ export interface LogContents {
   readonly decisions: boolean
 }
 
+/** How long the data plane may keep an entry for us before it sends it, ms. */
+export const ALS_FLUSH_MS = 50
+
 /** The loggers of every HTTP connection manager. */
 export function accessLogsJson(
   settings: SignalboxParametersSpec['accessLog'],
@@ -71,7 +74,7 @@ export function accessLogsJson(
           transportApiVersion: 'V3',
           grpcService: { envoyGrpc: { clusterName: ALS_CLUSTER } },
           // In-flight counts fall by these messages: late by one flush at most.
-          bufferFlushInterval: '0.05s',
+          bufferFlushInterval: `${ALS_FLUSH_MS / 1000}s`,
           bufferSizeBytes: 16_384,
         },
         ...(loadReports ? { additionalResponseHeadersToLog: REPORTS, additionalResponseTrailersToLog: REPORTS } : {}),

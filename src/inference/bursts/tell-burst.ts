@@ -3,11 +3,16 @@ import type { PickRequest } from '../pick.ts'
 import type { Candidates } from '../scheduling/candidates.ts'
 import type { BurstPlan } from './burst-plan.ts'
 
+/** Where the request's burst goes, a slot; −1 = anywhere, or the endpoint has gone meanwhile and another one may have its slot. */
+export function burstSlotOf({ burstSlot = -1, burstGeneration = 0 }: PickRequest, table: EndpointTable): number {
+  return burstSlot >= 0 && table.generation[burstSlot] === burstGeneration ? burstSlot : -1
+}
+
 /** Tells the candidates where the request's burst goes: who looks at it finds all of the prompt there, and nothing elsewhere. */
 export function tellBurst(candidates: Candidates, request: PickRequest, plan: BurstPlan, table: EndpointTable): void {
-  const { burstSlot = -1, burstGeneration = 0, prefix, promptBytes } = request
-  // The endpoint may have gone meanwhile, and another one have its slot.
-  if (burstSlot < 0 || prefix === undefined || table.generation[burstSlot] !== burstGeneration) return
+  const { prefix, promptBytes } = request
+  const burstSlot = burstSlotOf(request, table)
+  if (burstSlot < 0 || prefix === undefined) return
   const match = candidates.matchOf(plan.producer)
   const blockBytes = plan.stride * prefix.blockBytes
   const bytes = Math.min(promptBytes, prefix.maxBlocks * prefix.blockBytes, plan.maxBlocks * blockBytes)

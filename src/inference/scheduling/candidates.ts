@@ -67,6 +67,8 @@ export class Candidates {
   readonly sessions = new Map<string, string>()
   /** Slot that an earlier profile chose for this request (decode before prefill); −1 = none. */
   peer = -1
+  /** Slot that the request's burst was placed at; −1 = none, or it has gone. */
+  burst = -1
   /** Id of the LoRA adapter asked for (./../adapter-id.ts); 0 when the model is known to be a base model. */
   adapter = 0
   /** The request's headers, where the caller has them. */

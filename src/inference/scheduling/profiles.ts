@@ -9,7 +9,7 @@ import {
   createScreener,
   UnknownPluginError,
 } from './plugins/registry.ts'
-import { attachAll, type KeyedPlugin } from './plugin-memory.ts'
+import { attachAll, keyed, type KeyedPlugin } from './plugin-memory.ts'
 import { Producers } from './producers.ts'
 import { looksAtMedia, looksAtOutputCap, looksAtPrompts, Profile, profileLooksAtPrefixes } from './profile.ts'
 import type { Screener } from './screener.ts'
@@ -28,6 +28,7 @@ export class Profiles {
   /** Asked about requests of negative priority. */
   readonly admitters: readonly Admitter[]
   readonly screeners: readonly Screener[]
+  readonly #keyedScreeners: readonly KeyedPlugin[]
 
   /** @throws UnknownScorerError, UnknownPluginError, ZodError for bad parameters, RangeError for a weight that is no finite number */
   constructor(plan: SchedulingPlan) {
@@ -36,7 +37,9 @@ export class Profiles {
     this.handler = handlerOf(plan)
     this.producers = new Producers(plan.producers ?? [])
     this.admitters = (plan.admitters ?? []).map(createAdmitter)
-    this.screeners = (plan.screeners ?? []).map(createScreener)
+    const { screeners = [] } = plan
+    this.screeners = screeners.map(createScreener)
+    this.#keyedScreeners = keyed('screeners', screeners, this.screeners)
   }
 
   reserve(capacity: number): void {
@@ -45,7 +48,7 @@ export class Profiles {
 
   /** All that may remember anything. */
   get plugins(): readonly KeyedPlugin[] {
-    return [...this.all.flatMap(profile => profile.keyed), ...this.producers.keyed]
+    return [...this.all.flatMap(profile => profile.keyed), ...this.producers.keyed, ...this.#keyedScreeners]
   }
 
   /** Goes over to the endpoints that the table has now. `memory`: as `PluginMemory` makes it for these plug-ins. @throws RangeError */

@@ -5,7 +5,7 @@ import type { EndpointTable } from '../../endpoint-table.ts'
 import { type LabelTest, parseLabelSelector } from '../../label-selector-text.ts'
 import type { Candidates } from '../candidates.ts'
 import { Random } from '../random.ts'
-import type { Screener } from '../screener.ts'
+import type { RolloutFigures, Screener } from '../screener.ts'
 import type { ScreenerType } from './plugin-type.ts'
 
 export const ROLLOUT_SCREENER = 'disaggregatedset-rollout-screener'
@@ -44,112 +44,167 @@ export const rolloutScreenerParameters = object({
 })
 type Parameters = z.output<typeof rolloutScreenerParameters>
 
-/** Instead of a revision's number: any that is complete will do; none is. */
-const ANY = -1
-const NONE = -2
+/** Instead of a domain's number: none is complete. */
+const NONE = -1
 
 /**
- * One revision a request while a DisaggregatedSet is rolled out (epp.md §3.2): revisions that lack an endpoint of a required role are out, and
- * of the others one is drawn, by its number of endpoints of those roles (`sum`), or of the role that has most of all (`max-role`). A strict
- * header that the request has keeps those with this label instead of the draw.
+ * One domain a request while a DisaggregatedSet is rolled out (epp.md §3.2): the endpoints that have one revision and one value of each label
+ * that strict headers select. Domains that lack an endpoint of a required role are out, and so are those that the request's strict headers
+ * exclude; of the others one is drawn, by its number of endpoints of those roles (`sum`), or of the role that has most of all (`max-role`).
+ * A burst's request stays in the domain that it was placed in. With gating disabled strict headers are all there is.
  */
 class RolloutScreener implements Screener {
   readonly type = ROLLOUT_SCREENER
   readonly #gating: Parameters['revisionGating']
   readonly #inScope: LabelTest
-  readonly #strict: readonly { readonly header: ReturnType<typeof headerKey>; readonly label: string }[]
+  readonly #strict: readonly {
+    readonly name: string
+    readonly header: ReturnType<typeof headerKey>
+    readonly label: string
+  }[]
   readonly #random = new Random(Math.random() * 0x7fffffff)
-  /** By number of the revision: its weight, 0 = it is not complete; and whether some candidate has it. */
+  #domains: readonly Domain[] = []
+  /** By number of the domain: it is not complete = 0 (but with gating disabled nobody asks); and whether the request may go there. */
   #weights = new Float64Array(0)
-  #seen = new Uint8Array(0)
-  /** By slot: the number of its revision, −1 = it has none. */
-  #revisions = new Int32Array(0)
-  /** For each strict selector, by slot. */
-  #values: (string | undefined)[][] = []
-  #chosen = ANY
+  #open = new Uint8Array(0)
+  /** By slot: the number of its domain. */
+  #domainOf = new Int32Array(0)
+  #chosen = NONE
+  /** By strict selector: requests whose header left no endpoint. Of all threads. */
+  #noMatch: Int32Array = new Int32Array(0)
 
   constructor({ scope, headerSelectors, revisionGating }: Parameters) {
     this.#gating = revisionGating
     this.#inScope = parseLabelSelector(scope.labelSelector)!
     this.#strict = headerSelectors
       .filter(({ mode }) => mode === 'strict')
-      .map(each => ({ header: headerKey(each.headerName), label: each.labelKey }))
+      .map(({ name, headerName, labelKey }) => ({ name, header: headerKey(headerName), label: labelKey }))
+  }
+
+  sharedWords(): number {
+    return this.#strict.length
+  }
+
+  attach(memory: Int32Array): void {
+    this.#noMatch = memory
   }
 
   adopt(table: EndpointTable): void {
     const { revisionLabelKey, roleLabelKey, mode, requireRoles } = this.#gating
-    this.#values = this.#strict.map(({ label }) =>
-      Array.from({ length: table.capacity }, (_, slot) => table.labels(slot)?.[label]),
-    )
-    this.#revisions = new Int32Array(table.capacity).fill(-1)
-    if (mode === 'disabled') return
-    const roles = requireRoles!.values
+    const roles = requireRoles?.values ?? []
     const numbers = new Map<string, number>()
-    const counts: number[][] = []
+    const domains: Domain[] = []
+    this.#domainOf = new Int32Array(table.capacity)
     for (const slot of table.live.subarray(0, table.liveCount)) {
       const labels = table.labels(slot) ?? {}
       const revision = labels[revisionLabelKey] ?? ''
-      if (revision === '') continue
-      let number = numbers.get(revision)
+      const values = this.#strict.map(({ label }) => labels[label] ?? '')
+      const key = JSON.stringify([revision, values])
+      let number = numbers.get(key)
       if (number === undefined) {
-        numbers.set(revision, (number = counts.length))
-        counts.push(roles.map(() => 0))
+        numbers.set(key, (number = domains.length))
+        domains.push({ revision, values, counts: roles.map(() => 0) })
       }
-      this.#revisions[slot] = number
+      this.#domainOf[slot] = number
       const role = roles.indexOf(labels[roleLabelKey] ?? '')
-      if (role >= 0 && this.#inScope(labels)) counts[number]![role]!++
+      if (role >= 0 && this.#inScope(labels)) domains[number]!.counts[role]!++
     }
-    this.#weights = Float64Array.from(weightsOf(counts, mode))
-    this.#seen = new Uint8Array(counts.length)
+    this.#domains = domains
+    this.#weights = Float64Array.from(mode === 'disabled' ? domains.map(() => 1) : weightsOf(domains, mode))
+    this.#open = new Uint8Array(domains.length)
   }
 
-  begin({ count, slots, headers }: Candidates): void {
-    this.#chosen = ANY
-    if (this.#gating.mode === 'disabled') return
-    for (const { header } of this.#strict) if ((headers?.common(header) ?? '') !== '') return
-    const seen = this.#seen.fill(0)
-    let total = 0
+  begin(candidates: Candidates, ahead: boolean): void {
+    const { count, slots, burst } = candidates
+    const open = this.#open.fill(0)
     for (let i = 0; i < count; i++) {
-      const revision = this.#revisions[slots[i]!]!
-      if (revision < 0 || seen[revision] === 1) continue
-      seen[revision] = 1
-      total += this.#weights[revision]!
+      const domain = this.#domainOf[slots[i]!]!
+      if (this.#weights[domain]! > 0) open[domain] = 1
     }
-    this.#chosen = NONE
-    let left = this.#random.unit() * total
-    for (let revision = 0; revision < seen.length; revision++) {
-      if (seen[revision] === 0 || this.#weights[revision] === 0) continue
-      this.#chosen = revision
-      left -= this.#weights[revision]!
-      if (left <= 0) return
+    this.#applyHeaders(candidates, ahead)
+    if (this.#gating.mode === 'disabled') return
+    this.#chosen = burst >= 0 && open[this.#domainOf[burst]!] === 1 ? this.#domainOf[burst]! : this.#draw()
+  }
+
+  screen({ count, slots }: Candidates, kept: Uint8Array): void {
+    const gated = this.#gating.mode !== 'disabled'
+    for (let i = 0; i < count; i++) {
+      const domain = this.#domainOf[slots[i]!]!
+      if (gated ? domain !== this.#chosen : this.#open[domain] === 0) kept[i] = 0
     }
   }
 
-  screen({ count, slots, headers }: Candidates, kept: Uint8Array): void {
-    if (this.#gating.mode !== 'disabled') {
-      for (let i = 0; i < count; i++) {
-        const revision = this.#revisions[slots[i]!]!
-        const complete = revision >= 0 && this.#weights[revision]! > 0
-        if (!complete || (this.#chosen !== ANY && this.#chosen !== revision)) kept[i] = 0
+  figures(): RolloutFigures {
+    const { mode } = this.#gating
+    const total = this.#weights.reduce((sum, weight) => sum + weight, 0)
+    const shares = new Map<string, number>()
+    if (mode !== 'disabled')
+      for (const [number, { revision }] of this.#domains.entries()) {
+        if (revision === '') continue
+        const share = total === 0 ? 0 : this.#weights[number]! / total
+        shares.set(revision, (shares.get(revision) ?? 0) + share)
       }
-    }
+    return { mode, shares, noMatch: new Map(this.#strict.map(({ name }, s) => [name, this.#noMatch[s] ?? 0])) }
+  }
+
+  /** Closes the domains that the request's strict headers exclude. */
+  #applyHeaders({ headers }: Candidates, ahead: boolean): void {
+    const open = this.#open
     for (let s = 0; s < this.#strict.length; s++) {
       const wanted = headers?.common(this.#strict[s]!.header) ?? ''
       if (wanted === '') continue
-      for (let i = 0; i < count; i++) if (this.#values[s]![slots[i]!] !== wanted) kept[i] = 0
+      let closed = false
+      let left = false
+      for (let domain = 0; domain < open.length; domain++) {
+        if (open[domain] === 0) continue
+        if (this.#domains[domain]!.values[s] === wanted) left = true
+        else {
+          open[domain] = 0
+          closed = true
+        }
+      }
+      if (closed && !left && !ahead && s < this.#noMatch.length) Atomics.add(this.#noMatch, s, 1)
     }
+  }
+
+  #draw(): number {
+    const [open, weights] = [this.#open, this.#weights]
+    let total = 0
+    for (let domain = 0; domain < open.length; domain++) total += open[domain]! * weights[domain]!
+    let chosen = NONE
+    let left = this.#random.unit() * total
+    for (let domain = 0; domain < open.length; domain++) {
+      if (open[domain] === 0) continue
+      chosen = domain
+      left -= weights[domain]!
+      if (left <= 0) break
+    }
+    return chosen
   }
 }
 
-/** Of each revision's endpoints by role; 0 where a role has none. */
-function weightsOf(counts: readonly (readonly number[])[], mode: 'sum' | 'max-role'): number[] {
-  const complete = counts.filter(roles => !roles.includes(0))
-  const totals = (counts[0] ?? []).map((_, role) => complete.reduce((sum, roles) => sum + roles[role]!, 0))
+interface Domain {
+  /** Empty: its endpoints have none. */
+  readonly revision: string
+  /** By strict selector; empty: its endpoints don't have the label. */
+  readonly values: readonly string[]
+  /** Endpoints in scope by required role. */
+  readonly counts: number[]
+}
+
+/** Of each domain's endpoints by role; 0 where a role has none. */
+function weightsOf(domains: readonly Domain[], mode: 'sum' | 'max-role'): number[] {
+  const isComplete = ({ revision, counts }: Domain) => revision !== '' && !counts.includes(0)
+  const complete = domains.filter(isComplete)
+  const totals = (domains[0]?.counts ?? []).map((_, role) =>
+    complete.reduce((sum, { counts }) => sum + counts[role]!, 0),
+  )
   // Of equal ones the first.
   const largest = totals.indexOf(Math.max(...totals))
-  return counts.map(roles => {
-    if (roles.includes(0)) return 0
-    return mode === 'max-role' ? roles[largest]! : roles.reduce((sum, count) => sum + count, 0)
+  return domains.map(domain => {
+    if (!isComplete(domain)) return 0
+    const { counts } = domain
+    return mode === 'max-role' ? counts[largest]! : counts.reduce((sum, count) => sum + count, 0)
   })
 }
 
