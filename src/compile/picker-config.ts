@@ -12,7 +12,7 @@ import { withProducers } from './picker-producers.ts'
 import { readAgentSessions, readSessionHeaders } from './picker-sessions.ts'
 import { readProfiles } from './picker-profiles.ts'
 import { readUsageReports } from './picker-reports.ts'
-import { readScreeners } from './picker-screeners.ts'
+import { readHooks, readScreeners } from './picker-screeners.ts'
 
 const SERVED_VERIFIER = 'destination-endpoint-served-verifier'
 
@@ -46,6 +46,7 @@ class Reader {
       ...readMediaTokens(this.#plugins),
       ...readUsageReports(this.#plugins),
       ...readScreeners(this.#plugins),
+      ...readHooks(this.#plugins),
     }
     this.#plugins.warnUnused()
     const tellsServed = this.#plugins.all().some(({ type }) => type.type === SERVED_VERIFIER)

@@ -19,6 +19,7 @@ import {
   metricsSourceParameters,
   modelsSourceParameters,
 } from '../inference/scheduling/plugins/data-layer.ts'
+import { ownExporter } from './picker-own-sources.ts'
 import { PickerPlugins, type Plugin } from './picker-plugins.ts'
 
 /** What llm-d's exporter attribute is called there. */
@@ -76,7 +77,7 @@ class Reader {
     const extractor = this.#pick('core-metrics-extractor', referenced, defaults)
     const models = this.#pick('models-data-source', referenced, false)
     const dcgm = this.#pick('dcgm-data-source', referenced, false)
-    const exporters = dcgm === undefined ? [] : [gpuExporter(dcgm)]
+    const exporters = [...(dcgm === undefined ? [] : [gpuExporter(dcgm)]), ...this.#own(referenced)]
     const engines = extractor === undefined ? undefined : this.#engines(extractor)
     const custom = (engines?.engines ?? []).flatMap(engine => engine.custom ?? [])
     const attributes = [
@@ -127,7 +128,7 @@ class Reader {
       }
       used.add(pluginRef)
       const fitting = EXTRACTORS[type]
-      if (fitting === undefined)
+      if (fitting === undefined && !('createSource' in source.type))
         this.#plugins.warn(
           'no-effect',
           [...path, 'pluginRef'],
@@ -148,6 +149,17 @@ class Reader {
       }
     }
     return used
+  }
+
+  /** Users' own sources that are referred to. */
+  #own(referenced: ReadonlySet<string>): ExporterPlan[] {
+    return this.#plugins.all().flatMap(plugin => {
+      if (!('createSource' in plugin.type)) return []
+      const { name, index } = plugin
+      if (referenced.has(name)) return ownExporter(plugin, plugin.type, this.#plugins) ?? []
+      this.#plugins.warn('unused', ['plugins', index], `dataLayer.sources does not refer to the data source "${name}"`)
+      return []
+    })
   }
 
   /** The plug-in of a type that counts: the one that is referred to, else, where `declared` says so, the declared one. */

@@ -124,9 +124,11 @@ class Reader {
       nested === undefined ? ['saturationDetector', 'pluginRef'] : ['flowControl', 'saturationDetector', 'pluginRef']
     if (SATURATION_DETECTORS.includes(name) && !this.#plugins.declares(name))
       return { type: name, parameters: pluginType(name)!.parameters.parse({}) as Record<string, unknown> }
+    if (!this.#plugins.declares(name) && pluginType(name)?.role === 'saturation-detector')
+      return this.policy(name, 'saturation-detector', path)
     const plugin = this.#plugins.refer(name, path)
     if (plugin === undefined) return DEFAULT_ADMISSION.saturation
-    if (SATURATION_DETECTORS.includes(plugin.type.type))
+    if (SATURATION_DETECTORS.includes(plugin.type.type) || plugin.type.role === 'saturation-detector')
       return { type: plugin.type.type, parameters: plugin.parameters }
     const message = `"${name}" is no saturation detector; there are ${SATURATION_DETECTORS.join(', ')}`
     this.#plugins.error('invalid-value', path, message)

@@ -173,6 +173,7 @@ const REFERRERS: Readonly<Partial<Record<PluginType['role'], string>>> = {
   filter: 'no profile refers',
   parser: 'requestHandler does not refer',
   picker: 'no profile refers',
+  'saturation-detector': 'flowControl does not refer',
   scorer: 'no profile refers',
 }
 

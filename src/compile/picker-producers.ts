@@ -7,6 +7,7 @@ import type {
 } from '../inference/pool-plan.ts'
 import type { Need } from '../inference/scheduling/plugins/plugin-type.ts'
 import { PREDICTOR_WITHOUT_EFFECT } from '../inference/scheduling/plugins/predicted-latency-producer.ts'
+import { OWN_PLUGINS } from '../inference/scheduling/plugins/own-plugins.ts'
 import { needsOf, pluginType } from '../inference/scheduling/plugins/registry.ts'
 import { sessionParameters } from '../inference/scheduling/plugins/session-affinity.ts'
 import { type ApproxPrefixCache, approxPrefixCacheParameters } from '../inference/scheduling/plugins/settings.ts'
@@ -58,7 +59,8 @@ export function withProducers(plugins: PickerPlugins, scheduling: Partial<Schedu
 
 /** Attributes come from extractors of the data layer; one that has another name than its type must be declared. */
 function checkAttribute(plugin: Plugin, plugins: PickerPlugins): void {
-  if (plugin.type.type.startsWith('endpoint-attribute-'))
+  const own = plugins.get(String(plugin.parameters['producer']))
+  if (plugin.type.type.startsWith('endpoint-attribute-') && (own === undefined || !('createSource' in own.type)))
     plugins.checkProducer(plugin, 'producer', ['core-metrics-extractor', 'dcgm-extractor'])
 }
 
@@ -98,7 +100,7 @@ function checkNumbers(plugins: PickerPlugins): void {
   const first = new Map<string, Plugin>()
   for (const plugin of plugins.all()) {
     const { role, type } = plugin.type
-    if (role !== 'producer' || SEVERAL.has(type)) continue
+    if (role !== 'producer' || SEVERAL.has(type) || OWN_PLUGINS.has(type)) continue
     const before = first.get(type)
     if (before === undefined) first.set(type, plugin)
     else

@@ -26,3 +26,9 @@ export function readScreeners(plugins: PickerPlugins): Pick<SchedulingPlan, 'scr
     ...(headers.size === 0 ? {} : { labelHeaders: Array.from(headers, ([header, label]) => ({ header, label })) }),
   }
 }
+
+/** Users' own hooks: those that are declared are told. */
+export function readHooks(plugins: PickerPlugins): Pick<SchedulingPlan, 'hooks'> {
+  const hooks = plugins.all().filter(({ type }) => type.role === 'request-hook')
+  return hooks.length === 0 ? {} : { hooks: hooks.map(({ type, parameters }) => ({ type: type.type, parameters })) }
+}

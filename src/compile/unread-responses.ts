@@ -34,8 +34,9 @@ export function warnUnread(
   }
 }
 
-function wishesOf({ usageReports, flowControl, labelHeaders }: SchedulingPlan): string[] {
+function wishesOf({ usageReports, flowControl, labelHeaders, hooks = [] }: SchedulingPlan): string[] {
   return [
+    ...hooks.map(({ type }) => `${type}, as far as responses go,`),
     ...(labelHeaders === undefined ? [] : ['disaggregatedset-rollout-screener, as far as response headers go,']),
     ...(usageReports === undefined ? [] : ['request-attribute-reporter']),
     ...(flowControl?.bands.some(({ fairness }) => goesByUsage(fairness)) === true

@@ -2,6 +2,7 @@
 import { writeAttributes } from './attributes.ts'
 import type { EnginePage } from './engine-page.ts'
 import { MetricsParser } from './metrics-parser.ts'
+import { OwnPageReader } from './own-page.ts'
 import type { ExporterPlan } from './pool-plan.ts'
 import { ScrapeConnection, type ScrapeRequest } from './scrape-connection.ts'
 import { atPort, scrapeTls } from './scrape-tls.ts'
@@ -25,7 +26,8 @@ export interface ExporterTargetOptions {
 export class ExporterTarget implements ScrapeRequest {
   readonly #options: ExporterTargetOptions
   readonly #connection: ScrapeConnection
-  readonly #parser: MetricsParser
+  readonly #parser: MetricsParser | undefined
+  readonly #own: OwnPageReader | undefined
   #dueAt = 0
   #failures = 0
   #goodAt = Number.NEGATIVE_INFINITY
@@ -35,7 +37,9 @@ export class ExporterTarget implements ScrapeRequest {
     this.#options = options
     const tls = scrapeTls(exporter.scheme, exporter.tls)
     this.#connection = new ScrapeConnection({ address: atPort(address, exporter.port), tls })
-    this.#parser = new MetricsParser(page)
+    const { own } = exporter
+    this.#parser = own === undefined ? new MetricsParser(page) : undefined
+    this.#own = own === undefined ? undefined : new OwnPageReader(own, page, options.pool.plan.scrape.attributes ?? [])
   }
 
   /** The first turn; later ones keep their distance. */
@@ -47,25 +51,28 @@ export class ExporterTarget implements ScrapeRequest {
     const { pool, exporter } = this.#options
     this.#connection.checkTime(now)
     if (this.#connection.busy || now < this.#dueAt) return
-    if (now - this.#goodAt > STALE_INTERVALS * exporter.intervalMs) this.#write(true)
+    if (now - this.#goodAt > STALE_INTERVALS * exporter.intervalMs) this.#write(undefined)
     this.#dueAt = now + exporter.intervalMs
-    this.#parser.begin()
+    this.#parser?.begin()
+    this.#own?.begin()
     const deadline = now + pool.plan.scrape.timeoutMs
     this.#connection.get(exporter.path, { limit: MAX_PAGE_BYTES, deadline, asker: this })
   }
 
   take(bytes: Buffer, start: number, end: number): void {
-    this.#parser.take(bytes, start, end)
+    this.#parser?.take(bytes, start, end)
+    this.#own?.take(bytes, start, end)
   }
 
   answered(status: number): void {
-    if (status !== 200 || this.#parser.finish() === undefined) {
+    const values = status === 200 ? this.#read() : undefined
+    if (values === undefined) {
       this.failed()
       return
     }
     this.#failures = 0
     this.#goodAt = performance.now()
-    this.#write(false)
+    this.#write(values)
   }
 
   failed(): void {
@@ -79,10 +86,15 @@ export class ExporterTarget implements ScrapeRequest {
     this.#connection.destroy()
   }
 
-  #write(unknown: boolean): void {
+  #read(): Float64Array | undefined {
+    return this.#own === undefined ? this.#parser!.finish()?.attributes : this.#own.finish()
+  }
+
+  /** Undefined: they are not known any more. */
+  #write(values: Float64Array | undefined): void {
     const { pool, slot, generation, page } = this.#options
     const { table } = pool
     if (table.currentGeneration[slot] !== generation) return
-    writeAttributes(table, slot, page, unknown ? undefined : this.#parser.metrics.attributes)
+    writeAttributes(table, slot, page, values)
   }
 }

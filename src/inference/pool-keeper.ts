@@ -7,6 +7,8 @@ import { EndpointSlots, type EndpointSlotsOptions, type PlanVersion } from './en
 import { EndpointState, type EndpointTable } from './endpoint-table.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
 import { checkFlowPlan, type FlowFigures, FlowKeeper } from './flow-control/flow-keeper.ts'
+import { createDetector } from './flow-control/saturation.ts'
+import { createRequestHook } from './scheduling/plugins/registry.ts'
 import { KvKeeper } from './kv-events/kv-keeper.ts'
 import type { KvLedger } from './kv-events/kv-ledger.ts'
 import { type LoadReport, noteLoad } from './load-report.ts'
@@ -54,6 +56,8 @@ export interface SentPrompt {
 /** What a pool picks by; throws for a plan that `PoolKeeper` would not take. @throws UnknownScorerError, ZodError, RangeError */
 export function checkPoolPlan({ scheduling }: PoolPlan): Profiles {
   if (scheduling.flowControl !== undefined) checkFlowPlan(scheduling.flowControl)
+  if (scheduling.admission !== undefined) void createDetector(scheduling.admission.saturation)
+  for (const hook of scheduling.hooks ?? []) void createRequestHook(hook)
   return new Profiles(scheduling)
 }
 

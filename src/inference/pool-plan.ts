@@ -125,6 +125,8 @@ export interface SchedulingPlan extends ProfilePlan {
   readonly labelHeaders?: readonly LabelHeaderPlan[]
   /** Who leaves out endpoints for the whole request, before all profiles. Default: nobody. */
   readonly screeners?: readonly PluginPlan[]
+  /** Users' own, told of what becomes of requests. Default: nobody is. */
+  readonly hooks?: readonly PluginPlan[]
   /** Name of the primary profile. Default: `default`. */
   readonly profileName?: string
   /** Further profiles; the handler runs them. */
@@ -218,6 +220,8 @@ interface SourcePlan {
 
 export interface ExporterPlan extends SourcePlan {
   readonly metrics: readonly CustomMetricPlan[]
+  /** A user's own data source extracts them; their names are those of the attributes. */
+  readonly own?: PluginPlan
 }
 
 /** A family of a metrics page, and labels that its series must have (they may have others). */

@@ -347,7 +347,7 @@ export class Pool implements ProfileRunner {
   #choose(profile: Profile, out: Placement): PickStatus {
     const request = this.#request
     this.#inform()
-    if ((request.priority ?? 0) < 0 && !this.#admits()) return PickStatus.NOT_ADMITTED
+    if (this.#profiles.admitters.length > 0 && !this.#admits(request.priority ?? 0)) return PickStatus.NOT_ADMITTED
     this.#gathered = false
     return this.#placer.place(profile, this.#profiles.producers, request, this.#candidates, out)
   }
@@ -366,9 +366,12 @@ export class Pool implements ProfileRunner {
     this.#profiles.producers.produce(candidates, this.table)
   }
 
-  #admits(): boolean {
+  #admits(priority: number): boolean {
     const { admitters } = this.#profiles
-    for (let a = 0; a < admitters.length; a++) if (!admitters[a]!.admits(this.#candidates)) return false
+    for (let a = 0; a < admitters.length; a++) {
+      const admitter = admitters[a]!
+      if ((priority < 0 || admitter.asksAll === true) && !admitter.admits(this.#candidates, priority)) return false
+    }
     return true
   }
 

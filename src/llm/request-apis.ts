@@ -33,7 +33,7 @@ export interface RequestApi {
   readonly grpc?: GrpcApi
 }
 
-interface ParserPaths {
+export interface ParserPaths {
   /** Without the first slash. */
   readonly suffix: string
   readonly api: RequestApi
@@ -149,8 +149,9 @@ export class RequestApis {
   readonly #fallback: RequestApi | undefined
   readonly #known = new Map<string, RequestApi | undefined>()
 
-  constructor(parsers: readonly string[]) {
-    const claimed = parsers.flatMap(type => PARSERS[type] ?? [])
+  /** `own`: what users' own parsers claim. */
+  constructor(parsers: readonly string[], own: (type: string) => readonly ParserPaths[] = () => []) {
+    const claimed = parsers.flatMap(type => PARSERS[type] ?? own(type))
     // The longest first; sorting is stable, so that of equal ones the first parser's comes first.
     this.#suffixes = claimed
       // A gRPC service may stand in any package.

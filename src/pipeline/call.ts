@@ -14,6 +14,7 @@ import type { Measured } from './measured.ts'
 import type { RequestTrace } from './request-trace.ts'
 import type { WaitingCall } from './pool-entrance.ts'
 import type { CallLease } from './call-lease.ts'
+import type { Hooked } from './request-hooks.ts'
 import type { RuleFacts } from './rules.ts'
 
 /** What the pipeline knows of one request. Pooled by a linked plan's deciders; given back in `closed`. */
@@ -94,6 +95,9 @@ export class Call implements RuleFacts {
   /** It is traced. */
   trace: RequestTrace | undefined
 
+  /** Users' own hooks follow it. */
+  hooked: Hooked | undefined
+
   /** The pool whose in-flight count rose for this call, to fall when the response ends. */
   counted: Pool | undefined
 
@@ -137,6 +141,7 @@ export class Call implements RuleFacts {
     this.explanation = ''
     this.trace = undefined
     this.counted = undefined
+    this.hooked = undefined
   }
 }
 

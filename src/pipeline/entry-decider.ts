@@ -200,6 +200,7 @@ export class EntryDecider implements Decider {
     if (call.rewritten !== undefined && call.model !== undefined) this.#editResponse(x, call, message.headers)
     call.follower?.begin(x, call, message.headers)
     this.#context.observers?.responseHeaders(call, message.headers)
+    call.hooked?.responded(x, message.headers)
     const { bytes, metadataStart, metadataEnd } = message
     const served =
       call.counted === undefined || bytes === undefined
@@ -246,6 +247,7 @@ export class EntryDecider implements Decider {
     const call = x.call as Call | undefined
     if (call === undefined) return
     this.#context.observers?.responseEnd(x, call)
+    call.hooked?.ended(call.responseSeen)
     this.#responseOver(call)
   }
 
@@ -261,6 +263,8 @@ export class EntryDecider implements Decider {
     // The gateway sends us no responses.
     else if (this.followsResponse) giveBackOnceSeen(call)
     giveBackStagesOnceSeen(call)
+    // Our own fleet's streams are over with the decision, the requests are not.
+    if (this.followsResponse || x.requestState === RequestState.UNDECIDED) call.hooked?.ended(call.responseSeen)
     this.#context.observers?.closed(x, call)
     call.clear()
     const { calls } = this.#context

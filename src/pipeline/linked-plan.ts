@@ -12,6 +12,7 @@ import type { LinkedPool } from './linked-pool.ts'
 import type { Observers } from './observers.ts'
 import { PLUG_METADATA, type PlugPlan } from './plan.ts'
 import type { PlanShare } from './plan-share.ts'
+import { LinkedHooks } from './request-hooks.ts'
 import { modelsOf } from './rewrite.ts'
 import { ResponseUsage, type UsageSink } from './response-usage.ts'
 
@@ -38,6 +39,7 @@ export class LinkedPlan {
   readonly #calls: Call[] = []
   /** By entry id; the generation in which it was last part of the plan. */
   readonly #entries = new Map<string, { decider: EntryDecider; generation: number }>()
+  readonly #hooks = new LinkedHooks()
   #generation = 0
   #default: EntryDecider | undefined
   #gateways = new GatewayStreams([])
@@ -64,8 +66,10 @@ export class LinkedPlan {
       known?.adopt(share)
       const pool = known ?? new Pool(share, this.#options.pool)
       const usage = new ResponseUsage(share.plan, pool, this.#options.usage)
-      linked.set(name, { pool, plan: share.plan, usage })
+      const hooks = this.#hooks.of(share.plan)
+      linked.set(name, { pool, plan: share.plan, usage, hooks })
     }
+    this.#hooks.keep(linked)
     const { outcomes, nowMs, random, records, observers } = this.#options
     const { routing } = plan
     const baseModels = new Map(Object.entries(routing.baseModels))

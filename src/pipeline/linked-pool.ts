@@ -1,5 +1,6 @@
 import type { PoolPlan } from '../inference/pool-plan.ts'
 import type { Pool } from '../inference/pool.ts'
+import type { RequestHook } from '../inference/scheduling/request-hook.ts'
 import type { ResponseUsage } from './response-usage.ts'
 
 /**
@@ -10,4 +11,6 @@ export interface LinkedPool {
   readonly pool: Pool
   readonly plan: PoolPlan
   readonly usage: ResponseUsage
+  /** Users' own. */
+  readonly hooks: readonly Required<RequestHook>[]
 }

@@ -39,6 +39,8 @@ import { routeTo } from './routed-answer.ts'
 import { tellReplicas } from './stage-headers.ts'
 import { chooseTarget, type LinkedRule, linkRule, matchesModel, matchesRequest } from './rules.ts'
 import type { Target } from './target.ts'
+import { ownApis } from './own-apis.ts'
+import { tellPicked } from './request-hooks.ts'
 
 /** What becomes of a request whose facts are final: rule → target → endpoint, or a refusal. One per entry and thread. */
 export class RequestRouter {
@@ -71,7 +73,7 @@ export class RequestRouter {
     this.pools = [...used]
     for (const linked of used) {
       const parsers = linked.plan.scheduling.parsers ?? (this.#fleet ? undefined : DEFAULT_PARSERS)
-      if (parsers !== undefined) this.#apis.set(linked, new RequestApis(parsers))
+      if (parsers !== undefined) this.#apis.set(linked, new RequestApis(parsers, ownApis))
     }
   }
 
@@ -290,6 +292,7 @@ export class RequestRouter {
       call.endpoints = pool.addresses(call.picked)
       call.reason = call.picked.reason
       tellReplicas(call, pool)
+      if (linked.hooks.length > 0) tellPicked(call, linked)
     } else if (status === PickStatus.SATURATED) {
       return saturated()
     } else if (status === PickStatus.FILTERED) {

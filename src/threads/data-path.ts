@@ -10,6 +10,7 @@ import { listenH2 } from '../grpc/h2/h2-transport.ts'
 import { HealthService } from '../grpc/health-service.ts'
 import { listenHttp2 } from '../grpc/http2-transport.ts'
 import type { StreamService, TransportServer } from '../grpc/transport.ts'
+import { tellUserFaults } from '../inference/scheduling/plugins/user-faults.ts'
 import { DecisionRecords } from '../pipeline/decision-records.ts'
 import { LinkedPlan } from '../pipeline/linked-plan.ts'
 import { Outcomes } from '../pipeline/outcomes.ts'
@@ -86,6 +87,7 @@ export class DataPath {
       onError: (error, requestId) => this.#report(error, 'ext_proc: internal error', { requestId }),
     })
     this.#streams = streamOver === undefined ? this.#service : new MeasuredStreams(this.#service, streamOver)
+    tellUserFaults((text, error) => this.#report(error, text, {}))
     for (const share of start.plans) this.#plan.update(share)
     this.#health.setReady(start.ready)
   }

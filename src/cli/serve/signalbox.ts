@@ -5,6 +5,7 @@ import type { ObjectSet } from '../../config/object-set.ts'
 import { AccessReviewer } from '../../kubernetes/access-review.ts'
 import { LineFile } from '../../telemetry/line-file.ts'
 import { Peers } from '../../peers/peers.ts'
+import { tellUserFaults } from '../../inference/scheduling/plugins/user-faults.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { Metrics } from '../../telemetry/metrics.ts'
 import { Threads } from '../../threads/threads.ts'
@@ -149,6 +150,7 @@ export class Signalbox {
   async start(signal: AbortSignal = NEVER): Promise<void> {
     const options = this.#options
     const { descriptors, xds, admin } = options
+    tellUserFaults((text, error) => this.#log.error({ err: error }, text))
     await loadPlugins(options.plugins)
     if (descriptors !== undefined)
       await startsWith('--descriptors', async () => this.#registry.loadDescriptors(await readFile(descriptors)))

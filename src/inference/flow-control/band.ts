@@ -1,9 +1,9 @@
 import { EntryHeap } from './entry-heap.ts'
 import type { FairnessPolicy, Flow } from './fairness-policy.ts'
-import { createFairness } from './flow-plugins.ts'
+import { createFairness, createOrdering } from './flow-plugins.ts'
 import type { FlowEntry } from './flow-entry.ts'
 import type { BandPlan } from './flow-plan.ts'
-import { type OrderingPolicy, ORDERING_POLICIES } from './ordering-policies.ts'
+import type { OrderingPolicy } from './ordering-policies.ts'
 
 /** The requests of one priority that wait at this thread. */
 export class Band {
@@ -32,7 +32,7 @@ export class Band {
     const entries = this.entries().sort((a, b) => a.sequence - b.sequence)
     this.#policies = policies
     this.#fairness = createFairness(plan.fairness)
-    this.#ordering = ORDERING_POLICIES[plan.ordering.type]!
+    this.#ordering = createOrdering(plan.ordering)
     this.#flows.clear()
     this.size = 0
     for (const entry of entries) this.push(entry, ttlMs)

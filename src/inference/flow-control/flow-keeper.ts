@@ -2,6 +2,7 @@ import type { EndpointTable } from '../endpoint-table.ts'
 import { type BandFigures, createFlowMemory, FlowMemory, type FlowShare, MAX_BANDS } from './flow-memory.ts'
 import type { BandPlan, FlowControlPlan } from './flow-plan.ts'
 import { createRevocationMemory, type RevocationFigures, RevocationMemory } from './revocation-memory.ts'
+import { createFairness, createOrdering, createUsageLimit } from './flow-plugins.ts'
 import { createDetector, Saturation, visibleAfterMs } from './saturation.ts'
 
 /** For metrics. */
@@ -18,6 +19,11 @@ export interface FlowFigures {
 export function checkFlowPlan(plan: FlowControlPlan): void {
   if (plan.bands.length > MAX_BANDS) throw new RangeError(`more than ${MAX_BANDS} priorities in one pool`)
   void createDetector(plan.saturation)
+  void createUsageLimit(plan.usageLimit)
+  for (const { fairness, ordering } of plan.bands) {
+    void createFairness(fairness)
+    void createOrdering(ordering)
+  }
 }
 
 /** A pool's flow control on the main thread: gives threads their memory, and tells them what happens here. */

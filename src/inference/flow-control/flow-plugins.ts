@@ -4,7 +4,8 @@ import { object } from '../../config/kinds/common.ts'
 import type { PluginPlan } from '../pool-plan.ts'
 import type { FairnessPolicy } from './fairness-policy.ts'
 import { GlobalStrictFairness } from './global-strict-fairness.ts'
-import { ORDERING_POLICIES } from './ordering-policies.ts'
+import { type OrderingPolicy, ORDERING_POLICIES } from './ordering-policies.ts'
+import { ownFairness, ownOrdering, ownUsageLimit } from './own-policies.ts'
 import { ProgramAwareFairness } from './program-aware-fairness.ts'
 import { RoundRobinFairness } from './round-robin-fairness.ts'
 import { PriorityHoldback, SoftReflectiveCeiling, StaticUsageLimit, type UsageLimit } from './usage-limits.ts'
@@ -77,25 +78,32 @@ export function goesByUsage({ type }: PluginPlan): boolean {
 }
 
 /** @throws ZodError */
-export function createFairness({ type, parameters }: PluginPlan): FairnessPolicy {
+export function createFairness(plan: PluginPlan): FairnessPolicy {
+  const { type, parameters } = plan
   switch (type) {
     case 'round-robin-fairness-policy':
       return new RoundRobinFairness()
     case 'program-aware-fairness':
       return new ProgramAwareFairness(programAware.parse(parameters))
     default:
-      return new GlobalStrictFairness()
+      return ownFairness(plan) ?? new GlobalStrictFairness()
   }
 }
 
 /** @throws ZodError */
-export function createUsageLimit({ type, parameters }: PluginPlan): UsageLimit {
+export function createOrdering(plan: PluginPlan): OrderingPolicy {
+  return ORDERING_POLICIES[plan.type] ?? ownOrdering(plan) ?? ORDERING_POLICIES['fcfs-ordering-policy']!
+}
+
+/** @throws ZodError */
+export function createUsageLimit(plan: PluginPlan): UsageLimit {
+  const { type, parameters } = plan
   switch (type) {
     case 'priority-holdback-policy':
       return new PriorityHoldback(holdback.parse(parameters))
     case 'soft-reflective-ceiling-policy':
       return new SoftReflectiveCeiling()
     default:
-      return new StaticUsageLimit(staticLimit.parse(parameters))
+      return ownUsageLimit(plan) ?? new StaticUsageLimit(staticLimit.parse(parameters))
   }
 }

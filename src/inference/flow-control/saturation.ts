@@ -11,6 +11,7 @@ import { EndpointState, type EndpointTable, MissingSignal } from '../endpoint-ta
 import type { PluginPlan } from '../pool-plan.ts'
 import { concurrencyParameters } from '../scheduling/plugins/concurrency-detector.ts'
 import { utilizationParameters } from '../scheduling/plugins/utilization-detector.ts'
+import { ownDetector, type SaturationDetector } from './own-policies.ts'
 
 /** What a detector says of a set of endpoints. */
 interface StageDetector {
@@ -108,7 +109,7 @@ export class Saturation {
   }
 }
 
-/** Types of plug-ins that a `saturationDetector` may name. */
+/** Types of plug-ins that a `saturationDetector` may name, beside users' own. */
 export const SATURATION_DETECTORS: readonly string[] = ['utilization-detector', 'concurrency-detector']
 
 /** An engine may take so long to free what an aborted request had, ms. */
@@ -119,12 +120,51 @@ const COUNTED_MS = 10
 /** How long after a request was aborted a detector may still count it, ms. */
 export function visibleAfterMs({ type, parameters }: PluginPlan, scrapeIntervalMs: number): number {
   if (type === 'concurrency-detector') return COUNTED_MS
+  // Of a user's own nothing is known: it may go by either.
+  if (type !== 'utilization-detector') return scrapeIntervalMs + ABORT_MS
   const { metricsStalenessThreshold } = utilizationParameters.parse(parameters)
   return scrapeIntervalMs + (parseDuration(metricsStalenessThreshold) ?? 0) + ABORT_MS
 }
 
-export function createDetector({ type, parameters }: PluginPlan): StageDetector {
-  return type === 'concurrency-detector' ? new Concurrency(parameters) : new Utilization(parameters)
+/** @throws ZodError */
+export function createDetector(plan: PluginPlan): StageDetector {
+  if (plan.type === 'concurrency-detector') return new Concurrency(plan.parameters)
+  const own = plan.type === 'utilization-detector' ? undefined : ownDetector(plan)
+  return own === undefined ? new Utilization(plan.parameters) : new OwnStage(own)
+}
+
+/** What a user's own detector says of the endpoints. */
+class OwnStage implements StageDetector {
+  readonly stale = 0
+  readonly known = true
+  readonly #detector: SaturationDetector
+  #slots = new Int32Array(64)
+  #count = 0
+  #table: EndpointTable | undefined
+  #nowMs = 0
+
+  constructor(detector: SaturationDetector) {
+    this.#detector = detector
+  }
+
+  begin(): void {
+    this.#count = 0
+  }
+
+  add(table: EndpointTable, slot: number, nowMs: number): void {
+    if (this.#slots.length < table.capacity) {
+      const grown = new Int32Array(table.capacity)
+      grown.set(this.#slots)
+      this.#slots = grown
+    }
+    this.#table = table
+    this.#nowMs = nowMs
+    this.#slots[this.#count++] = slot
+  }
+
+  saturation(): number {
+    return this.#count === 0 ? 1 : this.#detector.saturation(this.#table!, this.#slots, this.#count, this.#nowMs)
+  }
 }
 
 /**

@@ -29,6 +29,9 @@ export class Candidates {
   readonly #matches = new Map<string, PrefixMatch>()
   readonly #primary: PrefixMatch = { share: new Float64Array(0), bytes: 0 }
   #allMatches: readonly PrefixMatch[] = [this.#primary]
+  /** See `column`. */
+  readonly #columns = new Map<string, Float64Array>()
+  #allColumns: readonly Float64Array[] = []
   count = 0
   slots = new Int32Array(0)
   /** Requests waiting at the replica. */
@@ -121,6 +124,21 @@ export class Candidates {
     this.tpot = new Float64Array(capacity)
     this.media = new Float64Array(capacity)
     for (const match of this.#allMatches) match.share = new Float64Array(capacity)
+    for (const name of this.#columns.keys()) this.#columns.set(name, new Float64Array(capacity))
+    this.#allColumns = [...this.#columns.values()]
+  }
+
+  /**
+   * A value for each candidate under a name of one's own: a user's producer writes it, filters and scorers of the same pick read it. 0 until
+   * it is written.
+   */
+  column(name: string): Float64Array {
+    const known = this.#columns.get(name)
+    if (known !== undefined) return known
+    const made = new Float64Array(this.slots.length)
+    this.#columns.set(name, made)
+    this.#allColumns = [...this.#columns.values()]
+    return made
   }
 
   /** Prefix cache producers besides the default one. */
@@ -140,6 +158,7 @@ export class Candidates {
       match.bytes = 0
       match.share.fill(0, 0, this.#loaded)
     }
+    for (let c = 0; c < this.#allColumns.length; c++) this.#allColumns[c]!.fill(0, 0, this.#loaded)
     // Clearing an empty map allocates.
     if (this.sessions.size > 0) this.sessions.clear()
   }
@@ -241,6 +260,7 @@ export class Candidates {
     move(this.kvUsage, kept, first, count)
     move(this.unknown, kept, first, count)
     for (let m = 0; m < this.#allMatches.length; m++) move(this.#allMatches[m]!.share, kept, first, count)
+    for (let c = 0; c < this.#allColumns.length; c++) move(this.#allColumns[c]!, kept, first, count)
     if (!this.produced) return
     move(this.tokens, kept, first, count)
     move(this.ttft, kept, first, count)

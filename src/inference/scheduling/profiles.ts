@@ -25,7 +25,7 @@ export class Profiles {
   /** Undefined: only the primary one runs. */
   readonly handler: ProfileHandler | undefined
   readonly producers: Producers
-  /** Asked about requests of negative priority. */
+  /** Asked about requests of negative priority; some about all. */
   readonly admitters: readonly Admitter[]
   readonly screeners: readonly Screener[]
   readonly #keyedScreeners: readonly KeyedPlugin[]

@@ -9,7 +9,7 @@ function admits(facts: readonly CandidateFacts[], headers: Readonly<Record<strin
   const { candidates } = situation(facts.map(fact => ({ running: 1, kvUsage: 0.5, ...fact })))
   candidates.headers = headersOf(headers)
   candidates.tpotTargetFactor = factor
-  return createAdmitter({ type: 'latency-slo-admitter', parameters: {} }).admits(candidates)
+  return createAdmitter({ type: 'latency-slo-admitter', parameters: {} }).admits(candidates, -1)
 }
 
 const slow = { ttft: 500, tpot: 50 }

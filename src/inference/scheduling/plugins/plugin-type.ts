@@ -1,11 +1,14 @@
 /** What the registry of an EndpointPickerConfig's plug-ins holds: one value of these types per plug-in type. */
 import type { z } from 'zod'
 import type { FlowPluginType } from '../../flow-control/flow-plugins.ts'
+import type { OwnPolicyType } from '../../flow-control/own-policies.ts'
+import type { DataSource } from '../../own-page.ts'
 import type { Admitter } from '../admitter.ts'
 import type { Filter } from '../filter.ts'
 import type { Producer } from '../producer.ts'
 import type { Picker } from '../picker.ts'
 import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
+import type { RequestHook } from '../request-hook.ts'
 import type { Scorer } from '../scorer.ts'
 import type { Screener } from '../screener.ts'
 
@@ -111,20 +114,48 @@ export type SettingType =
 /** Feeds the endpoints' data, on the main thread. */
 export type DataLayerType = PluginTypeOf<'data-source'> | PluginTypeOf<'extractor'> | PluginTypeOf<'discovery'>
 
+/** A user's own, which reads a page of its own. */
+export interface DataSourceType extends PluginTypeOf<'data-source'> {
+  /** @throws ZodError, and whatever the user's code does */
+  readonly createSource: (parameters: unknown) => DataSource
+}
+
 /** Reads requests. */
-export type ParserType = PluginTypeOf<'parser'>
+export interface ParserType extends PluginTypeOf<'parser'> {
+  /** A user's own: what it claims, by the end of the path. */
+  readonly apis?: Readonly<Record<string, OwnApi>>
+}
+
+/** What requests of a path must have. */
+export interface OwnApi {
+  /** For people. Default: the path. */
+  readonly name?: string
+  /** A request without a model is refused. Default: false. */
+  readonly needsModel?: boolean
+  /** A field without which it is refused, and what that must be: as those of `RequiredField` (src/llm/request-apis.ts). */
+  readonly required?: { readonly name: 'messages' | 'prompt' | 'input'; readonly form: 'list' | 'text' | 'any' }
+}
+
+/** A user's own: told of requests. */
+export interface RequestHookType extends PluginTypeOf<'request-hook'> {
+  /** @throws ZodError */
+  readonly createHook: (parameters: unknown) => Required<RequestHook>
+}
 
 export type PluginType =
   | AdmitterType
   | DataLayerType
+  | DataSourceType
   | DeciderType
   | FilterType
   | FlowPluginType
   | FilteringScorerType
+  | OwnPolicyType
   | ParserType
   | PickerType
   | ProducerType
   | ProfileHandlerType
+  | RequestHookType
   | ScorerType
   | ScreenerType
   | SettingType

@@ -9,6 +9,7 @@ import type { Filter } from '../filter.ts'
 import type { Picker } from '../picker.ts'
 import type { HandlerParts, ProfileHandler, StageDecider } from '../profile-handler.ts'
 import type { Producer } from '../producer.ts'
+import type { RequestHook } from '../request-hook.ts'
 import type { Scorer } from '../scorer.ts'
 import type { Screener } from '../screener.ts'
 import { activeRequestScorer } from './active-request-scorer.ts'
@@ -39,6 +40,7 @@ import { DATA_LAYER } from './data-layer.ts'
 import { PARSERS } from './parsers.ts'
 import { pdProfileHandler } from './pd-profile-handler.ts'
 import { maxScorePicker, randomPicker, weightedRandomPicker } from './pickers.ts'
+import { OWN_PLUGINS } from './own-plugins.ts'
 import type { Need, PluginType } from './plugin-type.ts'
 import { precisePrefixCacheProducer, precisePrefixCacheScorer } from './precise-prefix-cache.ts'
 import { predictedLatencyProducer } from './predicted-latency-producer.ts'
@@ -138,6 +140,7 @@ export function pluginTypes(): readonly string[] {
 export function registerPlugin(plugin: PluginType): boolean {
   if (PLUGINS.has(plugin.type)) return false
   PLUGINS.set(plugin.type, plugin)
+  OWN_PLUGINS.set(plugin.type, plugin)
   return true
 }
 
@@ -197,6 +200,13 @@ export function createScreener({ type, parameters }: PluginPlan): Screener {
   const plugin = PLUGINS.get(type)
   if (plugin?.role !== 'screener') throw new UnknownPluginError(type, 'screener')
   return plugin.createScreener(parameters)
+}
+
+/** @throws UnknownPluginError, ZodError */
+export function createRequestHook({ type, parameters }: PluginPlan): Required<RequestHook> {
+  const plugin = PLUGINS.get(type)
+  if (plugin?.role !== 'request-hook') throw new UnknownPluginError(type, 'request-hook')
+  return plugin.createHook(parameters)
 }
 
 /** @throws UnknownPluginError */

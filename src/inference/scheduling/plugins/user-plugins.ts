@@ -6,7 +6,23 @@ import { PLUGIN_KIT, type Plugins } from './plugin-kit.ts'
 import type { PluginType } from './plugin-type.ts'
 import { registerPlugin } from './registry.ts'
 
-const ROLES: ReadonlySet<string> = new Set(['scorer', 'filter', 'picker', 'decider', 'profile-handler'])
+const ROLES: ReadonlySet<string> = new Set([
+  'scorer',
+  'filter',
+  'picker',
+  'decider',
+  'profile-handler',
+  'producer',
+  'screener',
+  'admitter',
+  'saturation-detector',
+  'fairness-policy',
+  'ordering-policy',
+  'usage-limit-policy',
+  'parser',
+  'data-source',
+  'request-hook',
+])
 
 export class UserPluginError extends Error {
   readonly code = 'user-plugin'
