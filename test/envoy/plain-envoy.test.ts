@@ -5,6 +5,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import { parse } from 'yaml'
 import { type EnvoyProcess, startEnvoy } from '../../src/cli/envoy/envoy-process.ts'
+import { isAtLeast } from '../../src/cli/envoy/envoy-version.ts'
 import { parseEppOptions } from '../../src/cli/epp/epp-options.ts'
 import { Signalbox } from '../../src/cli/serve/signalbox.ts'
 import type { Simulator } from '../../src/sim/simulator.ts'
@@ -38,13 +39,31 @@ const LIST = {
   ],
 } as const
 
+/** What its README says to change for bodies that stay in Envoy. */
+const LOOK = {
+  envoy: [
+    ['request_body_mode: FULL_DUPLEX_STREAMED', 'request_body_mode: STREAMED'],
+    ['request_trailer_mode: SEND', 'request_trailer_mode: SKIP'],
+    ['message_timeout: 5s', 'message_timeout: 300s\n<filter>send_body_without_waiting_for_header_response: true'],
+    ['domains: ["*"]', 'domains: ["*"]\n<host>request_body_buffer_limit: 33554432'],
+    ['<filter>', ' '.repeat(22)],
+    ['<host>', ' '.repeat(22)],
+  ],
+} as const
+
+/** Pairs of what is replaced and by what, by file. */
+interface Changes {
+  readonly picker?: readonly (readonly [string, string])[]
+  readonly envoy?: readonly (readonly [string, string])[]
+}
+
 describeOnEnvoy('examples/plain-envoy', envoyBinary => {
   let folder: TempFolder
   let simulators: Simulator[]
   const running: { stop(): Promise<unknown> }[] = []
 
-  /** The example with other ports and the changes for a list, if there are any. @returns the gateway's port */
-  async function start(name: string, changes: Partial<typeof LIST> = {}): Promise<number> {
+  /** The example with other ports and these changes. @returns the gateway's port */
+  async function start(name: string, changes: Changes = {}): Promise<number> {
     const endpoints = join(folder.path, `${name}-endpoints.yaml`)
     const [first, second] = simulators.map(({ port }) => port) as [number, number]
     const ports = [
@@ -108,6 +127,17 @@ describeOnEnvoy('examples/plain-envoy', envoyBinary => {
     expect(simulators.flatMap(pickedFor)).toHaveLength(8)
     for (const simulator of simulators)
       for (const picked of pickedFor(simulator)) expect(picked).toBe(addressOf(simulator))
+  }, 60_000)
+
+  it('and, where bodies are looked at, a long one with the model at its end', async () => {
+    // Before, what Envoy holds could not be said in a virtual host.
+    if (!isAtLeast(envoyBinary.version, '1.37.0')) return
+    const port = await start('look', LOOK)
+    const prompt = 'some words '.repeat(200_000)
+    const body = JSON.stringify({ prompt, max_tokens: 1, model: 'unknown' })
+    const { status, headers } = await sendHttp1({ port, path: '/v1/completions', body })
+    // The replica has read all of it, and serves no such model.
+    expect([status, headers['x-sim-replica']]).toEqual([404, expect.stringMatching(/^vllm-[01]$/)])
   }, 60_000)
 
   it('and, changed as its comments say, to the next of a list', async () => {
