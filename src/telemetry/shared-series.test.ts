@@ -214,7 +214,7 @@ describe('values that are given up', () => {
     const { directory, size } = new SeriesMemory(memory)
     const ends: number[] = []
     for (let day = 0; day < 3; day++) {
-      for (let round = 0; round < 10_000; round++) {
+      for (let round = 0; round < 3000; round++) {
         const names = Array.from(
           { length: 5 },
           (_, i) => `${day}-${round}-${i}-${'é'.repeat((round * 37 + i * 61) % 240)}`,
@@ -238,7 +238,7 @@ describe('values that are given up', () => {
     expect(totals.samples(0)).toEqual(
       expect.arrayContaining([
         { labels: [long, long], value: 1 },
-        { labels: ['other', 'y'], value: 150_000 },
+        { labels: ['other', 'y'], value: 45_000 },
       ]),
     )
   })
