@@ -1,5 +1,11 @@
 import { describe, expect, it } from '@jest/globals'
 import { BodyMode } from '../../src/extproc/modes.ts'
+import { Observers } from '../../src/pipeline/observers.ts'
+import { Family, REQUEST_FAMILIES } from '../../src/pipeline/request-families.ts'
+import { RequestMetrics } from '../../src/pipeline/request-metrics.ts'
+import { RequestTotals } from '../../src/pipeline/request-totals.ts'
+import { createSeriesMemory, SeriesWriter } from '../../src/telemetry/shared-series.ts'
+import { ScriptedEnvoy } from '../support/ext-proc-script.ts'
 import { address, destination, endpointsOf, HERMETIC, PickerRig, pod } from './picker-rig.ts'
 
 const PODS = [pod(0, 0), pod(0, 0)]
@@ -22,6 +28,36 @@ describe('hermetic responses (epp.md §8.1)', () => {
       expect(rig.inFlight).toBe(0)
     }
   })
+})
+
+it('H19: a response whose request was never seen passes, each chunk at once; nothing is counted of it', () => {
+  const memory = createSeriesMemory()
+  const writer = new SeriesWriter(REQUEST_FAMILIES, memory)
+  const observers = new Observers(new RequestMetrics(writer, { tokens: true, pluginShare: 1 }), undefined)
+  const rig = new PickerRig(PODS, HERMETIC, '', undefined, {}, observers)
+  const envoy = new ScriptedEnvoy(rig.service)
+  const headers = Object.entries(STREAM).map(([key, value]) => ({ key, rawValue: Buffer.from(value) }))
+  envoy.sends({
+    request: { case: 'responseHeaders', value: { headers: { headers } } },
+    protocolConfig: {
+      requestBodyMode: BodyMode.FULL_DUPLEX_STREAMED,
+      responseBodyMode: BodyMode.FULL_DUPLEX_STREAMED,
+    },
+  })
+  expect(envoy.receives().map(({ response }) => response.case)).toEqual(['responseHeaders'])
+  for (const [i, chunk] of ['data: {"usage":{"prompt_tokens":7}}\n\n', 'data: [DONE]\n\n'].entries()) {
+    envoy.sends({ request: { case: 'responseBody', value: { body: Buffer.from(chunk), endOfStream: i === 1 } } })
+    const [answer, ...others] = envoy.receives()
+    expect(others).toEqual([])
+    const mutation = answer!.response.case === 'responseBody' && answer!.response.value.response?.bodyMutation?.mutation
+    if (mutation === false || mutation?.case !== 'streamedResponse') throw new Error('the chunk does not come back')
+    expect([Buffer.from(mutation.value.body).toString(), mutation.value.endOfStream]).toEqual([chunk, i === 1])
+  }
+  envoy.resets()
+  const totals = new RequestTotals([memory])
+  totals.refresh()
+  expect([totals.samples(Family.REQUESTS), totals.histograms(Family.INPUT_TOKENS)]).toEqual([[], []])
+  expect(rig.inFlight).toBe(0)
 })
 
 describe('the model of responses (epp.md §8.4)', () => {
