@@ -57,10 +57,8 @@ describe('examples', () => {
     expect(await validate(join(ROOT, 'examples', name))).toContain(', 0 errors, ')
   })
 
-  it('plain-envoy/picker.yaml is right', async () => {
-    expect(await validate(join(ROOT, 'examples', 'plain-envoy', 'picker.yaml'))).toBe(
-      '1 object, 0 errors, 0 warnings\n',
-    )
+  it.each(['plain-envoy/picker.yaml', 'picker-config/llm-d-default.yaml'])('%s is right', async name => {
+    expect(await validate(join(ROOT, 'examples', name))).toBe('1 object, 0 errors, 0 warnings\n')
   })
 
   it('are there for each kind', () => {
