@@ -145,9 +145,9 @@ describe('the program', () => {
       spawned('--pool-name', 'llm', '--help'),
     ])
     expect(outcomes.map(({ status }) => status)).toEqual([2, 2, 0])
-    expect(outcomes[0]!.err).toContain('--pool-name or --endpoint-selector is missing')
-    expect(outcomes[1]!.err).toContain('no-such-flag')
-    expect(outcomes[2]!.out).toMatch(/^Usage: signalbox epp /)
+    expect(outcomes[0].err).toContain('--pool-name or --endpoint-selector is missing')
+    expect(outcomes[1].err).toContain('no-such-flag')
+    expect(outcomes[2].out).toMatch(/^Usage: signalbox epp /)
   })
 
   it('ends soon when it is told to while it starts', async () => {
@@ -399,7 +399,9 @@ describe('serve refuses to start', () => {
   }
 
   it('with a pool that nobody wrote', async () => {
-    expect(await refused('--config', good, '--pool', 'default/nope')).toContain('default/nope')
+    expect(await refused('--config', good, '--pool', 'default/nope')).toContain(
+      '--pool default/nope: no such InferencePool; there is default/pool',
+    )
   })
 
   it('with a port in use: that of a thread, which nobody named', async () => {

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import { compileSet } from '../compile/compile.ts'
+import { discoveriesIn, withEndpointsFiles } from '../config/endpoints-file.ts'
 import { readFiles } from '../config/load-files.ts'
 import { readTexts } from '../config/object-set.ts'
 import { formatProblem } from '../config/problem.ts'
@@ -160,22 +161,43 @@ async function schedulingOf(
     spec: { selector: { matchLabels: { 'signalbox.dev/replay': 'none' } }, targetPorts: [{ number: 1 }] },
   })
   const set = has ? known : readTexts([...files, { file: 'the trace', text }], problems)
-  const { plan, errors } = compileSet(set, { extProc: { addresses: ['127.0.0.1:1'] }, defaultPool: pool })
+  // The trace has the endpoints: files that list them need not be here.
+  const paths = discoveriesIn(set.items).map(({ path }) => path)
+  const { plan, errors } = compileSet(withEndpointsFiles(set, paths, [], []), {
+    extProc: { addresses: ['127.0.0.1:1'] },
+    defaultPool: pool,
+  })
   for (const problem of errors) tell(formatProblem(problem))
   return errors.length > 0 ? undefined : plan.pools.find(each => each.name === pool)?.scheduling
 }
 
-interface ScorerSums {
-  picks: number
-  before: number
-  after: number
-  change: number
+/** A mean over the picks that had a value. */
+class Mean {
+  #sum = 0
+  #count = 0
+
+  add(value: number | undefined): void {
+    if (value === undefined) return
+    this.#sum += value
+    this.#count++
+  }
+
+  text(): string {
+    return this.#count === 0 ? '–' : (this.#sum / this.#count).toFixed(3)
+  }
+}
+
+interface ScorerMeans {
+  readonly before: Mean
+  readonly after: Mean
+  /** Of the picks for which both sides have the scorer. */
+  readonly change: Mean
 }
 
 class Report {
   readonly #most: number
   readonly #print: (text: string) => void
-  readonly #scorers = new Map<string, ScorerSums>()
+  readonly #scorers = new Map<string, ScorerMeans>()
   #picks = 0
   #changed = 0
 
@@ -206,24 +228,22 @@ class Report {
       `${this.#picks} picks, ${this.#changed} change (${share.toFixed(1)} %)${unread > 0 ? `; ${unread} lines are none` : ''}`,
     )
     if (this.#scorers.size === 0) return
-    this.#print('scores of the endpoints that were picked (mean):')
-    for (const [type, { picks, before, after, change }] of this.#scorers) {
-      const mean = (sum: number) => (sum / picks).toFixed(3)
-      this.#print(`  ${type}: ${mean(before)} → ${mean(after)}, changed by ${mean(change)}`)
-    }
+    this.#print('scores of the endpoints that were picked (mean; –: no such scorer, or the endpoint was filtered):')
+    for (const [type, { before, after, change }] of this.#scorers)
+      this.#print(`  ${type}: ${before.text()} → ${after.text()}, changed by ${change.text()}`)
   }
 
   #addScores(then: PickRecord['profiles'][number], now: ReadonlyMap<string, number>): void {
     const scores = then.candidates.find(({ address }) => address === then.picked[0])?.scores
     const before = new Map(then.scorers.map(({ type }, s) => [type, scores?.[s]]))
     for (const type of new Set([...before.keys(), ...now.keys()])) {
-      let sums = this.#scorers.get(type)
-      if (sums === undefined) this.#scorers.set(type, (sums = { picks: 0, before: 0, after: 0, change: 0 }))
-      const [old, current] = [before.get(type) ?? 0, now.get(type) ?? 0]
-      sums.picks++
-      sums.before += old
-      sums.after += current
-      sums.change += Math.abs(current - old)
+      let means = this.#scorers.get(type)
+      if (means === undefined)
+        this.#scorers.set(type, (means = { before: new Mean(), after: new Mean(), change: new Mean() }))
+      const [old, current] = [before.get(type), now.get(type)]
+      means.before.add(old)
+      means.after.add(current)
+      if (old !== undefined && current !== undefined) means.change.add(Math.abs(current - old))
     }
   }
 }

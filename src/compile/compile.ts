@@ -112,7 +112,7 @@ export function compile(items: readonly ConfigItem[], options: CompileOptions): 
     problems.push({
       severity: 'error',
       code: 'unresolved-reference',
-      message: `there is no InferencePool ${options.defaultPool}, the default pool`,
+      message: `--pool ${options.defaultPool}: no such InferencePool; ${poolsThere(objects)}`,
     })
   } else if (fallback !== undefined) entries.push(fallback)
   const gateway =
@@ -169,4 +169,13 @@ function poolDefaults(key: string, { gatewayPools, defaultPool }: CompileOptions
     unknownModels: gatewayPools === undefined ? 'Reject' : 'Forward',
     endpoints: gatewayPools === undefined && key !== defaultPool ? FLEET_ENDPOINTS : GATEWAY_ENDPOINTS,
   }
+}
+
+const MOST_NAMES = 10
+
+function poolsThere(objects: ObjectIndex): string {
+  const names = objects.all('InferencePool').map(keyOf)
+  if (names.length === 0) return 'there is none'
+  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : ''
+  return `there ${names.length === 1 ? 'is' : 'are'} ${names.slice(0, MOST_NAMES).join(', ')}${more}`
 }

@@ -29,20 +29,35 @@ export function discoveriesIn(items: readonly ConfigItem[]): Discovery[] {
   return items.flatMap(item => (item.kind === 'EndpointPickerConfig' ? (discoveryOf(item) ?? []) : []))
 }
 
-/** The set with the endpoints of such files, and what is wrong with those. */
+/**
+ * The set with the endpoints of such files, and what is wrong with those. Of `paths` those that could not be read have none, which is no
+ * further error.
+ */
 export function withEndpointsFiles(
   set: ObjectSet,
+  paths: readonly string[],
   files: readonly TextFile[],
   problemsBefore: readonly Problem[],
 ): ObjectSet {
-  if (files.length === 0 && problemsBefore.length === 0) return set
+  if (paths.length === 0) return set
   const problems = [...problemsBefore]
   const items = files.flatMap(file => readEndpointsFile(file, problems) ?? [])
+  const missing = new Set(paths)
+  for (const { metadata } of items) missing.delete(metadata.name)
   return {
     ...set,
-    items: [...set.items, ...items],
+    items: [...set.items, ...items, ...[...missing].map(emptyFile)],
     errors: sortProblems([...set.errors, ...problems.filter(({ severity }) => severity === 'error')]),
     warnings: sortProblems([...set.warnings, ...problems.filter(({ severity }) => severity === 'warning')]),
+  }
+}
+
+function emptyFile(file: string): EndpointsFile {
+  return {
+    kind: 'EndpointsFile',
+    metadata: { ...EMPTY, name: file },
+    origin: { locate: () => ({ file }) },
+    endpoints: [],
   }
 }
 

@@ -106,7 +106,8 @@ export class FileSource {
       .digest('base64')
     if (fingerprint === this.#fingerprint) return
     this.#fingerprint = fingerprint
-    this.#listener(withEndpointsFiles(set, endpoints.texts, endpoints.problems))
+    const paths = discoveries.map(({ path }) => path)
+    this.#listener(withEndpointsFiles(set, paths, endpoints.texts, endpoints.problems))
   }
 
   async #readEndpoints(discoveries: readonly Discovery[]): Promise<FileTexts> {

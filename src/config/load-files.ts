@@ -31,8 +31,9 @@ export async function readFiles(paths: readonly string[]): Promise<FileTexts> {
 export async function loadFiles(paths: readonly string[]): Promise<ObjectSet> {
   const { texts, problems } = await readFiles(paths)
   const set = readTexts(texts, problems)
-  const files = await readEach(discoveriesIn(set.items).map(({ path }) => path))
-  return withEndpointsFiles(set, files.texts, files.problems)
+  const named = discoveriesIn(set.items).map(({ path }) => path)
+  const files = await readEach(named)
+  return withEndpointsFiles(set, named, files.texts, files.problems)
 }
 
 /** Reads files by their names. Never rejects. */

@@ -196,8 +196,32 @@ plugins:
       /line 1 .* default\/pool: 192\.168\.1\.1:8000 \(queue-scorer\) → 192\.168\.1\.2:8000 \(kv-cache-utilization-scorer\)/,
     )
     expect(out).toMatch(/… and 10 more\n30 picks, 30 change \(100\.0 %\); 1 lines are none\n/)
-    expect(out).toMatch(/ {2}queue-scorer: 1\.000 → 0\.000/)
-    expect(out).toMatch(/ {2}kv-cache-utilization-scorer: 0\.000 → 0\.100/)
+    // What one side does not have has no score there, and none that counts as 0.
+    expect(out).toMatch(/ {2}queue-scorer: 1\.000 → –, changed by –\n/)
+    expect(out).toMatch(/ {2}kv-cache-utilization-scorer: – → 0\.100, changed by –\n/)
+    expect(out).not.toContain('NaN')
+  })
+
+  it('needs no file of endpoints, which the trace has', async () => {
+    const discovering = `${HERMETIC}- { type: file-discovery, parameters: { path: /nowhere/endpoints.yaml } }
+dataLayer: { discovery: { pluginRef: file-discovery } }
+`
+    const { status, out, err } = await replay(traced(), discovering)
+    expect([status, err]).toEqual([0, ''])
+    expect(out).toMatch(/^20 picks, 0 change/)
+  })
+
+  it('means are of the picks that had the scorer', async () => {
+    const without = traced(10).map(line => JSON.parse(line) as { profiles: { scorers: { type: string }[] }[] })
+    for (const { profiles } of without.slice(0, 5))
+      for (const profile of profiles) for (const scorer of profile.scorers) scorer.type = `old-${scorer.type}`
+    const { out } = await replay(
+      without.map(line => JSON.stringify(line)),
+      HERMETIC,
+    )
+    // Half of the picks count before, all after; none counts as 0.
+    expect(out).toMatch(/ {2}queue-scorer: (\d\.\d{3}) → \1, changed by 0\.000\n/)
+    expect(out).toMatch(/ {2}old-queue-scorer: \d\.\d{3} → –, changed by –\n/)
   })
 
   it('tells what is wrong with a configuration, and with the call', async () => {

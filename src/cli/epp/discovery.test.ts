@@ -1,10 +1,14 @@
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { pickedPool } from '../../../test/support/picked-pool.ts'
 import { PickerClient } from '../../../test/support/picker-client.ts'
 import { type RecordingBackend, startRecordingBackend } from '../../../test/support/recording-backend.ts'
 import { makeTempFolder, type TempFolder } from '../../../test/support/temp-folder.ts'
 import { waitFor } from '../../../test/support/wait-for.ts'
+import { compileSet } from '../../compile/compile.ts'
+import { loadFiles } from '../../config/load-files.ts'
+import { formatProblem } from '../../config/problem.ts'
 import { createLog } from '../../telemetry/log.ts'
 import { Signalbox } from '../serve/signalbox.ts'
 import { type EppOptions, parseEppOptions } from './epp-options.ts'
@@ -93,5 +97,30 @@ describe('signalbox epp with endpoints from a file', () => {
     const signalbox = new Signalbox(options('--pool-name=p', `--config-text=${config()}`).serve, createLog('silent'))
     cleanups.push(() => signalbox.stop())
     await expect(signalbox.start()).rejects.toThrow(/endpoints.yaml.*no such file/s)
+  })
+
+  it.each(['endpoints: [{ name: a, address: nonsense, port: 1 }]', undefined])(
+    'a mistake in that file is one error, whatever the file has: %j',
+    async text => {
+      if (text !== undefined) await writeFile(join(folder.path, 'endpoints.yaml'), text)
+      const signalbox = new Signalbox(options('--pool-name=p', `--config-text=${config()}`).serve, createLog('silent'))
+      cleanups.push(() => signalbox.stop())
+      const error = await signalbox.start().then(
+        () => undefined,
+        (reason: unknown) => reason as Error,
+      )
+      expect(error?.message).toMatch(/endpoints.yaml/)
+      expect(error?.message).not.toContain('was not read')
+    },
+  )
+
+  it('validate tells no second error either', async () => {
+    await writeFile(join(folder.path, 'picker.yaml'), `${pickedPool()}---${config()}`)
+    const set = await loadFiles([join(folder.path, 'picker.yaml')])
+    const { errors } = compileSet(set, {
+      extProc: { addresses: ['127.0.0.1:1'] },
+      gatewayPools: { namespace: undefined },
+    })
+    expect(errors.map(formatProblem)).toEqual([expect.stringMatching(/endpoints.yaml.*no such file/)])
   })
 })

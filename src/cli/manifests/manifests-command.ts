@@ -70,7 +70,7 @@ export function manifestsOf(kind: string, values: ManifestValues): Manifest[] {
   if (kind !== 'plug' && kind !== 'one-hop')
     throw new UsageError(`manifests: '${kind}' is none of epp, plug and one-hop; see 'signalbox manifests --help'`)
   if (flavour !== 'istio') throw new UsageError(`manifests ${kind}: is for --flavour istio`)
-  if (models.length === 0) throw new UsageError(`manifests ${kind}: --model is missing`)
+  if (models.length === 0) throw new UsageError(`manifests ${kind}: --model MODEL=POOL is missing`)
   if (kind === 'plug')
     return [
       ...common,

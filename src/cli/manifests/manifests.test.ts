@@ -181,7 +181,7 @@ describe('signalbox manifests', () => {
     [['epp', '--picker-config', 'examples/plug-ins/label-value-scorer.ts'], '--picker-config:\n'],
     [['epp', '--gateway-namespace', 'In gress'], '--gateway-namespace'],
     [['epp', '--model', 'a=llm'], 'is for plug and one-hop'],
-    [['plug'], '--model is missing'],
+    [['plug'], '--model MODEL=POOL is missing'],
     [['plug', '--model', 'a=other'], 'with a pool of --pool (llm)'],
     [['one-hop', '--model', 'a=llm', '--flavour', 'gke'], 'is for --flavour istio'],
   ])('%j is refused', async (argv, message) => {

@@ -36,11 +36,11 @@ describe('Configuration', () => {
   it('leaves a bad first set to be thrown, unless a better may come', () => {
     const strict = configuration(false)
     expect(strict.take(WITHOUT_POOL).some(line => /default pool|refused/.test(line))).toBe(false)
-    expect(() => strict.taker.throwUnlessApplied()).toThrow(/there is no InferencePool default\/llm, the default pool/)
+    expect(() => strict.taker.throwUnlessApplied()).toThrow(/--pool default\/llm: no such InferencePool; there is none/)
     const patient = configuration(true)
     expect(patient.take(WITHOUT_POOL)).toEqual(
       expect.arrayContaining([
-        expect.stringContaining('there is no InferencePool default/llm, the default pool'),
+        expect.stringContaining('--pool default/llm: no such InferencePool'),
         'configuration refused; there is none yet',
       ]),
     )
