@@ -71,9 +71,54 @@ describe('a file of endpoints', () => {
     ['endpoints: [', /./],
     ['endpoints: []\n---\nendpoints: []', /one document/],
     ['[]', /must be an object/],
+    ['endpoints: {}', /must be an object with the list "endpoints"/],
     [`# ${'x'.repeat(1024 * 1024)}\nendpoints: []`, /the limit is 1048576/],
+    [`endpoints:\n${'- {}\n'.repeat(10_001)}`, /has 10001 endpoints; the limit is 10000/],
+    [`endpoints:\n${'- {a: }\n'.repeat(125_000)}`, /has more than 300000 words and signs/],
   ])('that is none is refused: %.20s', async (text, problem) => {
     expect(await read(text)).toEqual({ endpoints: [], problems: [expect.stringMatching(problem)] })
+  })
+
+  it('may have 10,000 endpoints with labels', async () => {
+    const lines = Array.from(
+      { length: 10_000 },
+      (_, i) =>
+        `- {name: vllm-${i}, address: 10.0.${i >> 8}.${i & 255}, port: "8000", labels: {llm-d.ai/role: decode}}\n`,
+    )
+    const { endpoints, problems } = await read(`endpoints:\n${lines.join('')}`)
+    expect([endpoints.length, problems]).toEqual([10_000, []])
+  })
+
+  it('has a hundred problems at most', async () => {
+    const { problems } = await read(`endpoints:\n${'- {a: }\n'.repeat(9000)}`)
+    expect(problems).toHaveLength(101)
+    expect(problems).toContainEqual(expect.stringContaining('FILE: error: has more than these 100 problems'))
+    const twice = await read(`endpoints:\n${'- {name: a, address: 10.0.0.1, port: 1}\n'.repeat(9000)}`)
+    expect([twice.endpoints, twice.problems.length]).toEqual([['10.0.0.1 1'], 101])
+    expect(twice.problems[0]).toContain('has 8999 endpoints that are there twice; 100 are shown')
+  })
+
+  it.each([
+    'PATH=/bin\0TOKEN=s3cret\0',
+    'TOKEN=s3cret',
+    's3cret',
+    '- s3cret',
+    'user: s3cret',
+    's3cret: user',
+    'user: *s3cret',
+    'user: @s3cret',
+    's3cret: a: b',
+    '{"s3cret": "s3cret" s3cret}',
+    'a: "\\s3cret"',
+    '%s3cret\n---\na',
+    '!<s3cret a',
+    'a: !s3cret b',
+    'endpoints: s3cret',
+    '{endpoints: {s3cret: s3cret}}',
+  ])('says nothing of what another file holds: %j', async text => {
+    const { endpoints, problems } = await read(text)
+    expect([endpoints, problems.length > 0]).toEqual([[], true])
+    expect(problems.join('\n')).not.toContain('s3cret')
   })
 
   it('has the last of two endpoints of one name', async () => {
@@ -122,6 +167,25 @@ describe('following a file of endpoints', () => {
     await comes('10.0.0.1')
     expect(sets.at(-1)!.errors).toEqual([])
   })
+
+  it('believes one that is much shorter when it stays so: it may be half written', async () => {
+    const lines = Array.from({ length: 50 }, (_, i) => `- {name: e${i}, address: 10.0.0.${i + 1}, port: 1}\n`)
+    const whole = `endpoints:\n${lines.join('')}`
+    await writeFile(at('picker.yaml'), config(true))
+    await writeFile(at('endpoints'), whole)
+    await follow([at('picker.yaml')], { debounceMs: 1000 })
+    // Longer than the first quiet time, so that it is read in between.
+    await writeFile(at('endpoints'), `endpoints:\n${lines.slice(0, 5).join('')}`)
+    await new Promise(resolve => setTimeout(resolve, 2000))
+    await writeFile(at('endpoints'), `${whole}# again\n`)
+    await waitFor('the whole', () => sets.length > 1)
+    expect(sets.map(set => endpointsOf(set).length)).toEqual([50, 50])
+    await source!.stop()
+    await follow([at('picker.yaml')])
+    await replace(`endpoints:\n${lines.slice(0, 5).join('')}`)
+    await waitFor('the few', () => sets.length > 1)
+    expect(sets.map(set => endpointsOf(set).length)).toEqual([50, 5])
+  }, 30_000)
 
   it('follows one that another object than a file names', async () => {
     await writeFile(at('endpoints'), one)

@@ -6,6 +6,7 @@ import { type Discovery, discoveriesIn, withEndpointsFiles } from './endpoints-f
 import { type FileTexts, readEach, readFiles } from './load-files.ts'
 import { type ObjectSet, readTexts } from './object-set.ts'
 import type { ConfigItem } from './read-document.ts'
+import { TornFiles } from './torn-files.ts'
 
 export interface FileSourceOptions {
   /** Quiet time after a change before files are read again; an editor's or a mount's update is several changes. */
@@ -34,6 +35,8 @@ export class FileSource {
   #followed: readonly string[] = []
   /** Those that are read once, as they were then. */
   readonly #readOnce = new Map<string, FileTexts>()
+  /** Of those that are followed. */
+  readonly #torn: TornFiles
   readonly #watchers = new Map<string, { readonly watcher: FSWatcher; readonly inode: string }>()
   #timer: NodeJS.Timeout | undefined
   /** When the first change came that has not been read yet. */
@@ -49,6 +52,7 @@ export class FileSource {
     this.#debounceMs = options.debounceMs ?? 100
     this.#pollMs = options.pollMs ?? 2000
     this.#given = options.given ?? []
+    this.#torn = new TornFiles(MAX_DEBOUNCES * this.#debounceMs)
   }
 
   /** Reads and reports the first set, then follows. Resolves after the first report. */
@@ -100,7 +104,11 @@ export class FileSource {
     if (this.#followed.length > 0) watched = await this.#watchFolders()
     const endpoints = await this.#readEndpoints(discoveries)
     if (!this.#running) return
-    if (!watched) this.#timer = setTimeout(() => void this.#load(), this.#pollMs)
+    const waitMs = Math.min(
+      watched ? Number.POSITIVE_INFINITY : this.#pollMs,
+      this.#torn.waitMs ?? Number.POSITIVE_INFINITY,
+    )
+    if (Number.isFinite(waitMs)) this.#timer = setTimeout(() => void this.#load(), waitMs)
     const fingerprint = createHash('sha256')
       .update(JSON.stringify([read, endpoints]))
       .digest('base64')
@@ -114,11 +122,13 @@ export class FileSource {
     const read: FileTexts[] = []
     const paths = new Map(discoveries.map(({ path, watches }) => [path, watches]))
     for (const [path, watches] of paths) {
-      const file = (watches ? undefined : this.#readOnce.get(path)) ?? (await readEach([path]))
+      const known = watches ? undefined : this.#readOnce.get(path)
+      const file = known ?? this.#torn.judge(path, await readEach([path]))
       // What could not be read may come yet.
       if (!watches && file.texts.length > 0) this.#readOnce.set(path, file)
       read.push(file)
     }
+    this.#torn.keepOnly(new Set(this.#followed))
     for (const path of this.#readOnce.keys()) if (paths.get(path) !== false) this.#readOnce.delete(path)
     return { texts: read.flatMap(({ texts }) => texts), problems: read.flatMap(({ problems }) => problems) }
   }

@@ -30,6 +30,10 @@ describe('parseYaml', () => {
 
   it('reports every syntax error with its place', () => {
     expect(problemsOf('a: 1\na: 2\nb: 3\nb: 4\n')).toEqual(['2:1 duplicate-key', '4:1 duplicate-key'])
+    expect(problemsOf('{a: {b: 1, "b": 2}, b: 1}')).toEqual(['1:12 duplicate-key'])
+    // Comparing each with each would take minutes.
+    const many = Array.from({ length: 70_000 }, (_, i) => `k${i}: 1\n`).join('')
+    expect(problemsOf(`${many}k1: 2\n`)).toEqual(['70001:1 duplicate-key'])
     expect(problemsOf('a:\n\tb: 1\n')[0]).toMatch(/^2:1 yaml/)
     expect(problemsOf('a: "open\n')).toHaveLength(1)
     expect(problemsOf('a: 1\n---\nb: [1\n---\nc: 1\nc: 2\n').length).toBeGreaterThanOrEqual(2)

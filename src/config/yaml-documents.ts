@@ -8,6 +8,7 @@ import {
   LineCounter,
   type Node,
   parseAllDocuments,
+  type Scalar,
   visit,
 } from 'yaml'
 import type { FieldPath, Position, Problem } from './problem.ts'
@@ -40,13 +41,15 @@ export function parseYaml(text: string, file: string): YamlResult {
     return { file, line, column: col }
   }
   const documents: YamlDocument[] = []
-  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, strict: true })
+  const parsed = withoutStacks(() =>
+    parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, strict: true }),
+  )
   const list: readonly Document.Parsed[] = Array.isArray(parsed) ? parsed : []
   for (const document of list) {
     for (const error of document.errors) {
       problems.push({
         severity: 'error',
-        code: codeOf(error.code),
+        code: 'yaml',
         message: shortened(error.message),
         position: at(error.pos[0]),
       })
@@ -59,8 +62,13 @@ export function parseYaml(text: string, file: string): YamlResult {
         position: at(warning.pos[0]),
       })
     }
+    const repeated = repeatedKeys(document)
+    for (const { range } of repeated) {
+      const message = 'Map keys must be unique'
+      problems.push({ severity: 'error', code: 'duplicate-key', message, position: at(range?.[0] ?? 0) })
+    }
     if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) continue
-    if (document.errors.length > 0) continue
+    if (document.errors.length > 0 || repeated.length > 0) continue
     const unresolved = unresolvedAliases(document)
     for (const { source, range } of unresolved) {
       const message = `there is no anchor "${source}" before this alias`
@@ -83,6 +91,33 @@ export function parseYaml(text: string, file: string): YamlResult {
   return { documents, problems }
 }
 
+/** Each syntax error is an `Error`, of which a text may have a hundred thousand, and nobody reads their stacks. */
+function withoutStacks<T>(parse: () => T): T {
+  const before = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  try {
+    return parse()
+  } finally {
+    Error.stackTraceLimit = before
+  }
+}
+
+/** Keys that their map has already. The parser would compare each with all before it, which takes minutes for a large map. */
+function repeatedKeys(document: Document.Parsed): Scalar[] {
+  const result: Scalar[] = []
+  visit(document, {
+    Map: (_, map) => {
+      const known = new Set<unknown>()
+      for (const { key } of map.items) {
+        if (!isScalar(key)) continue
+        if (known.has(key.value)) result.push(key)
+        known.add(key.value)
+      }
+    },
+  })
+  return result
+}
+
 /** Looking an alias up walks the document, so a document full of them isn't looked at any further. */
 function unresolvedAliases(document: Document.Parsed): Alias[] {
   const result: Alias[] = []
@@ -98,10 +133,6 @@ function unresolvedAliases(document: Document.Parsed): Alias[] {
 
 function shortened(message: string): string {
   return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message
-}
-
-function codeOf(yamlCode: string): string {
-  return yamlCode === 'DUPLICATE_KEY' ? 'duplicate-key' : 'yaml'
 }
 
 function offsetOf(document: Document.Parsed, path: FieldPath): number {
