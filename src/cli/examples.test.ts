@@ -41,6 +41,13 @@ describe('examples', () => {
     expect(found).toBe('6 objects, 0 errors, 0 warnings\n')
   })
 
+  it('plug-ins/all-roles.yaml is right with its plug-ins', async () => {
+    const file = (name: string) => join(ROOT, 'examples', 'plug-ins', name)
+    const found = await validate('--plugins', file('all-roles.ts'), file('all-roles.yaml'))
+    // Nobody leads requests to its pool.
+    expect(found).toMatch(/: no route leads to this pool \(unused\)\n2 objects, 0 errors, 1 warning\n$/)
+  })
+
   it.each(names)('kinds/%s is right as it stands, but for the certificate that everybody has to bring', async name => {
     let path = join(KINDS_FOLDER, name)
     if (name === 'https.yaml') {

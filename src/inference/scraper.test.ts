@@ -1,7 +1,9 @@
 import { createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import type { ScrapePlan } from './pool-plan.ts'
+import { loadUserPlugins } from './scheduling/plugins/user-plugins.ts'
 import { Scraper } from './scraper.ts'
 import { LocalPool, poolPlan } from './testing.ts'
 
@@ -432,6 +434,30 @@ describe('Scraper', () => {
     fake.answer = gpu.answer
     await until(() => Number.isNaN(table.attribute(0, heat)))
     await until(() => Number.isNaN(table.attribute(0, gpuIndex)))
+  })
+
+  it("has pages read by a user's own data source, which are unknown while it fails", async () => {
+    const module = join(import.meta.dirname, '..', '..', 'examples', 'plug-ins', 'all-roles.ts')
+    await loadUserPlugins([module])
+    const fake = await replica(socket => socket.write(text('vllm:num_requests_waiting 1\n')))
+    const page = await replica(socket => socket.write(text('{"celsius":71.5}')))
+    const exporter = {
+      scheme: 'http' as const,
+      port: page.port,
+      path: '/temperature',
+      intervalMs: 10,
+      metrics: [{ attribute: 'temperature', spec: { name: 'temperature', labels: {} } }],
+      own: { type: 'temperature-source', parameters: {} },
+    }
+    const { pool } = start([fake], { exporters: [exporter], attributes: ['other', 'temperature'] })
+    const { table } = pool
+    const temperature = table.attributeIndex('temperature')
+    await until(() => table.attribute(0, temperature) === 71.5)
+    expect(page.requests[0]).toContain('GET /temperature ')
+    page.answer = socket => socket.write(text('no JSON'))
+    await until(() => Number.isNaN(table.attribute(0, temperature)))
+    page.answer = socket => socket.write(text('{"celsius":20}'))
+    await until(() => table.attribute(0, temperature) === 20)
   })
 
   it('says what a page lacks and what makes no sense, once', async () => {

@@ -131,3 +131,16 @@ describe('the facts of a body', () => {
     expect([pooled.problem?.code, pooled.model]).toEqual(['invalid_json', undefined])
   })
 })
+
+it('a list of prompts is one stretch of text for prefixes, not a chain for each', () => {
+  const hashes = (prompt: unknown) =>
+    read(Buffer.from(JSON.stringify({ model: 'm', prompt })), [], 'whole', 1024).hashes
+  const [one, other] = ['a'.repeat(64), 'b'.repeat(64)] as const
+  const both = hashes([one, other])
+  const alone = hashes([one])
+  // The first one's blocks begin it; from there on the second one's go on, with none of those that it has alone.
+  expect(both.slice(0, alone.length)).toEqual(alone)
+  expect(both.length).toBe(2 * alone.length)
+  expect(both.filter(hash => hashes([other]).includes(hash))).toEqual([])
+  expect(both).not.toEqual(hashes([other, one]))
+})
