@@ -82,6 +82,7 @@ async function engine(
         if (hashes.count > 1 && hashes.to === hashes.count) told.push(-hashes.low[0]!)
       },
       clear: () => told.push('clear'),
+      sweep: () => 0,
       doubt: () => told.push('doubt'),
       forgetDoubtful: () => told.push('forget'),
     },

@@ -22,7 +22,7 @@ import { readSequence } from './sequence-number.ts'
 import type { Turns } from './turns.ts'
 import { ZmtpConnection } from './zmtp/zmtp-connection.ts'
 
-interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed'>, Doubted {
+interface FeedTarget extends Pick<KvEventSink, 'stored' | 'removed' | 'sweep'>, Doubted {
   /** The engine's cache is empty, or unknown. */
   clear(): void
 }
@@ -78,6 +78,7 @@ export class EndpointFeed {
       stored: event => target.stored(event),
       removed: event => target.removed(event),
       cleared: () => target.clear(),
+      sweep: () => target.sweep(),
       skipped: () => counts.skippedEvents++,
     }
     this.#applier = new BatchApplier(turns, sink, error => this.#applied(error))

@@ -1,5 +1,8 @@
 import { Buffer } from 'node:buffer'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, it } from '@jest/globals'
+import { waitFor } from '../../../test/support/wait-for.ts'
 import { pack, type Packable } from '../../sim/msgpack.ts'
 import type { HashList, RemovedBlocks, StoredBlocks } from './block-events.ts'
 import { EventBatchParser } from './event-batch.ts'
@@ -27,6 +30,7 @@ function parse(payload: Buffer): unknown[] {
       }),
     removed: event => told.push({ removed: words(event.hashes), medium: event.medium, group: event.group }),
     cleared: () => told.push('cleared'),
+    sweep: () => 0,
     skipped: reason => told.push(reason),
   })
   return told
@@ -252,6 +256,7 @@ it('an event has bounds, and what a long one needed is given back', () => {
         if (removed.hashes.from === 0) sizes.push(removed.hashes.count)
       },
       cleared: () => {},
+      sweep: () => 0,
       skipped: reason => {
         throw new Error(reason)
       },
@@ -280,6 +285,7 @@ it('a long batch is told in steps: so many blocks in each at the most, every par
     },
     removed: ({ hashes: { from, to } }) => told.push({ step, parent: 65_000, from, to }),
     cleared: () => {},
+    sweep: () => 0,
     skipped: reason => {
       throw new Error(reason)
     },
@@ -305,6 +311,7 @@ it('a batch that is given up is told no further, and the next one is read as eve
     stored: () => told.push('stored'),
     removed: () => told.push('removed'),
     cleared: () => told.push('cleared'),
+    sweep: () => 0,
     skipped: (reason: string) => told.push(reason),
   }
   parser.begin(batch(['BlockRemoved', Array.from({ length: 1000 }, (_, i) => i)], ['AllBlocksCleared']), sink)
@@ -313,4 +320,48 @@ it('a batch that is given up is told no further, and the next one is read as eve
   expect(parser.step()).toBe(false)
   parseBatch(batch(['AllBlocksCleared']), sink, parser)
   expect(told).toEqual(['removed', 'cleared'])
+})
+
+it('nothing is told before what was cleared is swept, in steps that have done enough', () => {
+  const parser = new EventBatchParser()
+  const told: string[] = []
+  // A void before this batch left some, and so does what it tells itself.
+  let left = 3 * STEP_BLOCKS
+  parser.begin(batch(['BlockRemoved', [1]], ['AllBlocksCleared'], ['BlockRemoved', [2]]), {
+    stored: () => {},
+    removed: ({ hashes }) => told.push(`removed ${hashes.low[0]} with ${left} left`),
+    cleared: () => (left = 2 * STEP_BLOCKS),
+    sweep: () => {
+      const cost = Math.min(left, STEP_BLOCKS / 2)
+      left -= cost
+      return cost
+    },
+    skipped: reason => told.push(reason),
+  })
+  let steps = 1
+  while (parser.step()) {
+    expect(parser.spent).toBeLessThan(2 * STEP_BLOCKS)
+    steps++
+  }
+  expect(told).toEqual(['removed 1 with 0 left', 'removed 2 with 0 left'])
+  expect(steps).toBeGreaterThanOrEqual(5)
+})
+
+it('a batch that is given up before it was begun leaves nothing behind', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const parser = new EventBatchParser()
+  const begin = () => {
+    const payload = Buffer.alloc(8 * 1024 * 1024)
+    parser.begin(payload, { stored() {}, removed() {}, cleared() {}, sweep: () => 0, skipped() {} })
+    parser.giveUp()
+    return new WeakRef(payload)
+  }
+  const payload = begin()
+  // A WeakRef holds what it refers to until the turn of the event loop ends.
+  await waitFor('the payload to go', () => {
+    collect()
+    return payload.deref() === undefined
+  })
+  expect(parser.step()).toBe(false)
 })

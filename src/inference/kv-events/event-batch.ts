@@ -13,6 +13,8 @@ export interface KvEventSink {
   stored(event: StoredBlocks): void
   removed(event: RemovedBlocks): void
   cleared(): void
+  /** Does a part of what `cleared` left to do, now or before this batch; nothing else is told before. Returns what that cost, in blocks; 0: nothing was left. */
+  sweep(): number
   /** An event that is of no known kind, or bad; the others of its batch count all the same. */
   skipped(reason: string): void
 }
@@ -54,16 +56,23 @@ export class EventBatchParser {
   /** Nothing more of this batch is given. */
   giveUp(): void {
     this.#steps?.return()
+    // One that has not begun has no end of its own.
+    this.#clear()
+  }
+
+  #clear(): void {
     this.#steps = undefined
+    this.#fields.clear()
+    this.#reader.begin(NO_BYTES)
   }
 
   *#read(): Generator<undefined, void> {
     try {
+      yield* this.#sweep()
       yield* this.#batch(0)
       if (!this.#reader.atEnd) throw new MsgpackError('bytes after the batch')
     } finally {
-      this.#fields.clear()
-      this.#reader.begin(NO_BYTES)
+      this.#clear()
     }
   }
 
@@ -152,7 +161,7 @@ export class EventBatchParser {
       yield* this.#tellRemoved()
     } else {
       this.#skip(left)
-      this.#other(tag)
+      yield* this.#other(tag)
     }
   }
 
@@ -168,7 +177,7 @@ export class EventBatchParser {
     reader.goTo(start)
     if (fields === undefined) {
       reader.skip()
-      this.#other(tag)
+      yield* this.#other(tag)
       return
     }
     const stored = fields === STORED_FIELDS
@@ -197,9 +206,15 @@ export class EventBatchParser {
     throw new MsgpackError('an event without a type')
   }
 
-  #other(tag: string): void {
-    if (tag === 'AllBlocksCleared') this.#sink.cleared()
-    else this.#sink.skipped('unknown tag')
+  *#other(tag: string): Generator<undefined, void> {
+    if (tag === 'AllBlocksCleared') {
+      this.#sink.cleared()
+      yield* this.#sweep()
+    } else this.#sink.skipped('unknown tag')
+  }
+
+  *#sweep(): Generator<undefined, void> {
+    for (let cost = this.#sink.sweep(); cost > 0; cost = this.#sink.sweep()) if (this.#meter.isEnough(cost)) yield
   }
 
   *#tellStored(): Generator<undefined, void> {

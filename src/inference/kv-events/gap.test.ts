@@ -51,6 +51,7 @@ it.each([3, 30, 100])('after a gap of %i batches doubt knows better than forgett
       stored: event => ledger.stored(slot, event),
       removed: event => ledger.removed(slot, event),
       cleared: () => ledger.clear(slot),
+      sweep: () => ledger.sweep(slot),
       skipped: reason => {
         throw new Error(reason)
       },

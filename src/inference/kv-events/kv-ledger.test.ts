@@ -1,12 +1,15 @@
 import { Buffer } from 'node:buffer'
 import { describe, expect, it } from '@jest/globals'
 import { pack, type Packable } from '../../sim/msgpack.ts'
+import { BatchApplier } from './batch-applier.ts'
+import { StoredBlocks } from './block-events.ts'
 import { EventBatchParser, type KvEventSink } from './event-batch.ts'
 import type { KvEventsPlan } from './kv-events-plan.ts'
 import { KvIndex } from './kv-index.ts'
 import { KvLedger } from './kv-ledger.ts'
 import { createSpeculativeMemory, SpeculativeIndex } from './speculative-index.ts'
 import { count, kvPlan, matched, parseBatch, tokens } from './testing.ts'
+import { Turns } from './turns.ts'
 
 /** A ledger that is told of events as engines send them. */
 class Play {
@@ -22,6 +25,7 @@ class Play {
       stored: event => this.ledger.stored(slot, event),
       removed: event => this.ledger.removed(slot, event),
       cleared: () => this.ledger.clear(slot),
+      sweep: () => this.ledger.sweep(slot),
       skipped: reason => {
         throw new Error(reason)
       },
@@ -226,6 +230,93 @@ describe('consistency', () => {
     }
     const keys = new Set(held.flatMap(set => [...set]))
     expect(play.ledger.size).toMatchObject({ blocks: held.reduce((sum, set) => sum + set.size, 0), keys: keys.size })
+  })
+})
+
+describe('many blocks', () => {
+  const BLOCKS = 40_000
+  const MOST = 512
+  /** A block that is forgotten costs a quarter of one that is told, but for a segment more. */
+  const MOST_PER_TURN = 4 * (MOST + 128)
+
+  function full(): { readonly ledger: KvLedger; readonly turns: Turns; readonly play: Play } {
+    const turns = new Turns(MOST)
+    const ledger = new KvLedger(kvPlan({ maxBytes: 64 * 1024 * 1024 }), { slots: 32, turns })
+    const play = Object.assign(new Play(), { ledger })
+    for (let at = 0; at < BLOCKS; at += 1000) {
+      const hashes = count(at + 1000, at + 1)
+      play.tell(0, stored(hashes, at === 0 ? null : at, hashes, 1))
+    }
+    return { ledger, turns, play }
+  }
+
+  /** Blocks that are left after each turn. */
+  async function watch(ledger: KvLedger, until: () => boolean): Promise<number[]> {
+    const left = [BLOCKS, ledger.size.blocks]
+    while (!until()) {
+      await new Promise(resolve => setImmediate(resolve))
+      left.push(ledger.size.blocks)
+    }
+    return left
+  }
+
+  const mostGone = (left: readonly number[]) => Math.max(...left.slice(1).map((each, i) => left[i]! - each))
+
+  it('are cleared in turns; meanwhile their endpoint counts as one that does not tell', async () => {
+    const { ledger } = full()
+    const follows = () => new KvIndex(ledger.state, [1, 0.8]).follows(0)
+    ledger.clear(0)
+    expect(follows()).toBe(false)
+    const left = await watch(ledger, () => ledger.size.blocks === 0)
+    expect(mostGone(left)).toBeLessThanOrEqual(MOST_PER_TURN)
+    expect([ledger.size.keys, follows()]).toEqual([0, true])
+  })
+
+  it('are cleared in turns before what the engine tells next', async () => {
+    const { ledger, turns, play } = full()
+    const sink: KvEventSink = {
+      stored: event => {
+        expect(ledger.size.blocks).toBe(0)
+        ledger.stored(0, event)
+      },
+      removed: () => {},
+      cleared: () => ledger.clear(0),
+      sweep: () => ledger.sweep(0),
+      skipped: reason => {
+        throw new Error(reason)
+      },
+    }
+    let done = false
+    const applier = new BatchApplier(turns, sink, error => {
+      expect(error).toBeUndefined()
+      done = true
+    })
+    applier.apply(Buffer.from(pack([1, [['AllBlocksCleared'], stored([7], null, [1], 1)], 0])))
+    const left = await watch(ledger, () => done)
+    expect(mostGone(left)).toBeLessThanOrEqual(MOST_PER_TURN)
+    expect(play.holds([1, 2])).toEqual([1, 0, 0])
+    expect(ledger.size).toMatchObject({ blocks: 1, keys: 1 })
+  })
+
+  it('of an endpoint that has gone leave in turns too, and not with what another tells in its place', async () => {
+    const { ledger, play } = full()
+    ledger.forget(0)
+    // Whoever does not sweep before waits for all of it.
+    ledger.stored(0, Object.assign(new StoredBlocks(), { blockSize: 1 }))
+    expect(ledger.size.blocks).toBe(0)
+    play.tell(0, stored([1], null, [1], 1))
+    for (let turn = 0; turn < 3; turn++) await new Promise(resolve => setImmediate(resolve))
+    expect(play.holds([1, 2])).toEqual([1, 0, 0])
+  })
+
+  it('that are doubtful are forgotten in turns', async () => {
+    const { ledger, play } = full()
+    ledger.doubt(0)
+    play.tell(0, stored([100_000], 10, [7], 1))
+    ledger.forgetDoubtful(0)
+    const left = await watch(ledger, () => ledger.size.blocks === 11)
+    expect(mostGone(left)).toBeLessThanOrEqual(MOST_PER_TURN)
+    expect(play.holds(count(16))).toEqual([10, 0, 0])
   })
 })
 

@@ -5,15 +5,21 @@ import type { KvEventsPlan } from './kv-events-plan.ts'
 import type { KvIndexState } from './kv-index-state.ts'
 import { KvIndexWriter } from './kv-index-writer.ts'
 import { keyHigh, keyLow, TokenChain } from './token-chain.ts'
+import { type Turns, TURNS } from './turns.ts'
 
 /** Attention of which a block is worth something only with all blocks before it, and enough with them. Others reuse parts. */
 const INDEXED_KINDS: ReadonlySet<string> = new Set(['full_attention', 'mla_attention', 'sink_full_attention'])
 /** A row and the room around it (./engine-blocks.ts). */
 const BYTES_PER_BLOCK = 64
+/** What it costs to look at a row and to take a block from the index, in blocks told. */
+const ROW_COST = 1 / 64
+const UNINDEX_COST = 1 / 4
 
 export interface KvLedgerOptions {
   readonly slots: number
   readonly onState?: (() => void) | undefined
+  /** In which blocks are forgotten. Default: those of all feeds. */
+  readonly turns?: Turns
 }
 
 /** Since the start. */
@@ -31,7 +37,7 @@ export class KvLedgerCounts {
 }
 
 interface Engine {
-  readonly blocks: EngineBlocks
+  blocks: EngineBlocks
   blockSize: number
   /** Attention groups that are not indexed. */
   readonly skippedGroups: Set<number>
@@ -42,14 +48,18 @@ export class KvLedger {
   readonly #plan: KvEventsPlan
   readonly #index: KvIndexWriter
   readonly #engines = new Map<number, Engine>()
+  /** By slot: blocks that its engine does not have any more, but which are in the index still. */
+  readonly #given = new Map<number, EngineBlocks>()
+  readonly #turns: Turns
   readonly #chain = new TokenChain()
   readonly #maxBlocks: number
   #blocks = 0
   /** Where the next block is looked for that has to go. */
   #hand = 0
 
-  constructor(plan: KvEventsPlan, { slots, onState }: KvLedgerOptions) {
+  constructor(plan: KvEventsPlan, { slots, onState, turns = TURNS }: KvLedgerOptions) {
     this.#plan = plan
+    this.#turns = turns
     const maxBytes = Math.floor(plan.maxBytes / 2)
     this.#maxBlocks = Math.floor(maxBytes / BYTES_PER_BLOCK)
     this.#index = new KvIndexWriter({ slots, tiers: plan.tiers.length, maxBytes, maxKeys: plan.maxKeys, onState })
@@ -129,14 +139,34 @@ export class KvLedger {
     this.counts.removed += hashes.to - hashes.from
   }
 
-  /** The engine holds nothing, or we do not know what. */
+  /**
+   * The engine holds nothing, or we do not know what. Many blocks leave the index over several turns of the event loop; until then it does
+   * not count as one that tells, and `sweep` must come before its next event.
+   */
   clear(slot: number): void {
     const engine = this.#engines.get(slot)
     if (engine === undefined) return
     this.counts.cleared++
-    engine.blocks.forEach(row => this.#unindex(slot, engine.blocks, row))
-    this.#blocks -= engine.blocks.count
-    engine.blocks.clear()
+    if (engine.blocks.count === 0) return
+    this.#settle(slot)
+    const given = engine.blocks
+    engine.blocks = new EngineBlocks()
+    this.#given.set(slot, given)
+    this.#turns.repeat(() => (this.#given.get(slot) === given ? this.sweep(slot) : 0))
+    if (this.#given.get(slot) === given) this.#index.unregister(slot)
+  }
+
+  /** Does a part of what is left to do of `clear`. Returns what that cost, in blocks; 0: nothing was left. */
+  sweep(slot: number): number {
+    const given = this.#given.get(slot)
+    if (given === undefined) return 0
+    const cost = this.#forgetting(given, visit => given.giveUpSome(visit), slot)
+    if (given.count > 0) return cost
+    this.#given.delete(slot)
+    const size = this.#engines.get(slot)?.blockSize ?? 0
+    // Others may have taken the place of its size.
+    if (size > 0 && !this.#index.register(slot, size)) this.#engines.get(slot)!.blockSize = 0
+    return cost
   }
 
   /** The engine told something that we did not hear: blocks may have gone. Those that it has are confirmed by what it tells of them. */
@@ -144,13 +174,15 @@ export class KvLedger {
     this.#engines.get(slot)?.blocks.doubt()
   }
 
-  /** Forgets what was doubtful and has not been confirmed. */
+  /** Forgets what was doubtful and has not been confirmed, if that is much over several turns of the event loop. */
   forgetDoubtful(slot: number): void {
     const blocks = this.#engines.get(slot)?.blocks
     if (blocks === undefined) return
-    const before = blocks.count
-    blocks.forgetDoubtful(row => this.#unindex(slot, blocks, row))
-    this.#blocks -= before - blocks.count
+    blocks.beginForgetting()
+    this.#turns.repeat(() => {
+      if (this.#engines.get(slot)?.blocks !== blocks) return 0
+      return this.#forgetting(blocks, visit => blocks.forgetSome(visit), slot)
+    })
   }
 
   /** The endpoint has gone. */
@@ -160,7 +192,22 @@ export class KvLedger {
     this.#index.unregister(slot)
   }
 
+  /** Takes from the index what `some` visits. Returns the cost, in blocks told. */
+  #forgetting(blocks: EngineBlocks, some: (visit: (row: number) => void) => number, slot: number): number {
+    const before = blocks.count
+    const rows = some(row => this.#unindex(slot, blocks, row))
+    const gone = before - blocks.count
+    this.#blocks -= gone
+    return rows * ROW_COST + gone * UNINDEX_COST
+  }
+
+  /** Where nobody swept before. */
+  #settle(slot: number): void {
+    while (this.sweep(slot) > 0);
+  }
+
   #engine(slot: number): Engine {
+    this.#settle(slot)
     let engine = this.#engines.get(slot)
     if (engine === undefined) {
       engine = { blocks: new EngineBlocks(), blockSize: 0, skippedGroups: new Set() }

@@ -6,7 +6,7 @@ import { EVENTS_PORT_LABEL, type KvEventsPlan, type LabelRequirement, REPLAY_POR
 import type { KvLedger } from './kv-ledger.ts'
 import { PendingTotal } from './pending-batches.ts'
 import { ReplayLimiter } from './replay-limiter.ts'
-import { Turns } from './turns.ts'
+import { TURNS } from './turns.ts'
 
 /** An endpoint of the pool, in its place for as long as `generation` is the same. */
 export interface FollowedEndpoint {
@@ -27,8 +27,6 @@ export interface PoolFeedOptions {
 const LIMITER = new ReplayLimiter(16, 2)
 /** … and what comes in the meantime waits. */
 const PENDING = new PendingTotal(128 * 1024 * 1024)
-/** Blocks applied in a turn of the event loop: about five milliseconds. */
-const TURNS = new Turns(512)
 
 interface Followed {
   readonly key: string
@@ -93,6 +91,7 @@ export class PoolFeed {
         stored: event => ledger.stored(slot, event),
         removed: event => ledger.removed(slot, event),
         clear: () => ledger.clear(slot),
+        sweep: () => ledger.sweep(slot),
         doubt: () => ledger.doubt(slot),
         forgetDoubtful: () => ledger.forgetDoubtful(slot),
       },

@@ -29,6 +29,18 @@ export class Turns {
     if (!this.#running) this.#run()
   }
 
+  /** Does `step`, which returns what it cost, in blocks, until that is 0; perhaps before this returns. */
+  repeat(step: () => number): void {
+    const job = {
+      spent: 0,
+      step: () => {
+        job.spent = step()
+        return job.spent > 0
+      },
+    }
+    this.enter(job)
+  }
+
   /** The job is not wanted any more. */
   leave(job: TurnJob): void {
     const at = this.#jobs.indexOf(job)
@@ -53,3 +65,6 @@ export class Turns {
     })
   }
 }
+
+/** What the feeds of all pools have to do. Blocks of a turn: about five milliseconds. */
+export const TURNS = new Turns(512)
