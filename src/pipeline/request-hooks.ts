@@ -12,7 +12,6 @@ type Hooks = readonly Required<RequestHook>[]
 const NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
 const NOT_THEIRS =
   /^(host|content-length|transfer-encoding|connection|upgrade|te|trailer|keep-alive|proxy-connection|x-envoy-.*|x-gateway-.*|x-signalbox-.*)$/
-// eslint-disable-next-line no-control-regex
 const VALUE = /^[\t\x20-\x7e\x80-\uffff]*$/
 
 /** Hooks by pool. They stay while the plan's part of them does: they may remember. */

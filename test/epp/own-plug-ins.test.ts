@@ -36,6 +36,8 @@ export const plugins = kit => [
   kit.producer('failing-producer', {}, () => ({ produce: fail })),
   kit.admitter('failing-admitter', {}, () => ({ admits: fail })),
   kit.admitter('strict-admitter', {}, () => ({ admits: () => false })),
+  kit.producer('class-producer', {}, () => new (class { times = 0; produce() { ownPlugIns.seen.push(++this.times) } })()),
+  kit.screener('class-screener', {}, () => new (class { slot = -1; begin(c) { this.slot = c.slots[0] } screen(c, kept) { for (let i = 0; i < c.count; i++) kept[i] = c.slots[i] === this.slot ? 1 : 0 } })()),
   kit.screener('failing-screener', {}, () => ({ screen: fail })),
 ]`
 
@@ -113,6 +115,14 @@ it('hooks see each event once, with its headers, and set only what is theirs', (
     undefined,
   ])
   expect(ownPlugIns.ended).toEqual([true])
+})
+
+it('may be objects of classes', () => {
+  const rig = new PickerRig(PODS, config('class-producer', 'class-screener'))
+  ownPlugIns.seen.length = 0
+  const picked = Array.from({ length: 6 }, () => rig.send({ body: REQUEST }).set['x-gateway-destination-endpoint'])
+  expect(new Set(picked).size).toBe(1)
+  expect(ownPlugIns.seen).toEqual([1, 2, 3, 4, 5, 6])
 })
 
 describe('what fails', () => {

@@ -29,7 +29,7 @@ interface OwnType<Role extends string> {
   readonly deprecated?: undefined
   readonly parameters: z.ZodType
 }
-export interface OwnDetectorType extends OwnType<'saturation-detector'> {
+interface OwnDetectorType extends OwnType<'saturation-detector'> {
   readonly createDetector: (parameters: unknown) => SaturationDetector
 }
 interface OwnFairnessType extends OwnType<'fairness-policy'> {

@@ -9,8 +9,10 @@ type OwnProducer = Omit<Producer, 'type'>
 /** Its memory stays its own matter (`attach`): what fails there is a fault of the configuration. */
 export function guardedProducer(type: string, own: OwnProducer): Producer {
   return {
-    ...own,
     type,
+    sharedWords: capacity => own.sharedWords?.(capacity) ?? 0,
+    attach: memory => own.attach?.(memory),
+    ...(own.grow === undefined ? {} : { grow: own.grow.bind(own) }),
     produce(candidates, table) {
       try {
         own.produce(candidates, table)

@@ -121,12 +121,15 @@ export const PLUGIN_KIT: PluginKit = {
   },
   screener: (type, fields, create) => {
     const parameters = schemaOf('screener', type, fields, create)
-    const createScreener = (given: unknown): Screener => ({
-      adopt: () => {},
-      begin: () => {},
-      ...create(parameters.parse(given)),
-      type,
-    })
+    const createScreener = (given: unknown): Screener => {
+      const own = create(parameters.parse(given))
+      return {
+        type,
+        adopt: table => own.adopt?.(table),
+        begin: (...request) => own.begin?.(...request),
+        screen: (candidates, kept) => own.screen(candidates, kept),
+      }
+    }
     return { type, role: 'screener', parameters, createScreener }
   },
   admitter: (type, fields, create) => {
