@@ -1,4 +1,4 @@
-/** The price of a look in garbage: no promise, closure or object a message (docs/data-path.md). */
+/** The price of a look in garbage: no promise, closure or object a message (CONTRIBUTING.md, hot path). */
 import { createHook } from 'node:async_hooks'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { describe, expect, it } from '@jest/globals'
