@@ -149,7 +149,8 @@ describe('PrefixIndex', () => {
     expect(index.state.buckets).toBeGreaterThan(4 * 65_536)
     index.record(long('a', 60), M, 0)
     index.record(long('b', 60), M, 0)
-    expect(hand[0]).toBe(2 * 65_536)
+    expect(hand[0]).toBeGreaterThan(0)
+    expect(hand[0]).toBeLessThanOrEqual(2 * 8192)
   })
 
   it('lets tails go before heads', () => {

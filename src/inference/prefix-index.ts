@@ -38,8 +38,8 @@ const IDLE = -1
 const STARTING = -2
 /** Buckets swept per new block of an endpoint that isn't waiting for the sweep itself. */
 const SWEEP_STEP = 2
-/** Buckets swept at once at most: 1 ms. */
-const LONGEST_SWEEP = 65_536
+/** Buckets swept at once at most: a tenth of a millisecond. */
+const LONGEST_SWEEP = 8192
 const LEAST_CAPACITY = 16
 const GREATEST_CAPACITY = 0x3fffffff
 
@@ -288,7 +288,9 @@ export class PrefixIndex {
       this.#startSweep()
     }
     // A slot that waits for the next sweep pushes this one, so that it does not go far over its share.
-    const step = fresh > half ? Math.max(SWEEP_STEP, Math.ceil((4 * this.#state.buckets) / half)) : SWEEP_STEP
+    // One that says it holds next to nothing pushes no harder than one with a quarter of the room: what it says must not cost others.
+    const pace = Math.max(half, memory[this.#room]! >> 3)
+    const step = fresh > half ? Math.max(SWEEP_STEP, Math.ceil((4 * this.#state.buckets) / pace)) : SWEEP_STEP
     this.#sweep(Math.min(step * count, LONGEST_SWEEP))
   }
 
