@@ -52,7 +52,7 @@ export async function listenHttp2(options: TransportOptions): Promise<TransportS
     const socket = accepted
     accepted = undefined
     if (credentials?.refuses(session.socket as TLSSocket) === true) session.destroy()
-    else if (!listener.accepts) {
+    else if (!listener.accepts()) {
       session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0)
       session.destroy()
     } else listener.add(new Connection(session, socket, context))

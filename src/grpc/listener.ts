@@ -38,6 +38,8 @@ export class Listener implements TransportServer {
   readonly #server: Server | TlsServer
   readonly #credentials: TlsCredentials | undefined
   readonly #connections = new Set<ListenedConnection>()
+  /** Connections of strangers, in the order in which they came. */
+  readonly #strangers = new Set<ListenedConnection>()
   /** Connections that were shed and still have streams. */
   readonly #shed = new Set<ListenedConnection>()
   readonly #timers: NodeJS.Timeout[] = []
@@ -83,17 +85,33 @@ export class Listener implements TransportServer {
     )
   }
 
-  /** False: a connection that comes now is to be closed at once. */
-  get accepts(): boolean {
-    return !this.#stopped && this.#connections.size < this.#maxConnections
+  /**
+   * False: a connection that comes now is to be closed at once. Strangers, where others are better known, have half of the places at most, and
+   * when all are taken one of them makes room for who is no stranger, one without streams first.
+   */
+  accepts(isStranger = false): boolean {
+    if (this.#stopped) return false
+    if (isStranger && this.#strangers.size >= Math.max(1, this.#maxConnections >>> 1)) return false
+    if (this.#connections.size < this.#maxConnections) return true
+    if (isStranger || this.#strangers.size === 0) return false
+    let least: ListenedConnection | undefined
+    for (const stranger of this.#strangers) {
+      if (least === undefined || stranger.streamCount < least.streamCount) least = stranger
+      if (least.streamCount === 0) break
+    }
+    least!.destroy()
+    // Where the end is told later, it is known now.
+    this.remove(least!)
+    return true
   }
 
   get #maxConnections(): number {
     return this.#options.maxConnections ?? MAX_CONNECTIONS
   }
 
-  add(connection: ListenedConnection): void {
+  add(connection: ListenedConnection, isStranger = false): void {
     this.#connections.add(connection)
+    if (isStranger) this.#strangers.add(connection)
     const { maxConnectionAgeMs: age, maxConnectionAgeJitter: jitter = AGE_JITTER } = this.#options
     if (age === undefined) return
     const grace = this.#options.maxConnectionAgeGraceMs ?? AGE_GRACE_MS
@@ -103,6 +121,7 @@ export class Listener implements TransportServer {
 
   remove(connection: ListenedConnection): void {
     this.#connections.delete(connection)
+    this.#strangers.delete(connection)
     this.#shed.delete(connection)
     if (this.#connections.size === 0) this.#whenEmpty?.()
   }

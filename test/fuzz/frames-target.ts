@@ -109,6 +109,7 @@ export class FramesTarget implements FuzzTarget {
       services: this.#services.services,
       own,
       settings: settingsFrame(own),
+      prefaceMs: 60_000,
       connectionWindow: 16 * MIB,
       maxStreamPendingBytes: 4 * MIB,
       maxConnectionPendingBytes: 64 * MIB,

@@ -1,4 +1,4 @@
-/** Age, keepalive and orderly end of one connection. */
+/** Beginning, age, keepalive and orderly end of one connection. */
 
 /** What the life of a connection needs of it. */
 export interface Living {
@@ -34,6 +34,7 @@ export class ConnectionLife {
   #over = false
   #peerLeaves = false
   #leaveTimer: NodeJS.Timeout | undefined
+  #prefaceTimer: NodeJS.Timeout | undefined
   #ageTimer: NodeJS.Timeout | undefined
   #graceTimer: NodeJS.Timeout | undefined
   #closeTimer: NodeJS.Timeout | undefined
@@ -44,6 +45,15 @@ export class ConnectionLife {
 
   get retiring(): boolean {
     return this.#retiring
+  }
+
+  /** Closes the connection unless the peer has `greeted` within `ms`: who is silent would hold its place until pings are missed. */
+  awaitPreface(ms: number): void {
+    this.#prefaceTimer = setTimeout(() => this.#connection.destroy(), ms).unref()
+  }
+
+  greeted(): void {
+    clearTimeout(this.#prefaceTimer)
   }
 
   /** Retires the connection when it is `ageMs` old. */
@@ -117,6 +127,7 @@ export class ConnectionLife {
     clearTimeout(this.#graceTimer)
     clearTimeout(this.#closeTimer)
     clearTimeout(this.#leaveTimer)
+    clearTimeout(this.#prefaceTimer)
   }
 
   #end(): void {

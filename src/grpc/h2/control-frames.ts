@@ -83,6 +83,7 @@ export class ControlFrames {
 
   #settings(flags: number, stream: number, bytes: Buffer, start: number, end: number): void {
     if (stream !== 0) return this.#broken(ErrorCode.PROTOCOL_ERROR, 'SETTINGS on a stream')
+    this.#connection.life.greeted()
     if ((flags & Flag.ACK) !== 0) {
       if (start !== end) return this.#broken(ErrorCode.FRAME_SIZE_ERROR, 'SETTINGS ACK with a payload')
       this.#streams.settled = true

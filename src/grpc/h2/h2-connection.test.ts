@@ -80,6 +80,7 @@ describe('a connection in memory', () => {
         services: new Map([[PATH, service]]),
         own,
         settings: settingsFrame(own),
+        prefaceMs: 5000,
         connectionWindow: 1024 * 1024,
         maxStreamPendingBytes: 1024 * 1024,
         maxConnectionPendingBytes: 4 * 1024 * 1024,

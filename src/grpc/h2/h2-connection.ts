@@ -72,6 +72,7 @@ export class H2Connection implements FrameSink, TableOwner, Controlled, Living, 
       maxFields: MAX_FIELDS,
     })
     this.#opener = new CallOpener(context.services)
+    this.life.awaitPreface(context.prefaceMs)
     this.streams.sender.begin()
     this.streams.sender.output.raw(context.settings)
     const more = context.connectionWindow - INITIAL_WINDOW

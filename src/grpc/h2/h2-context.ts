@@ -8,6 +8,8 @@ export interface ConnectionContext {
   readonly own: OwnSettings
   /** `own` as a SETTINGS frame. */
   readonly settings: Uint8Array
+  /** How long a client may take for its preface (RFC 9113 §3.4), the SETTINGS in it included. */
+  readonly prefaceMs: number
   /** Bytes that a peer may have under way on a connection. */
   readonly connectionWindow: number
   readonly maxStreamPendingBytes: number

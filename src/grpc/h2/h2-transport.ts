@@ -18,13 +18,16 @@ import type { WireCounts } from './socket-wire.ts'
 const KIB = 1024
 const MIB = 1024 * KIB
 const HANDSHAKE_MS = 10_000
+const PREFACE_MS = 5000
 
 export interface H2TransportOptions extends TransportOptions {
   /**
    * Whose resets cost nothing and who may send the most of frames that ask for nothing: `all` peers (default: the port is for gateways, and
-   * Envoy ends every stream with a reset), or those with a `verified` client certificate.
+   * Envoy ends every stream with a reset), or those with a `verified` client certificate. Others then have half of the connections at most.
    */
   readonly trust?: 'all' | 'verified'
+  /** How long a client may take for its preface, ms; then it is closed. Default 5,000. */
+  readonly prefaceMs?: number
 }
 
 export interface H2TransportServer extends TransportServer {
@@ -45,7 +48,8 @@ export async function listenH2(options: H2TransportOptions): Promise<H2Transport
   const failed = (error: unknown): void => options.onError?.(error, 'connection', listener.address)
   const serve = (wire: SocketWire, trusted: boolean): void => {
     const connection = new H2Connection(wire, context, trusted ? TRUSTED : UNTRUSTED)
-    listener.add(connection)
+    // Without TLS nobody can show who they are.
+    listener.add(connection, !trusted && credentials !== undefined)
     wire.serve(connection, failed)
   }
   const trustsAll = options.trust !== 'verified'
@@ -54,16 +58,17 @@ export async function listenH2(options: H2TransportOptions): Promise<H2Transport
   const listener = new Listener(server, options, credentials, false)
   if (credentials === undefined) {
     server.on('connection', (socket: Socket) => {
-      if (listener.accepts) serve(SocketWire.adopt(socket, counts), trustsAll)
+      if (listener.accepts()) serve(SocketWire.adopt(socket, counts), trustsAll)
       else refusals.refuse(socket)
     })
   } else {
     server.on('tlsClientError', failed)
     server.on('secureConnection', (socket: TLSSocket) => {
       // Over TLS, HTTP/2 must have been agreed on (RFC 9113 §3.2).
+      const trusted = trustsAll || socket.authorized
       if (socket.alpnProtocol !== 'h2' || credentials.refuses(socket)) socket.destroy()
-      else if (!listener.accepts) refusals.refuse(socket)
-      else serve(new SocketWire(socket, counts), trustsAll || socket.authorized)
+      else if (!listener.accepts(!trusted)) refusals.refuse(socket)
+      else serve(new SocketWire(socket, counts), trusted)
     })
   }
   await listener.listen()
@@ -93,6 +98,7 @@ function contextOf(
     services: new Map(options.services.map(service => [service.path, service])),
     own,
     settings: settingsFrame(own),
+    prefaceMs: options.prefaceMs ?? PREFACE_MS,
     connectionWindow: options.connectionWindow ?? 16 * MIB,
     maxStreamPendingBytes: options.maxStreamPendingBytes ?? 32 * MIB,
     maxConnectionPendingBytes: options.maxConnectionPendingBytes ?? 128 * MIB,
