@@ -150,7 +150,7 @@ describe('PrefixIndex', () => {
     index.record(long('a', 60), M, 0)
     index.record(long('b', 60), M, 0)
     expect(hand[0]).toBeGreaterThan(0)
-    expect(hand[0]).toBeLessThanOrEqual(2 * 8192)
+    expect(hand[0]).toBeLessThanOrEqual(2 * 2048)
   })
 
   it('lets tails go before heads', () => {

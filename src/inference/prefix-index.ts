@@ -39,7 +39,7 @@ const STARTING = -2
 /** Buckets swept per new block of an endpoint that isn't waiting for the sweep itself. */
 const SWEEP_STEP = 2
 /** Buckets swept at once at most: a tenth of a millisecond. */
-const LONGEST_SWEEP = 8192
+const LONGEST_SWEEP = 2048
 const LEAST_CAPACITY = 16
 const GREATEST_CAPACITY = 0x3fffffff
 
