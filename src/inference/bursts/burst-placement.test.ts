@@ -25,7 +25,7 @@ function prompt(letters: string, scope = 'm', given: BurstPlan = plan()): BurstP
   hasher.reset(BLOCK, 1 << 20)
   const text = letters.replaceAll(/./g, letter => letter.repeat(/\d/.test(letter) ? 10 : BLOCK))
   hasher.update(Buffer.from(text), 0, text.length)
-  return { blocks: new PromptBlocks(hasher, given, scope), slot: -1 }
+  return { blocks: new PromptBlocks(hasher, given, scope), slot: -1, left: false }
 }
 
 function replicas(count: number, running: readonly number[] = []): BurstReplicas {
@@ -44,7 +44,10 @@ function placed(
 ): number[] {
   const given = plan(changes)
   const burst = prompts.map(letters => prompt(letters, 'm', given))
-  new BurstPlacement(given).place(burst, 64, (_, i) => (typeof of === 'function' ? of(prompts[i]!) : of))
+  const found = new BurstPlacement(given)
+  found.begin(burst)
+  const replicasOf = (each: BurstPrompt) => (typeof of === 'function' ? of(prompts[burst.indexOf(each)]!) : of)
+  while (found.placeSome(1, 64, replicasOf)) continue
   return burst.map(({ slot }) => slot)
 }
 
@@ -99,7 +102,9 @@ describe('places of a burst (llm-d: burst-prefix-cache-producer)', () => {
 
   it('prompts of other models, or with another salt, are others', () => {
     const burst = [prompt('abc', 'm'), prompt('abc', 'n'), prompt('abc', 'm')]
-    new BurstPlacement(plan({ minColocateBlocks: 1 })).place(burst, 8, () => replicas(1))
+    const found = new BurstPlacement(plan({ minColocateBlocks: 1 }))
+    found.begin(burst)
+    expect(found.placeSome(64, 8, () => replicas(1))).toBe(false)
     expect(burst.map(({ slot }) => slot)).toEqual([0, -1, 0])
   })
 

@@ -1,4 +1,5 @@
 import { finish } from '../prefix-hasher.ts'
+import { BurstFamily } from './burst-family.ts'
 import type { BurstPlan } from './burst-plan.ts'
 import type { PromptBlocks } from './prompt-blocks.ts'
 
@@ -8,6 +9,8 @@ export interface BurstPrompt {
   readonly blocks: PromptBlocks
   /** Where it is to go; −1 = it has nothing in common with others. */
   slot: number
+  /** It waits no longer: nothing is looked for, and its hashes are gone. */
+  left: boolean
 }
 
 /** The replicas that a request may go to, `slots[0, count)`, and how many requests each has in its batch. */
@@ -20,13 +23,16 @@ export interface BurstReplicas {
 /** Requests with the same prompt, or one that shares its beginning with others. */
 interface Unit {
   readonly prompts: BurstPrompt[]
-  readonly blocks: PromptBlocks
+  readonly blocks: Pick<PromptBlocks, 'count' | 'hash'>
   readonly name: string
   /** What it adds to a replica in the end, as things are balanced. */
   readonly cost: number
-  /** Replicas that have some of it. */
-  readonly slots: Set<number>
+  family: BurstFamily | undefined
+  /** Its number in the family. */
+  member: number
 }
+
+const NOTHING: ReadonlyMap<number, number> = new Map()
 
 /**
  * Finds places for the requests of a burst, so that what they have in common is computed on few replicas: those with the same prompt first,
@@ -38,39 +44,52 @@ export class BurstPlacement {
   /** Of the burst at each slot, in requests or blocks. */
   #load = new Float64Array(0)
   #total = 0
+  #units: readonly Unit[] = []
+  /** Units that have been looked at. */
+  #done = 0
 
   constructor(plan: BurstPlan) {
     this.#plan = plan
   }
 
-  /** Sets the slots of `prompts`; `capacity`: of the endpoint table. `replicasOf` is asked once a group, and its answer used at once. */
-  place(
-    prompts: readonly BurstPrompt[],
-    capacity: number,
-    replicasOf: (prompt: BurstPrompt, index: number) => BurstReplicas,
-  ): void {
-    const places = new Map(prompts.map((prompt, index) => [prompt, index]))
-    const units = this.#units(prompts)
-    this.#load = new Float64Array(capacity)
-    this.#total = units.reduce((sum, { cost }) => sum + cost, 0)
-    const { balanceBy, minColocateBlocks } = this.#plan
-    const related = balanceBy === 'tokens' ? 1 : minColocateBlocks
-    const families = new Map<string, Unit[]>()
-    for (const unit of units) {
-      const first = unit.prompts[0]!
-      const replicas = replicasOf(first, places.get(first)!)
-      if (replicas.count === 0) continue
-      const name = related > 0 && unit.blocks.count >= related ? unit.blocks.name(related) : undefined
-      const family = name === undefined ? [] : (families.get(name) ?? [])
-      this.#placeUnit(unit, replicas, held(unit, family))
-      if (name === undefined) continue
-      family.push(unit)
-      families.set(name, family)
+  /** The burst to find places for; the one before is forgotten. From here on hashes are not looked at any more. */
+  begin(prompts: readonly BurstPrompt[]): void {
+    this.#units = this.#unitsOf(prompts)
+    this.#done = 0
+    this.#load.fill(0)
+    this.#total = this.#units.reduce((sum, { cost }) => sum + cost, 0)
+  }
+
+  /**
+   * Sets the slots of what `most` groups have, and of single ones. False: that was the last of the burst. `capacity`: of the endpoint table.
+   * `replicasOf` is asked once a group, and its answer used at once.
+   */
+  placeSome(most: number, capacity: number, replicasOf: (prompt: BurstPrompt) => BurstReplicas): boolean {
+    if (this.#load.length < capacity) {
+      const load = new Float64Array(capacity)
+      load.set(this.#load)
+      this.#load = load
     }
+    const end = Math.min(this.#units.length, this.#done + most)
+    while (this.#done < end) this.#place(this.#units[this.#done++]!, replicasOf)
+    if (end < this.#units.length) return true
+    this.#units = []
+    this.#done = 0
+    return false
+  }
+
+  #place(unit: Unit, replicasOf: (prompt: BurstPrompt) => BurstReplicas): void {
+    const prompts = unit.prompts.filter(({ left }) => !left)
+    if (prompts.length === 0) return
+    const replicas = replicasOf(prompts[0]!)
+    if (replicas.count === 0) return
+    const { family, member } = unit
+    const slots = this.#placeUnit(unit, prompts, replicas, family?.held(member) ?? NOTHING)
+    family?.place(member, slots)
   }
 
   /** In the order in which they are placed. */
-  #units(prompts: readonly BurstPrompt[]): Unit[] {
+  #unitsOf(prompts: readonly BurstPrompt[]): Unit[] {
     const groups = new Map<string, BurstPrompt[]>()
     for (const prompt of prompts) {
       const name = prompt.blocks.name(prompt.blocks.count)
@@ -83,8 +102,9 @@ export class BurstPlacement {
       const { blocks } = group[0]!
       if (group.length < 2 && !related.has(name)) return []
       const cost = this.#plan.balanceBy === 'tokens' ? blocks.count : group.length
-      return [{ prompts: group, blocks, name, cost, slots: new Set() }]
+      return [{ prompts: group, blocks, name, cost, family: undefined, member: 0 }]
     })
+    this.#findFamilies(units)
     // The last rule makes the threads of a pool, which each have a part of a burst, agree.
     return units.sort(
       (a, b) =>
@@ -92,6 +112,26 @@ export class BurstPlacement {
         b.blocks.count - a.blocks.count ||
         (a.name < b.name ? -1 : 1),
     )
+  }
+
+  #findFamilies(units: readonly Unit[]): void {
+    const { balanceBy, minColocateBlocks } = this.#plan
+    const related = balanceBy === 'tokens' ? 1 : minColocateBlocks
+    if (related === 0) return
+    const families = new Map<string, Unit[]>()
+    for (const unit of units) {
+      const { blocks } = unit.prompts[0]!
+      if (blocks.count < related) continue
+      const name = blocks.name(related)
+      const family = families.get(name)
+      if (family === undefined) families.set(name, [unit])
+      else family.push(unit)
+    }
+    for (const members of families.values()) {
+      if (members.length < 2) continue
+      const family = new BurstFamily(members.map(({ prompts }) => prompts[0]!.blocks))
+      for (const [member, unit] of members.entries()) Object.assign(unit, { family, member })
+    }
   }
 
   /** Names of the groups that share their beginning with another request. */
@@ -113,8 +153,14 @@ export class BurstPlacement {
     return new Set([...beginnings.values()].filter(({ requests }) => requests > 1).flatMap(each => each.groups))
   }
 
-  #placeUnit(unit: Unit, replicas: BurstReplicas, matches: ReadonlyMap<number, number>): void {
-    const { prompts, blocks, slots } = unit
+  /** The slots that it goes to. */
+  #placeUnit(
+    unit: Unit,
+    prompts: readonly BurstPrompt[],
+    replicas: BurstReplicas,
+    matches: ReadonlyMap<number, number>,
+  ): Iterable<number> {
+    const { blocks } = unit
     const { maxPerReplica, balanceBy } = this.#plan
     const mine = new Map<number, number>()
     for (let placed = 0; placed < prompts.length; ) {
@@ -127,10 +173,10 @@ export class BurstPlacement {
       for (let i = 0; i < run; i++) prompts[placed + i]!.slot = slot
       placed += run
       mine.set(slot, before + run)
-      slots.add(slot)
       if (balanceBy === 'requests') this.#load[slot]! += run
       else if (before === 0) this.#load[slot]! += Math.max(0, blocks.count - (matches.get(slot) ?? 0))
     }
+    return mine.keys()
   }
 
   /** The replica that has the most of the beginning, enough of it, and not its share of the burst. */
@@ -172,17 +218,6 @@ export class BurstPlacement {
     const batches = running[a]! - running[b]!
     return batches === 0 ? draw(blocks.hash, slots[a]!) < draw(blocks.hash, slots[b]!) : batches < 0
   }
-}
-
-/** Slots that have some of the beginning of a group from those of its family before it, and how many blocks. */
-function held({ blocks }: Unit, family: readonly Unit[]): ReadonlyMap<number, number> {
-  const matches = new Map<number, number>()
-  for (const { blocks: theirs, slots } of family) {
-    // A family may be large, and most of it has nothing to add.
-    for (const slot of slots)
-      if (blocks.hasMore(theirs, matches.get(slot) ?? 0)) matches.set(slot, blocks.common(theirs))
-  }
-  return matches
 }
 
 /** The same on every thread, another order of the slots for each group. */

@@ -49,15 +49,17 @@ describe('a window', () => {
 
   const make = (changes: Partial<BurstPlan> = {}, endpoints = 2, fails = false) => {
     const log: string[] = []
+    const asked: PickRequest[] = []
     const pool = {
       table: { capacity: 4, liveCount: endpoints, generation: Int32Array.of(5, 6, 7, 8) },
-      candidatesFor: () => {
+      candidatesFor: (request: PickRequest) => {
+        asked.push(request)
         if (fails) throw new Error('a plug-in')
         return { count: 2, slots: Int32Array.of(2, 3), running: Float64Array.of(1, 0) }
       },
     }
     const window = new BurstWindow({ ...PLAN, ...changes }, pool)
-    return { window, log, held: (name: string, text?: string) => new Held(name, log, text) }
+    return { window, log, asked, held: (name: string, text?: string) => new Held(name, log, text) }
   }
 
   it('ends so long after its first request, and all go on with their places in the order in which they came', () => {
@@ -127,6 +129,43 @@ describe('a window', () => {
     jest.runAllTimers()
     expect(log).toHaveLength(149)
     expect(log).not.toContain('100')
+  })
+
+  it('many groups get their places in several turns; who leaves meanwhile gets none, though its hashes are gone', () => {
+    const { window, log, asked, held } = make({ minColocateBlocks: 1 })
+    const text = (i: number) => `${'a'.repeat(64)}${i}`
+    const many = Array.from({ length: 150 }, (_, i) => held(String(i), text(i)))
+    for (const each of many) window.join(each, 1000)
+    jest.advanceTimersToNextTimer()
+    expect([asked.length, log.length, window.size]).toEqual([64, 0, 150])
+    const late = held('late')
+    window.join(late, 1000)
+    const waiting = many.filter(({ request }) => request.burstSlot === undefined)
+    expect(waiting).toHaveLength(86)
+    for (const each of waiting.slice(0, 6)) {
+      window.leave(each)
+      each.request.prefix!.reset(64, 1024)
+    }
+    expect(window.size).toBe(145)
+    jest.advanceTimersToNextTimer()
+    jest.advanceTimersToNextTimer()
+    expect(asked).toHaveLength(144)
+    expect(waiting.map(({ request }) => request.burstSlot !== undefined)).toEqual(waiting.map((_, i) => i >= 6))
+    expect(asked.filter(request => waiting.slice(0, 6).some(each => each.request === request))).toEqual([])
+    jest.runAllTimers()
+    expect([log.length, log.at(-1), window.size]).toEqual([145, 'late', 0])
+  })
+
+  it('one that ends while places are found for the one before has its turn then', () => {
+    const { window, log, asked, held } = make({ minColocateBlocks: 1, windowMs: 0 })
+    for (let i = 0; i < 100; i++) window.join(held(String(i), `${'a'.repeat(64)}${i}`), 1000)
+    jest.advanceTimersToNextTimer()
+    const [late, later] = [held('late'), held('later')]
+    for (const each of [late, later]) window.join(each, 1000)
+    expect(asked).toHaveLength(64)
+    jest.runAllTimers()
+    expect(log).toEqual([...Array.from({ length: 100 }, (_, i) => String(i)), 'late', 'later'])
+    expect([late, later].map(({ request }) => request.burstSlot)).toEqual([3, 3])
   })
 
   it('a plug-in that fails costs the places, not the requests', () => {

@@ -2,7 +2,7 @@
  * Where the requests of a pool wait for each other on a thread: from the first one on for `windowMs`, then the places of all of them are
  * found and they go on. One timer a window; what waits are the requests' own records.
  *
- * Budget: places of 1,000 prompts of 32 KB in 5 ms; all different and related, in 15 ms.
+ * Budget: to begin with 1,000 prompts of 32 KB 5 ms, and 15 ms when all are different and related; a turn 5 ms.
  */
 import type { PickRequest } from '../pick.ts'
 import { type BurstPrompt, type BurstReplicas, BurstPlacement } from './burst-placement.ts'
@@ -23,8 +23,8 @@ export interface BurstPool {
   candidatesFor(request: PickRequest, profile: number): BurstReplicas
 }
 
-/** Requests that go on in one turn of the event loop. */
-const RELEASED_AT_ONCE = 64
+/** Requests that go on in one turn of the event loop, and groups that get their places. */
+const AT_ONCE = 64
 
 export class BurstWindow {
   readonly plan: BurstPlan
@@ -34,6 +34,10 @@ export class BurstWindow {
   readonly #open = new Set<HeldRequest>()
   #sealsAt = 0
   #timer: NodeJS.Timeout | undefined
+  /** Windows that are over, in order; the first one's requests get their places. */
+  readonly #ended: Set<HeldRequest>[] = []
+  readonly #promptOf = new Map<HeldRequest, BurstPrompt>()
+  readonly #heldOf = new Map<BurstPrompt, HeldRequest>()
   /** They have their places, and go on in this order. */
   readonly #sealed = new Set<HeldRequest>()
   #releasing = false
@@ -47,7 +51,9 @@ export class BurstWindow {
 
   /** Requests that wait. */
   get size(): number {
-    return this.#open.size + this.#sealed.size
+    let size = this.#open.size + this.#sealed.size
+    for (const window of this.#ended) size += window.size
+    return size
   }
 
   /** Whether the request waits: not where there is nothing to wait for, where too many do, or where it has less than `patienceMs`. */
@@ -67,43 +73,73 @@ export class BurstWindow {
   /** It waits no longer: its stream is over. */
   leave(held: HeldRequest): void {
     this.#sealed.delete(held)
+    for (const window of this.#ended) window.delete(held)
+    const prompt = this.#promptOf.get(held)
+    if (prompt !== undefined) {
+      prompt.left = true
+      this.#promptOf.delete(held)
+    }
     // A window ends with its last request; the next one has its own time.
     if (this.#open.delete(held) && this.#open.size === 0) clearTimeout(this.#timer)
   }
 
   #seal(): void {
+    this.#ended.push(new Set(this.#open))
+    this.#open.clear()
+    if (this.#ended.length === 1) this.#place(true)
+  }
+
+  #place(begins: boolean): void {
+    let more = false
     try {
-      this.#place([...this.#open])
+      if (begins) this.#begin()
+      const { capacity } = this.#pool.table
+      more = this.#placement.placeSome(AT_ONCE, capacity, prompt => this.#replicasOf(prompt))
     } catch {
       // A plug-in's fault: each request meets it again when it is picked for, and is answered accordingly.
     }
-    for (const held of this.#open) this.#sealed.add(held)
-    this.#open.clear()
+    this.#tellSlots()
+    if (more) {
+      setImmediate(() => this.#place(false))
+      return
+    }
+    this.#promptOf.clear()
+    this.#heldOf.clear()
+    for (const held of this.#ended.shift()!) this.#sealed.add(held)
     if (!this.#releasing) this.#release()
+    if (this.#ended.length > 0) setImmediate(() => this.#place(true))
   }
 
-  #place(held: readonly HeldRequest[]): void {
-    const { profile } = this.plan
-    const { capacity, generation } = this.#pool.table
-    const requests = held.map(each => each.ask())
-    const prompts = requests.map(
-      ({ prefix, model, salt = '' }): BurstPrompt => ({
-        blocks: new PromptBlocks(prefix!, this.plan, `${salt}\n${model}`),
-        slot: -1,
-      }),
-    )
-    this.#placement.place(prompts, capacity, (_prompt, index) => this.#pool.candidatesFor(requests[index]!, profile))
-    for (const [index, { slot }] of prompts.entries()) {
+  #begin(): void {
+    for (const held of this.#ended[0]!) {
+      const { prefix, model, salt = '' } = held.ask()
+      const prompt = { blocks: new PromptBlocks(prefix!, this.plan, `${salt}\n${model}`), slot: -1, left: false }
+      this.#promptOf.set(held, prompt)
+      this.#heldOf.set(prompt, held)
+    }
+    this.#placement.begin([...this.#heldOf.keys()])
+  }
+
+  #replicasOf(prompt: BurstPrompt): BurstReplicas {
+    return this.#pool.candidatesFor(this.#heldOf.get(prompt)!.ask(), this.plan.profile)
+  }
+
+  /** Those that have a place now know it. */
+  #tellSlots(): void {
+    const { generation } = this.#pool.table
+    for (const [held, { slot }] of this.#promptOf) {
       if (slot < 0) continue
-      requests[index]!.burstSlot = slot
-      requests[index]!.burstGeneration = generation[slot]!
+      const request = held.ask()
+      request.burstSlot = slot
+      request.burstGeneration = generation[slot]!
+      this.#promptOf.delete(held)
     }
   }
 
   #release(): void {
     let released = 0
     for (const held of this.#sealed) {
-      if (released++ === RELEASED_AT_ONCE) break
+      if (released++ === AT_ONCE) break
       this.#sealed.delete(held)
       held.release()
     }

@@ -29,9 +29,15 @@ export class PromptBlocks {
     return `${this.#hasher.low[at]!}:${this.#hasher.high[at]!}:${this.#scope}`
   }
 
-  /** Whether both have more than the first `count` blocks in common; of the same scope. */
-  hasMore(other: PromptBlocks, count: number): boolean {
-    return count < Math.min(this.count, other.count) && this.#sameAt(other, count)
+  /** An order in which prompts stand beside those that begin like them; of the same scope. 0: both are the same. */
+  compare(other: PromptBlocks): number {
+    const common = this.common(other)
+    if (common === this.count || common === other.count) return this.count - other.count
+    const mine = this.#at(common)
+    const theirs = other.#at(common)
+    return (
+      this.#hasher.low[mine]! - other.#hasher.low[theirs]! || this.#hasher.high[mine]! - other.#hasher.high[theirs]!
+    )
   }
 
   /** Leading blocks that both have; of the same scope. */
