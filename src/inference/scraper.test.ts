@@ -134,6 +134,29 @@ describe('Scraper', () => {
     expect(fake.requests.some(request => /gzip|deflate|br\b/.test(request))).toBe(false)
   })
 
+  it('takes answers that came in time, however long its thread stood still after that', async () => {
+    const fake = await replica()
+    const { scraper, log } = start([fake])
+    await until(() => scraper.stats.good > 2)
+    const still = new Int32Array(new SharedArrayBuffer(4))
+    for (let time = 0; time < 3; time++) {
+      const stalled = new Promise<void>(resolve => {
+        fake.answer = (socket, path) => {
+          fake.answer = answerAll
+          answerAll(socket, path)
+          // The answer is with the kernel.
+          Atomics.wait(still, 0, 0, 600)
+          resolve()
+        }
+      })
+      await stalled
+      const { good } = scraper.stats
+      await until(() => scraper.stats.good > good + 2)
+    }
+    expect(scraper.stats.failed).toBe(0)
+    expect(log).toEqual([])
+  })
+
   it('asks many endpoints less often, so that the main thread keeps up; what it knows of them is as fresh as that', async () => {
     const fake = await replica()
     const port = fake.address.split(':')[1]

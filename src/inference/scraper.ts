@@ -24,6 +24,8 @@ const STEPS = 5
 const SHORTEST_STEP = 2
 const LONGEST_STEP = 50
 const RESTING_STEP = 20
+/** A tick that comes so much late shows that the thread stood still, ms. */
+const STALL_MS = 200
 /** While requests are decided, replicas without load rest this many intervals at most. */
 const ACTIVE_REST = 4
 /** How long the pool counts as active after a decision, ms. */
@@ -72,6 +74,8 @@ export class Scraper {
   #made: ScrapePlan | undefined
   #engines: EnginesPlan = DEFAULT_ENGINES
   #timer: NodeJS.Timeout | undefined
+  /** When the next tick should come. */
+  #dueAt = Number.POSITIVE_INFINITY
   #running = false
   #activeUntil = 0
   #good = 0
@@ -115,6 +119,7 @@ export class Scraper {
     this.#running = false
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#dueAt = Number.POSITIVE_INFINITY
     this.#clear()
   }
 
@@ -242,6 +247,13 @@ export class Scraper {
 
   #tick(): void {
     const now = performance.now()
+    // After a stall answers that came in time may still wait to be read: they go first, or every scrape under way would count as failed.
+    if (now - this.#dueAt > STALL_MS) {
+      this.#schedule(1)
+      // Once: a thread that is always late must scrape all the same.
+      this.#dueAt = Number.POSITIVE_INFINITY
+      return
+    }
     if (this.pool.takeRelist()) this.#relist(now)
     let decided = false
     for (const target of this.#targets.values()) if (target.noticeDecisions(now)) decided = true
@@ -250,7 +262,12 @@ export class Scraper {
     for (const target of this.#targets.values()) if (!target.tick(now)) resting = false
     for (const exporters of this.#exporters.values()) for (const exporter of exporters) exporter.tick(now)
     const step = Math.min(LONGEST_STEP, Math.max(SHORTEST_STEP, this.intervalMs / STEPS))
-    this.#timer = setTimeout(() => this.#tick(), resting ? Math.max(step, RESTING_STEP) : step)
+    this.#schedule(resting ? Math.max(step, RESTING_STEP) : step)
+  }
+
+  #schedule(afterMs: number): void {
+    this.#dueAt = performance.now() + afterMs
+    this.#timer = setTimeout(() => this.#tick(), afterMs)
   }
 
   /** Requests are decided: what is known of replicas that rested should soon be as fresh as an active pool's. */

@@ -85,7 +85,7 @@ describeOnPlanes('sick replicas', plane => {
     const underWay = new Set<Promise<number>>()
     const statuses: number[] = []
     while (statuses.length < 300) {
-      while (underWay.size < 30) {
+      while (underWay.size < 120) {
         const sent = sendHttp1({ ...request(), timeoutMs: 100_000 }).then(({ status }) => status)
         underWay.add(sent)
         void sent.finally(() => underWay.delete(sent)).catch(() => {})
