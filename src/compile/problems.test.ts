@@ -65,7 +65,7 @@ describe('errors refuse the configuration', () => {
 
   it('a default pool that is not there', () => {
     expect(errorsOf(gateway('a', HTTP), { ...OPTIONS, defaultPool: 'default/p' })).toEqual([
-      expect.stringContaining('there is no InferencePool default/p'),
+      expect.stringContaining('--pool default/p: no such InferencePool; there is none'),
     ])
   })
 
