@@ -123,9 +123,12 @@ async function check(bed: RunningBed, probe: Probe): Promise<void> {
 async function spread(bed: RunningBed): Promise<void> {
   for (const model of Object.keys(MODELS) as (keyof typeof MODELS)[]) {
     const pods = new Set((await bed.pods(NAMESPACE, MODELS[model])).values())
-    // Of two equals: all forty to one of them would be a chance of one in 2^39.
-    for (let i = 0; i < 40 && pods.size > 0; i++)
-      pods.delete((await ask(bed, bodyOf({ model, promptBytes: 50 + i, modelLast: false, chunked: false }), false)).pod)
+    // Side by side: one after the other they may all go to the pod that has been the quicker one until then.
+    for (let i = 0; i < 40 && pods.size > 0; i += 8) {
+      const sizes = Array.from({ length: 8 }, (_, nth) => 50 + i + nth)
+      const bodies = sizes.map(promptBytes => bodyOf({ model, promptBytes, modelLast: false, chunked: false }))
+      for (const { pod } of await Promise.all(bodies.map(body => ask(bed, body, false)))) pods.delete(pod)
+    }
     if (pods.size > 0) throw new Error(`${model}: ${[...pods].join(', ')} served nothing`)
   }
 }
