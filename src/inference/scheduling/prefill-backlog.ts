@@ -23,17 +23,21 @@ export class PrefillBacklog {
     this.#memory = memory
   }
 
-  /** Prefill that the endpoint has to do before a request that is decided now, ms. */
-  ahead(slot: number, nowMs: number): number {
+  /**
+   * Prefill that the endpoint has to do before a request that is decided now, ms. `inFlight`: requests that are there; where there are none, all that
+   * was decided is done, however long it was thought to take.
+   */
+  ahead(slot: number, nowMs: number, inFlight: number): number {
+    if (inFlight <= 0) return 0
     const left = (this.#memory[HEAD + slot]! - nowMs * UNITS) | 0
     return left <= 0 || left > LONGEST_MS * UNITS ? 0 : left / UNITS
   }
 
-  /** A prefill of so many ms was decided. */
-  add(slot: number, ms: number, nowMs: number): void {
+  /** A prefill of so many ms was decided. `inFlight`: requests that were there before. */
+  add(slot: number, ms: number, nowMs: number, inFlight: number): void {
     const memory = this.#memory
     const own = Math.min(ms, LONGEST_MS)
-    const done = (nowMs + Math.min(LONGEST_MS, this.ahead(slot, nowMs) + own)) * UNITS
+    const done = (nowMs + Math.min(LONGEST_MS, this.ahead(slot, nowMs, inFlight) + own)) * UNITS
     Atomics.store(memory, HEAD + slot, done | 0)
     Atomics.add(memory, WORK, Math.round(own * UNITS))
   }

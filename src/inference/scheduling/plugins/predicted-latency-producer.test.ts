@@ -34,7 +34,11 @@ function play(parameters: Record<string, unknown>, facts: readonly CandidateFact
     const { count, ttft, tpot } = candidates
     return Array.from({ length: count }, (_, i) => [ttft[i]!, tpot[i]!].map(ms => Math.round(ms * 100) / 100))
   }
-  return { times, choose: (i: number) => producer.chosen!(candidates, table, i), candidates }
+  const choose = (i: number): void => {
+    producer.chosen!(candidates, table, i)
+    candidates.inFlight[i]!++
+  }
+  return { times, choose, candidates }
 }
 
 const streaming = { streamingMode: true }
@@ -68,6 +72,9 @@ describe(TYPE, () => {
       [125.5 + 230, 10.5],
       [125.5, 10.5],
     ])
+    candidates.inFlight[0] = 0
+    expect(times()[0]).toEqual([125.5, 10.5])
+    candidates.inFlight[0] = 2
     candidates.nowMs += 1000
     expect(times()[0]).toEqual([125.5, 10.5])
   })

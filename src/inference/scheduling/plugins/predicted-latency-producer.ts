@@ -76,7 +76,7 @@ class PredictedLatency implements Producer {
     }
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!
-      const before = queueMs(candidates, table, i) + this.#backlog.ahead(slot, nowMs)
+      const before = queueMs(candidates, table, i) + this.#backlog.ahead(slot, nowMs, candidates.inFlight[i]!)
       const prefill = this.#prefillMs(candidates, table, i)
       if (streamingMode) {
         const step = stepMs(candidates, table, i)
@@ -90,7 +90,8 @@ class PredictedLatency implements Producer {
   }
 
   chosen(candidates: Candidates, table: EndpointTable, i: number): void {
-    this.#backlog.add(candidates.slots[i]!, this.#prefillMs(candidates, table, i), candidates.nowMs)
+    const prefill = this.#prefillMs(candidates, table, i)
+    this.#backlog.add(candidates.slots[i]!, prefill, candidates.nowMs, candidates.inFlight[i]!)
   }
 
   #prefillMs(candidates: Candidates, { estimates }: EndpointTable, i: number): number {

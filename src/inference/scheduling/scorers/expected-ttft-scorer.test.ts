@@ -120,6 +120,19 @@ describe('bursts', () => {
     expect(others).not.toContain(busy)
   })
 
+  it('takes the prefill of a long prompt for done once nothing is under way there, however long it was thought to take', () => {
+    const first = pick('a prompt of a million tokens '.repeat(140_000))
+    over()
+    now += 10
+    const slots = Array.from({ length: 80 }, (_, i) => {
+      const slot = pick(`short ${i}`)
+      over()
+      return slot
+    })
+    expect(countOf(slots)[first] ?? 0).toBeGreaterThan(0)
+    expect(countOf(slots)[first]).toBeLessThan(80)
+  })
+
   it('sends fewer requests to where a long prompt was just sent', () => {
     const long = pick('y'.repeat(60_000))
     const short = Array.from({ length: 12 }, (_, i) => pick(`${i} `.repeat(100)))

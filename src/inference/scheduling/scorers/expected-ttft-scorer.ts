@@ -102,7 +102,7 @@ class ExpectedTtft implements Scorer {
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!
       const turns = (terms[TERMS * i] = queue(candidates, table, i, turnPrice))
-      const ahead = (terms[TERMS * i + 1] = this.#backlog.ahead(slot, nowMs))
+      const ahead = (terms[TERMS * i + 1] = this.#backlog.ahead(slot, nowMs, candidates.inFlight[i]!))
       const own = tokensToPrefill(candidates, i) * (msPerToken(table.estimates, slot) + extra)
       terms[TERMS * i + 2] = own
       const load = candidates.adapter === 0 ? 0 : this.#adapterLoad(candidates.adapter, table, slot)
@@ -132,13 +132,13 @@ class ExpectedTtft implements Scorer {
   chosen(candidates: Candidates, table: EndpointTable, i: number): void {
     const slot = candidates.slots[i]!
     const prefill = tokensToPrefill(candidates, i) * msPerToken(table.estimates, slot)
-    this.#backlog.add(slot, prefill, candidates.nowMs)
+    this.#backlog.add(slot, prefill, candidates.nowMs, candidates.inFlight[i]!)
     if (candidates.adapter !== 0) this.#adapters.use(slot, table.generation[slot]!, candidates.adapter)
   }
 
   sentElsewhere(table: EndpointTable, slot: number, uncachedBytes: number, nowMs: number): void {
     const tokens = PREFILL_BASE_TOKENS + uncachedBytes / BYTES_PER_TOKEN
-    this.#backlog.add(slot, tokens * msPerToken(table.estimates, slot), nowMs)
+    this.#backlog.add(slot, tokens * msPerToken(table.estimates, slot), nowMs, table.counters.outstanding(slot))
   }
 
   #adapterLoad(adapter: number, table: EndpointTable, slot: number): number {
