@@ -138,7 +138,8 @@ class ExpectedTtft implements Scorer {
 
   sentElsewhere(table: EndpointTable, slot: number, uncachedBytes: number, nowMs: number): void {
     const tokens = PREFILL_BASE_TOKENS + uncachedBytes / BYTES_PER_TOKEN
-    this.#backlog.add(slot, tokens * msPerToken(table.estimates, slot), nowMs, table.counters.outstanding(slot))
+    // Replicas tell their counts before their prompts, so that this one is among them.
+    this.#backlog.add(slot, tokens * msPerToken(table.estimates, slot), nowMs, table.counters.outstanding(slot) - 1)
   }
 
   #adapterLoad(adapter: number, table: EndpointTable, slot: number): number {
