@@ -138,6 +138,31 @@ describe('SseFramer', () => {
     expect(same).toBe(true)
   })
 
+  it('passes over whole events between two events only', () => {
+    const data: string[] = []
+    const framer = new SseFramer(
+      event => data.push(event.text()),
+      () => {},
+    )
+    const feed = (text: string) => framer.feed(Buffer.from(text))
+    const skip = (text: string) => framer.skip(Buffer.from(`??${text}??`), 2, 2 + Buffer.byteLength(text))
+    expect(skip('\uFEFFdata: 1\n\n')).toBe(true)
+    expect(skip('data: 2\n')).toBe(false)
+    expect(skip('\n')).toBe(false)
+    feed('\n')
+    feed('data: 3\n')
+    expect(skip('data: 4\n\n')).toBe(false)
+    feed('data: 5\n\nda')
+    expect(skip('ta: 6\n\n')).toBe(false)
+    feed('ta: 7\n\n')
+    expect(framer.offset).toBe(Buffer.byteLength('\uFEFFdata: 1\n\n\ndata: 3\ndata: 5\n\ndata: 7\n\n'))
+    expect(skip('event: a\ndata: 8\n\ndata: 9\n\n')).toBe(true)
+    feed(`data: ${'x'.repeat(20_000)}`)
+    expect(skip('data: 10\n\n')).toBe(false)
+    feed('\n\ndata: 11\n\n')
+    expect(data).toEqual(['3\n5', '7', '', '11'])
+  })
+
   it('reads a window of a chunk only', () => {
     const seen: string[] = []
     const framer = new SseFramer(event => seen.push(`${event.text()}@${event.dataOffset}`), noPiece)

@@ -125,6 +125,20 @@ export class SseFramer {
     this.#dispatch()
   }
 
+  /**
+   * Passes over bytes that are whole events, where it can tell at once that they are: the stream is between two events, and they end with an empty line.
+   * What `onEvent` would have been told is lost, and so is what they say of `lastEventId` and `retry`. Tells whether it did; otherwise `feed` them.
+   */
+  skip(chunk: Uint8Array, start: number, end: number): boolean {
+    if (this.#dataLines > 0 || this.#partialBytes > 0 || this.#long !== '') return false
+    if (end - start < 2 || chunk[end - 1] !== LF || chunk[end - 2] !== LF) return false
+    this.#offset += end - start
+    this.#firstLine = false
+    this.#skipLf = false
+    this.type = ''
+    return true
+  }
+
   /** Makes the framer ready for another stream, and gives back memory that this one has needed beyond the usual. */
   reset(): void {
     if (this.#partial.length > MAX_KEPT_BYTES) this.#partial = Buffer.allocUnsafe(FIRST_BYTES)

@@ -8,7 +8,7 @@ import type { Exchange } from './exchange.ts'
 /** Hands what was written to the transport. */
 export function flush(x: Exchange): void {
   const { out } = x.context
-  if (out.pending > 0) x.stream.send(out.take())
+  if (out.pending > 0) out.sendTo(x.stream)
 }
 
 /** Ends the stream with OK: only after the decision is written, or where there is nothing to decide. */
@@ -47,10 +47,12 @@ export function echo(
     writeStreamedHead(out, direction, size, last && until === end, until === end ? numbers : undefined)
     if (size <= COPY_BYTES) {
       // Small bodies go into the slab: one buffer for the transport instead of three.
-      out.raw(bytes.subarray(start, until))
+      out.rawPart(bytes, start, until)
     } else {
       flush(x)
-      x.stream.send(bytes.subarray(start, until))
+      const { stream } = x
+      if (stream.sendPart === undefined) stream.send(bytes.subarray(start, until))
+      else stream.sendPart(bytes, start, until)
     }
     start = until
   } while (start < end)

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import type { ServerStream } from '../grpc/transport.ts'
 
 /**
  * Protobuf wire format (https://protobuf.dev/programming-guides/encoding/), as far as the two hot messages need it.
@@ -10,6 +11,7 @@ import { Buffer } from 'node:buffer'
 const SLAB_BYTES = 64 * 1024
 const GRPC_PREFIX_BYTES = 5
 const MAX_NESTING = 16
+const { copy } = Buffer.prototype
 
 /** Wire types. */
 export const WireType = { VARINT: 0, I64: 1, LEN: 2, SGROUP: 3, EGROUP: 4, I32: 5 } as const
@@ -110,6 +112,15 @@ export class WireWriter {
     return taken
   }
 
+  /** As `take`, given to a stream. */
+  sendTo(stream: ServerStream): void {
+    const from = this.#from
+    this.#from = this.#at
+    this.#depth = 0
+    if (stream.sendPart === undefined) stream.send(this.#slab.subarray(from, this.#at))
+    else stream.sendPart(this.#slab, from, this.#at)
+  }
+
   /** Opens a nested message field. */
   open(field: number): void {
     this.#reserve(11)
@@ -180,6 +191,13 @@ export class WireWriter {
     this.#reserve(value.length)
     this.#slab.set(value, this.#at)
     this.#at += value.length
+  }
+
+  /** `value[start, end)`. */
+  rawPart(value: Uint8Array, start: number, end: number): void {
+    this.#reserve(end - start)
+    copy.call(value, this.#slab, this.#at, start, end)
+    this.#at += end - start
   }
 
   /** One raw varint (for the nested lengths of a body that is sent uncopied). */

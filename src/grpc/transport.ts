@@ -40,6 +40,8 @@ export interface ServerStream {
    * transport: the caller must not write to them again. Everything sent during one upward call leaves in one write.
    */
   send(bytes: Uint8Array): void
+  /** As `send`, of `bytes[start, end)`: no view is made. Not every transport has it. */
+  sendPart?(bytes: Uint8Array, start: number, end: number): void
   /** Ends the stream with trailers (or trailers only). Bytes sent before are delivered first. */
   end(status: GrpcStatus, message?: string): void
   /** Lets the peer send `bytes` more than the initial window (64 KiB). A stream that is never granted more stalls its peer. */

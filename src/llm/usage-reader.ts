@@ -5,21 +5,24 @@ import { Usage, USAGE_FIELDS } from './usage.ts'
 
 const TYPE = USAGE_FIELDS.length
 const PROGRAM = compileScan([...USAGE_FIELDS, { path: ['type'], kind: 'text' }])
-const DONE = Buffer.from('[DONE]')
 /** No engine escapes the key; an event without it is looked into no further. */
 const NEEDLE = Buffer.from('"usage"')
-const indexOf = Buffer.prototype.indexOf
+const QUOTE = 0x22
+const LAST = NEEDLE.length - 1
+/** How far the next place is where the key may end, by the byte at one (Boyer, Moore, Horspool). */
+const STEP = new Uint8Array(256).fill(NEEDLE.length)
+NEEDLE.subarray(0, LAST).forEach((byte, i) => {
+  STEP[byte] = LAST - i
+})
 
 /**
  * Reads the usage of a response as its bytes pass: of a JSON body, or of the events of a stream, however both are cut. Of a stream up
  * to 32 KB are held (../body/sse.ts), of a body nothing. What is no JSON has no usage.
  *
- * Budget: 0.4 µs for an event of 150 B without usage, 1.5 µs for one with it.
+ * Budget: 0.1 µs for an event of 150 B without usage that comes as a chunk, 1.5 µs for one with it.
  */
 export class UsageReader {
   readonly usage = new Usage()
-  /** Events of the stream, its `[DONE]` aside. */
-  events = 0
   readonly #json = new JsonScanner(PROGRAM)
   readonly #sse = new SseFramer(
     event => this.#event(event),
@@ -32,7 +35,6 @@ export class UsageReader {
 
   begin(streams: boolean): void {
     this.usage.clear()
-    this.events = 0
     this.#streams = streams
     this.#over = false
     this.#inPieces = false
@@ -53,8 +55,9 @@ export class UsageReader {
 
   feed(bytes: Uint8Array, start: number, end: number): void {
     if (this.#over || start === end) return
-    if (this.#streams) this.#sse.feed(bytes, start, end)
-    else this.#over = this.#json.feed(bytes, start, end) === ScanState.INVALID
+    if (!this.#streams) this.#over = this.#json.feed(bytes, start, end) === ScanState.INVALID
+    // Engines send an event a chunk, and nearly none has a usage.
+    else if (holdsUsage(bytes, start, end) || !this.#sse.skip(bytes, start, end)) this.#sse.feed(bytes, start, end)
   }
 
   /** The response is over. */
@@ -74,13 +77,10 @@ export class UsageReader {
   }
 
   #event({ bytes, dataStart, dataEnd, inPieces }: SseFramer): void {
-    if (!inPieces && isDone(bytes, dataStart, dataEnd)) return
-    this.events++
     const json = this.#json
     this.#inPieces = false
     if (!inPieces) {
-      const data = dataStart === 0 && dataEnd === bytes.length ? bytes : bytes.subarray(dataStart, dataEnd)
-      if (indexOf.call(data, NEEDLE) < 0) return
+      if (!holdsUsage(bytes, dataStart, dataEnd)) return
       json.reset()
       json.feed(bytes, dataStart, dataEnd)
     }
@@ -92,9 +92,12 @@ export class UsageReader {
   }
 }
 
-function isDone(bytes: Uint8Array, start: number, end: number): boolean {
-  while (end > start && bytes[end - 1] === 0x20) end--
-  if (end - start !== DONE.length) return false
-  for (let i = 0; i < DONE.length; i++) if (bytes[start + i] !== DONE[i]) return false
-  return true
+function holdsUsage(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start + LAST; at < end; at += STEP[bytes[at]!]!) {
+    if (bytes[at] !== QUOTE) continue
+    let i = 0
+    while (i < LAST && bytes[at - LAST + i] === NEEDLE[i]) i++
+    if (i === LAST) return true
+  }
+  return false
 }

@@ -67,6 +67,11 @@ class MeasuredStream implements ServerStream, StreamHandler {
     this.#stream.send(bytes)
   }
 
+  sendPart(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#stream.sendPart === undefined) this.#stream.send(bytes.subarray(start, end))
+    else this.#stream.sendPart(bytes, start, end)
+  }
+
   grant(bytes: number): void {
     this.#stream.grant(bytes)
   }

@@ -120,7 +120,7 @@ export class H2Stream implements ServerStream, MessageSink {
     this.#silent = true
     if (text === undefined) return
     this.endsWithData = true
-    this.queue.add(text)
+    this.queue.add(text, 0, text.length)
     this.#owner.overPending(this, text.length)
   }
 
@@ -129,9 +129,13 @@ export class H2Stream implements ServerStream, MessageSink {
   }
 
   send(bytes: Uint8Array): void {
-    if (this.ended || this.#silent || bytes.length === 0) return
-    this.queue.add(bytes)
-    if (this.#owner.overPending(this, bytes.length)) this.#calm()
+    this.sendPart(bytes, 0, bytes.length)
+  }
+
+  sendPart(bytes: Uint8Array, start: number, end: number): void {
+    if (this.ended || this.#silent || end <= start) return
+    this.queue.add(bytes, start, end)
+    if (this.#owner.overPending(this, end - start)) this.#calm()
     else if (!this.#inCall) this.#pump()
   }
 

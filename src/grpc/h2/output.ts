@@ -5,6 +5,7 @@ const SLAB_BYTES = 32 * 1024
 /** Slabs that no connection writes to; more are left to the garbage collector. */
 const MAX_SPARE = 64
 const spare: Buffer[] = []
+const { copy } = Buffer.prototype
 
 /** Pieces of this many bytes and more are handed on, smaller ones are copied: a copy is cheaper than another vector. */
 const BORROW_BYTES = 8 * 1024
@@ -56,11 +57,16 @@ export class Output {
   }
 
   /** Part of a payload. Large ones are kept by reference until they are with the kernel. */
-  payload(bytes: Uint8Array): void {
-    if (bytes.length < BORROW_BYTES) return this.raw(bytes)
+  payload(bytes: Uint8Array, start: number, end: number): void {
+    const size = end - start
+    if (size < BORROW_BYTES) {
+      const at = this.#reserve(size)
+      copy.call(bytes, this.#slab!, at, start, end)
+      return
+    }
     this.#cut()
-    this.#pieces.push(bytes)
-    this.bytes += bytes.length
+    this.#pieces.push(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end))
+    this.bytes += size
   }
 
   /** Hands everything to the socket. */

@@ -2,38 +2,50 @@ const NOTHING = new Uint8Array(0)
 /** So many places of pieces that are gone, and half of all, are given up at once. */
 const SHIFT_PIECES = 256
 
+/** Takes `bytes[start, end)`. */
+interface PieceSink {
+  payload(bytes: Uint8Array, start: number, end: number): void
+}
+
 /** Bytes of one stream that wait to be sent, by reference and in order. Most streams never have more than one piece. */
 export class SendQueue {
   bytes = 0
-  /** The piece under way, and how much of it is done with. */
+  /** What is left of the piece under way: `#piece[#start, #end)`. */
   #piece: Uint8Array | undefined
-  #offset = 0
+  #start = 0
+  #end = 0
   /** Those behind it, from `#next` on. */
   #more: Uint8Array[] | undefined
   #next = 0
   /** Those of `#more` before this one lie in no lent memory: they were looked at when they came. */
   #owned = 0
 
-  add(piece: Uint8Array): void {
-    this.bytes += piece.length
-    if (this.#piece === undefined) this.#piece = piece
-    else if (this.#more === undefined) this.#more = [piece]
-    else this.#more.push(piece)
+  /** Appends `piece[start, end)`, which is not empty. */
+  add(piece: Uint8Array, start: number, end: number): void {
+    this.bytes += end - start
+    if (this.#piece === undefined) {
+      this.#piece = piece
+      this.#start = start
+      this.#end = end
+      return
+    }
+    const whole = start === 0 && end === piece.length ? piece : piece.subarray(start, end)
+    if (this.#more === undefined) this.#more = [whole]
+    else this.#more.push(whole)
   }
 
   /** Hands the next `count` (≤ `bytes`) bytes to `to`, in pieces. */
-  take(count: number, to: { payload(bytes: Uint8Array): void }): void {
+  take(count: number, to: PieceSink): void {
     this.bytes -= count
     let left = count
     while (left > 0) {
-      const piece = this.#piece!
-      const size = piece.length - this.#offset
+      const start = this.#start
+      const size = this.#end - start
       if (left < size) {
-        to.payload(piece.subarray(this.#offset, this.#offset + left))
-        this.#offset += left
-        return
+        this.#start += left
+        return to.payload(this.#piece!, start, start + left)
       }
-      to.payload(this.#offset === 0 ? piece : piece.subarray(this.#offset))
+      to.payload(this.#piece!, start, this.#end)
       left -= size
       this.#advance()
     }
@@ -41,11 +53,15 @@ export class SendQueue {
 
   /** Copies what lies in `lent`, which will be written to again. Costs nothing for pieces that were there at an earlier call. */
   own(lent: ArrayBufferLike): void {
-    if (this.#piece?.buffer === lent) this.#piece = copyOf(this.#piece)
+    if (this.#piece?.buffer === lent) {
+      this.#piece = copyOf(this.#piece, this.#start, this.#end)
+      this.#end -= this.#start
+      this.#start = 0
+    }
     const more = this.#more
     if (more === undefined) return
     for (let i = Math.max(this.#next, this.#owned); i < more.length; i++)
-      if (more[i]!.buffer === lent) more[i] = copyOf(more[i]!)
+      if (more[i]!.buffer === lent) more[i] = copyOf(more[i]!, 0, more[i]!.length)
     this.#owned = more.length
   }
 
@@ -53,26 +69,29 @@ export class SendQueue {
   truncate(kept: number): void {
     const pieces: Uint8Array[] = []
     const taken = Math.min(kept, this.bytes)
-    this.take(taken, { payload: bytes => pieces.push(bytes) })
+    this.take(taken, { payload: (bytes, start, end) => pieces.push(bytes.subarray(start, end)) })
     this.clear()
-    for (const piece of pieces) this.add(piece)
+    for (const piece of pieces) this.add(piece, 0, piece.length)
   }
 
   clear(): void {
     this.bytes = 0
     this.#piece = undefined
-    this.#offset = 0
+    this.#start = 0
+    this.#end = 0
     this.#forgetMore()
   }
 
   #advance(): void {
-    this.#offset = 0
     const more = this.#more
     if (more === undefined) {
       this.#piece = undefined
       return
     }
-    this.#piece = more[this.#next]
+    const piece = more[this.#next]!
+    this.#piece = piece
+    this.#start = 0
+    this.#end = piece.length
     // A queue that is never quite empty must not keep all that ever went through it.
     more[this.#next] = NOTHING
     this.#next++
@@ -91,6 +110,6 @@ export class SendQueue {
   }
 }
 
-function copyOf(piece: Uint8Array): Uint8Array {
-  return Uint8Array.prototype.slice.call(piece)
+function copyOf(piece: Uint8Array, start: number, end: number): Uint8Array {
+  return Uint8Array.prototype.slice.call(piece, start, end)
 }

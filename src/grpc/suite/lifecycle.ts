@@ -120,12 +120,12 @@ export function lifecycleSuite(transport: string, listen: Listen): void {
           const request = session.request(grpcRequest(echo.path))
           request.on('error', error => {
             // node cannot say where a connection ends: on a busy machine streams come later than it waits for, and are refused unserved.
-            if (transport !== 'node:http2' || request.rstCode !== REFUSED) failures.push(error)
+            if (transport !== 'node:http2' || request.rstCode !== REFUSED) failures.push(String(error))
           })
           request.on('close', resolve)
           request.on('trailers', trailers => {
             calls++
-            if (trailers['grpc-status'] !== '0') failures.push(trailers)
+            if (trailers['grpc-status'] !== '0') failures.push({ ...trailers })
           })
           request.resume().end(frameMessage(Buffer.from('x')))
         })
