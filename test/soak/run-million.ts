@@ -41,9 +41,15 @@ export interface MillionReport {
   readonly warnings: readonly string[]
   /** Streams of our ext_proc service that its counters saw. */
   readonly streams: number
+  /** Resident memory of all threads after a tenth of the first part, and at its end. Of short runs it says nothing, and is not looked at. */
+  readonly warmBytes: number
+  readonly endBytes: number
 }
 
 export const PARALLEL = 48
+/** Heaps breathe: of several threads together by more than this is a leak. */
+const MAX_GROWTH_BYTES = 96 * 1024 * 1024
+const LONG_RUN_REQUESTS = 100_000
 /** Envoys learn of a dead worker at once, but not before it is dead: requests that come in that moment fail like those under way. */
 const FAILURES_PER_KILL = 3 * PARALLEL
 
@@ -60,7 +66,11 @@ export async function runMillion(options: MillionOptions): Promise<MillionReport
   })
   try {
     await rig.decides('/v1/chat/completions')
-    const drained = await load(rig.port, options.requests, log).done
+    const first = load(rig.port, options.requests, log)
+    await waitFor('a tenth of the answers', () => first.answered() >= options.requests / 10, { timeoutMs: 600_000 })
+    const warmBytes = process.memoryUsage.rss()
+    const drained = await first.done
+    const endBytes = process.memoryUsage.rss()
     // The replicas here tell no more than they need to.
     const warnings = rig.warnings.filter(line => !ABOUT_ENDPOINTS.some(text => line.includes(text)))
     const { threads } = rig.signalbox!.threads
@@ -95,7 +105,17 @@ export async function runMillion(options: MillionOptions): Promise<MillionReport
     }).catch(() => {})
     const restarts = threads.reduce((sum, thread) => sum + thread.restarts, 0)
     const streams = (await rig.metrics()).get('signalbox_ext_proc_streams_total') ?? 0
-    return { drained, killed, kills: options.kills, restarts, streams, warnings, ...(await left()) }
+    return {
+      drained,
+      killed,
+      kills: options.kills,
+      restarts,
+      streams,
+      warnings,
+      warmBytes,
+      endBytes,
+      ...(await left()),
+    }
   } finally {
     await rig.stop()
     backends.stdin!.end()
@@ -114,6 +134,9 @@ export function brokenMillion(report: MillionReport): string[] {
     ...(failed <= report.kills * FAILURES_PER_KILL ? [] : [`${failed} failures for ${report.kills} killed workers`]),
     ...(report.restarts === report.kills ? [] : [`${report.restarts} restarts for ${report.kills} killed workers`]),
     ...left.map(name => `${name} is ${report[name]} at the end`),
+    ...(report.drained.answered < LONG_RUN_REQUESTS || report.endBytes - report.warmBytes <= MAX_GROWTH_BYTES
+      ? []
+      : [`memory grew from ${report.warmBytes} to ${report.endBytes} bytes`]),
   ]
 }
 
