@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals'
 import * as fc from 'fast-check'
 import { PrefixHasher } from '../inference/prefix-hasher.ts'
-import { BodyFacts, BodyKind } from './body-facts.ts'
+import { BodyFacts } from './body-facts.ts'
+import { BodyKind } from './body-kind.ts'
 import type { ModelFact } from './plan.ts'
 
 interface Found {
@@ -31,12 +32,12 @@ function read(
     taken = until
   }
   facts.end()
-  const { model, modelStart, modelEnd, problem, hasher } = facts
+  const { model, problem, prompt } = facts
   return {
-    model,
-    raw: modelStart < 0 ? undefined : body.toString('utf8', modelStart, modelEnd),
+    model: model.name,
+    raw: model.start < 0 ? undefined : body.toString('utf8', model.start, model.end),
     code: problem?.code,
-    hashes: Array.from(hasher.low.subarray(0, hasher.count)),
+    hashes: Array.from(prompt.hasher.low.subarray(0, prompt.hasher.count)),
     taken,
   }
 }
@@ -111,7 +112,7 @@ describe('the facts of a body', () => {
   it('find where a model may be put', () => {
     const at = (text: string) => {
       read(Buffer.from(text), [])
-      return [pooled.modelStart, pooled.objectStart, pooled.objectIsEmpty]
+      return [pooled.model.start, pooled.model.objectStart, pooled.model.objectIsEmpty]
     }
     expect(at('  {"x":{}}')).toEqual([-1, 2, false])
     expect(at('{ \n}')).toEqual([-1, 0, true])
@@ -120,7 +121,12 @@ describe('the facts of a body', () => {
     expect(at('{"model":{}}')).toEqual([-1, -1, false])
     expect(at('')).toEqual([-1, -1, false])
     pooled.clear()
-    expect([pooled.modelStart, pooled.objectStart, pooled.hasBody, pooled.model]).toEqual([-1, -1, false, undefined])
+    expect([pooled.model.start, pooled.model.objectStart, pooled.hasBody, pooled.model.name]).toEqual([
+      -1,
+      -1,
+      false,
+      undefined,
+    ])
   })
 
   it('end a wrong body with its problem, and stay so', () => {
@@ -128,7 +134,7 @@ describe('the facts of a body', () => {
     expect(pooled.feed(Buffer.from('{]'), 0, 2)).toBe(true)
     expect(pooled.feed(Buffer.from('{"model":"m"}'), 0, 13)).toBe(true)
     pooled.end()
-    expect([pooled.problem?.code, pooled.model]).toEqual(['invalid_json', undefined])
+    expect([pooled.problem?.code, pooled.model.name]).toEqual(['invalid_json', undefined])
   })
 })
 

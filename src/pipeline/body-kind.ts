@@ -1,5 +1,8 @@
 import { type HeaderView, headerName } from '../extproc/header-view.ts'
-import { BodyKind } from './body-facts.ts'
+
+/** Which reader a body gets. */
+export const BodyKind = { NONE: 0, JSON: 1, MULTIPART: 2, GRPC: 3 } as const
+export type BodyKind = (typeof BodyKind)[keyof typeof BodyKind]
 
 const CONTENT_TYPE = headerName('content-type')
 const CONTENT_ENCODING = headerName('content-encoding')

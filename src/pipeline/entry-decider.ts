@@ -17,8 +17,7 @@ import {
 import { OUTPUT_CAP_FIELDS } from '../llm/output-caps.ts'
 import { ModelEditor } from '../llm/model-editor.ts'
 import { PASSED_THROUGH } from '../llm/request-apis.ts'
-import { BodyKind } from './body-facts.ts'
-import { bodyKindOf, contentType, responseKindOf, ResponseKind } from './body-kind.ts'
+import { BodyKind, bodyKindOf, contentType, responseKindOf, ResponseKind } from './body-kind.ts'
 import { Call } from './call.ts'
 import { EXPLAINED } from './decision-records.ts'
 import type { DeciderContext } from './decider-context.ts'
@@ -127,18 +126,19 @@ export class EntryDecider implements Decider {
     if (multipart && this.plan.model === 'none') return this.#router.route(x, call)
     const type = multipart ? contentType(headers) : ''
     const fact = this.#modelFact(x, call)
-    call.facts.wantsTokens = this.#tokens
-    call.facts.wantsMediaHashes = this.plan.mediaHashes === true
+    const { prompt } = call.facts
+    prompt.wantsTokens = this.#tokens
+    prompt.wantsMediaHashes = this.plan.mediaHashes === true
     const { mediaTokens } = this.plan
     if (mediaTokens !== undefined) {
-      call.facts.mediaTokens = mediaTokens
-      call.facts.videoTokens = videoTokens(mediaTokens, headers)
+      prompt.mediaTokens = mediaTokens
+      prompt.videoTokens = videoTokens(mediaTokens, headers)
     }
     if (this.plan.outputCap === true)
       call.facts.capFields = call.api === undefined ? OUTPUT_CAP_FIELDS : call.api.outputCap
     if (call.api?.shape !== undefined) {
       const minBytes = x.contentLength < 0 ? CHECKED_BODY_BYTES : 0
-      call.facts.checkFields(call.api, CHECKED_BODY_BYTES, minBytes)
+      call.facts.check.begin(call.api, CHECKED_BODY_BYTES, minBytes)
     }
     if (this.#renders && !multipart && renderApiOf(call) !== undefined) call.body.begin(x.context.budget)
     call.facts.begin(kind, fact, this.plan.prefixBytes, this.#prefixBlockBytes, type, this.#media, grpc)
@@ -185,7 +185,7 @@ export class EntryDecider implements Decider {
       call.cancelDeferral?.()
       // The refusal overtakes a decision that was not sent yet; of one that was sent, access log or response tell.
       if (x.requestState === RequestState.UNDECIDED) giveBack(call)
-      if (call.facts.hasBody) this.#router.recordModel(x, call.facts.model)
+      if (call.facts.hasBody) this.#router.recordModel(x, call.facts.model.name)
     }
     this.#router.refuse(x, this.#problem(refusal))
   }

@@ -4,7 +4,8 @@ import { entry, Play, plan, pool, rule, target } from '../../test/support/pipeli
 import { PrefixHasher } from '../inference/prefix-hasher.ts'
 import { OUTPUT_CAP_FIELDS, type OutputCapField } from '../llm/output-caps.ts'
 import { RequestApis } from '../llm/request-apis.ts'
-import { BodyFacts, BodyKind } from './body-facts.ts'
+import { BodyFacts } from './body-facts.ts'
+import { BodyKind } from './body-kind.ts'
 
 const apis = new RequestApis(['openai-parser', 'anthropic-parser', 'vllmhttp-parser', 'sglanghttp-parser'])
 const fieldsOf = (path: string) => apis.find(path)!.outputCap

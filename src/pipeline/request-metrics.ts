@@ -261,7 +261,7 @@ export class RequestMetrics implements UsageSink {
     const measured = (call.measured ??= new Measured())
     if (measured.labels[2] !== '') return measured
     this.#names.age(this.#now())
-    measured.model = call.model ?? call.facts.model ?? ''
+    measured.model = call.model ?? call.facts.model.name ?? ''
     measured.target = call.rewritten ?? call.model ?? ''
     measured.fairnessId = fairnessIdOf(call.headers, linked?.pool.gate.agentHeaders)
     const model = this.#names.models.admit(measured.model)

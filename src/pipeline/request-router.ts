@@ -92,7 +92,7 @@ export class RequestRouter {
       // Whatever it is, it is nothing that we would have to understand.
       facts.clear()
     }
-    const { model } = facts
+    const model = facts.model.name
     call.model = model
     call.baseModel = model === undefined ? undefined : this.#context.baseModels.get(model)
     const rules = this.#rules
@@ -232,11 +232,11 @@ export class RequestRouter {
       if (lack !== undefined) return invalidField(api.name, api.required.name, lack)
     }
     if (call.rewriteTo !== undefined) {
-      if (canPutModel(facts)) rewritten = call.rewriteTo
+      if (canPutModel(facts.model)) rewritten = call.rewriteTo
     } else if (plan.rewrites.length > 0) {
       // What cannot be read can neither be rewritten nor checked.
       if (call.unreadable) return unsupportedMediaType()
-      if (canPutModel(facts)) rewritten = rewriteModel(plan.rewrites, model, this.#context.random())
+      if (canPutModel(facts.model)) rewritten = rewriteModel(plan.rewrites, model, this.#context.random())
     }
     if (api?.needsModel === true && model === undefined && rewritten === undefined) return missingModel()
     if (plan.rejectUnknownModels && rewritten === undefined) {
@@ -247,12 +247,12 @@ export class RequestRouter {
       }
     }
     pick.model = rewritten ?? model ?? ''
-    pick.prefix = this.#usesPrefix && facts.hasBody ? facts.hasher : undefined
-    pick.promptBytes = facts.promptBytes
+    pick.prefix = this.#usesPrefix && facts.hasBody ? facts.prompt.hasher : undefined
+    pick.promptBytes = facts.prompt.bytes
     pick.promptSize = facts.hasBody ? facts.promptSize(call.bodyBytes) : 0
     pick.outputCap = facts.outputCap
-    pick.hasMedia = facts.hasMedia
-    pick.media = facts.mediaHashes
+    pick.hasMedia = facts.prompt.hasMedia
+    pick.media = facts.prompt.mediaHashes
     pick.subset = call.subset
     pick.headers = call.headers
     pick.salt = facts.salt

@@ -23,7 +23,7 @@ export function renderApiOf({ path, pathEnd }: Call): RenderApi | undefined {
  */
 export function withTokens(x: Exchange, call: Call, plan: RenderPlan | undefined, next: () => Verdict): Verdict {
   const { pick, facts } = call
-  pick.tokens = facts.tokenIds
+  pick.tokens = facts.prompt.tokenIds
   if (pick.tokens !== undefined) pick.tokens.salt = saltOf(call)
   const api = plan === undefined ? undefined : renderApiOf(call)
   if (pick.tokens !== undefined || plan === undefined || api === undefined) return next()
@@ -49,11 +49,11 @@ function saltOf({ facts }: Call): number {
 function bodyOf({ body, facts, rewritten }: Call, { model }: RenderPlan): Buffer | undefined {
   const whole = body.whole()
   const name = model ?? rewritten
-  if (whole === undefined || name === undefined || facts.modelStart < 0) return whole
+  if (whole === undefined || name === undefined || facts.model.start < 0) return whole
   return Buffer.concat([
-    whole.subarray(0, facts.modelStart),
+    whole.subarray(0, facts.model.start),
     Buffer.from(JSON.stringify(name)),
-    whole.subarray(facts.modelEnd),
+    whole.subarray(facts.model.end),
   ])
 }
 

@@ -175,7 +175,7 @@ export class RequestTrace {
   }
 
   #common(call: Call): Readonly<Record<string, SpanValue>> {
-    const model = call.model ?? call.facts.model
+    const model = call.model ?? call.facts.model.name
     const id = this.#attributes['gen_ai.request.id']
     return {
       ...(model === undefined ? {} : { 'gen_ai.request.model': model }),

@@ -1,6 +1,7 @@
 import { jsonString, type Replacement } from '../body/splice.ts'
 import type { RewritePlan } from '../inference/pool-plan.ts'
 import type { BodyFacts } from './body-facts.ts'
+import type { BodyModel } from './body-model.ts'
 
 /**
  * The model that a pool's rewrites put in place of `model` (InferenceModelRewrite: an exact match beats the generic rule, which
@@ -37,19 +38,19 @@ export function modelsOf({ model, targets }: RewritePlan): string[] {
 }
 
 /** The body has a model (an empty one and null count), or is an object that can get one. */
-export function canPutModel({ modelStart, objectStart }: BodyFacts): boolean {
-  return modelStart >= 0 || objectStart >= 0
+export function canPutModel({ start, objectStart }: BodyModel): boolean {
+  return start >= 0 || objectStart >= 0
 }
 
 /** The edit that puts `model` into the body: in the place of its own, or as the first key. */
-export function putModel(facts: BodyFacts, model: string): Replacement {
-  const bytes = facts.isJson ? jsonString(model) : Buffer.from(model)
-  if (facts.modelStart >= 0) return { start: facts.modelStart, end: facts.modelEnd, bytes }
-  const start = facts.objectStart
+export function putModel({ model: own, isJson }: BodyFacts, model: string): Replacement {
+  const bytes = isJson ? jsonString(model) : Buffer.from(model)
+  if (own.start >= 0) return { start: own.start, end: own.end, bytes }
+  const start = own.objectStart
   // The brace is replaced too: an edit of no width could fall between two chunks.
   return {
     start,
     end: start + 1,
-    bytes: Buffer.concat([Buffer.from('{"model":'), bytes, Buffer.from(facts.objectIsEmpty ? '' : ',')]),
+    bytes: Buffer.concat([Buffer.from('{"model":'), bytes, Buffer.from(own.objectIsEmpty ? '' : ',')]),
   }
 }
