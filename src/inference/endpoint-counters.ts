@@ -180,6 +180,29 @@ export class EndpointCounters {
     return sum | 0
   }
 
+  /** Ends that no scrape was taken to cover yet. */
+  ended(slot: number): number {
+    const segment = this.#segments[slot >> SHIFT]!
+    let sum = 0
+    for (let at = slot & MASK; at < segment.length; at += BLOCK) sum += segment[at + ENDED]! - segment[at + SETTLED]!
+    return sum | 0
+  }
+
+  /** Main thread: up to `most` of these are taken without a scrape, each once. Returns how many. */
+  takeEnded(slot: number, most: number): number {
+    const segment = this.#segments[slot >> SHIFT]!
+    let left = most
+    for (let at = slot & MASK; at < segment.length && left > 0; at += BLOCK) {
+      const taken = Math.min(left, (segment[at + ENDED]! - segment[at + SETTLED]!) | 0)
+      if (taken <= 0) continue
+      segment[at + SETTLED] = segment[at + SETTLED]! + taken
+      // A scrape under way covers no less than what is settled.
+      if (((segment[at + COVERED]! - segment[at + SETTLED]!) | 0) < 0) segment[at + COVERED] = segment[at + SETTLED]!
+      left -= taken
+    }
+    return most - left
+  }
+
   /**
    * Main thread: a new tenant begins with nothing. Every thread has adopted a plan without the old one, and a late release fails on its
    * generation: so nobody else writes here now.

@@ -24,6 +24,7 @@ import { PluginMemory } from './scheduling/plugin-memory.ts'
 import { Profiles, promptNeeds } from './scheduling/profiles.ts'
 import type { RolloutFigures } from './scheduling/screener.ts'
 import { ServedModels } from './served-models.ts'
+import { UnseenCounts } from './unseen-counts.ts'
 import { capacityOf } from './whole-blocks.ts'
 
 export interface PoolKeeperOptions extends EndpointSlotsOptions {
@@ -83,12 +84,14 @@ export class PoolKeeper {
   #lostCaches: number[] = []
   /** What other replicas of Signalbox count; of use with `options.peers`. */
   readonly peerCounts: PeerCounts
+  readonly #unseen: UnseenCounts
 
   /** @throws UnknownScorerError, RangeError */
   constructor(plan: PoolPlan, options: PoolKeeperOptions, version: PlanVersion) {
     this.#options = options
     this.#slots = new EndpointSlots(options)
     this.peerCounts = new PeerCounts(this.table)
+    this.#unseen = new UnseenCounts(this.table)
     this.#kv = new KvKeeper(() => options.onModels?.(this))
     this.update(plan, version)
   }
@@ -294,6 +297,11 @@ export class PoolKeeper {
     // Where none is left, other times count for what waits.
     this.#flow?.signal()
     if (this.#checkListed()) this.#options.onModels?.(this)
+  }
+
+  /** Counts of endpoints that answer no scrape fade; call every `FADE_STEP_MS`. `now`: Unix ms. */
+  fadeUnseen(now: number): void {
+    if (this.#unseen.fade(now)) this.#flow?.signal()
   }
 
   /** An endpoint answered `/v1/models`. */

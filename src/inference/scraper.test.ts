@@ -249,6 +249,17 @@ describe('Scraper', () => {
     await until(() => first().scrapedAt > scrapedAt)
   })
 
+  it.each([
+    ['answer no scrape', {}],
+    ['are not scraped', { off: true as const }],
+  ])('has counts fade of endpoints that %s', async (_, scrape) => {
+    const fake = await replica(socket => socket.end('HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n'))
+    const { pool, first } = start([fake], scrape)
+    pool.table.decide(0)
+    expect(first().inFlight).toBe(1)
+    await until(() => first().inFlight === 0)
+  })
+
   it('finds a server unreachable that worked once and then hangs up', async () => {
     const fake = await replica()
     const { scraper, first } = start([fake])

@@ -13,6 +13,7 @@ import { SIGNAL_NAMES } from './replica-metrics.ts'
 import { Random } from './scheduling/random.ts'
 import { ExporterTarget } from './exporter-target.ts'
 import { ScrapeTarget } from './scrape-target.ts'
+import { FADE_STEP_MS } from './unseen-counts.ts'
 
 /** `Pool.relist` makes each endpoint be asked at most this often, ms. */
 const RELIST_INTERVAL = 1000
@@ -51,7 +52,7 @@ export interface ScraperStats {
 /** The pool that is read. */
 export type ScrapedPool = Pick<
   PoolKeeper,
-  'plan' | 'table' | 'scrapeBegan' | 'scrapeSucceeded' | 'scrapeFailed' | 'listed' | 'takeRelist'
+  'plan' | 'table' | 'scrapeBegan' | 'scrapeSucceeded' | 'scrapeFailed' | 'fadeUnseen' | 'listed' | 'takeRelist'
 >
 
 export interface ScraperOptions {
@@ -76,6 +77,8 @@ export class Scraper {
   #timer: NodeJS.Timeout | undefined
   /** When the next tick should come. */
   #dueAt = Number.POSITIVE_INFINITY
+  /** When counts of endpoints that tell nothing fade next. */
+  #fadeAt = 0
   #running = false
   #activeUntil = 0
   #good = 0
@@ -255,6 +258,10 @@ export class Scraper {
       return
     }
     if (this.pool.takeRelist()) this.#relist(now)
+    if (now >= this.#fadeAt) {
+      this.#fadeAt = now + FADE_STEP_MS
+      this.pool.fadeUnseen(Date.now())
+    }
     let decided = false
     for (const target of this.#targets.values()) if (target.noticeDecisions(now)) decided = true
     if (decided) this.#wake(now)

@@ -101,6 +101,10 @@ export class LocalPool extends Pool implements ScrapedPool {
     this.keeper.scrapeFailed(...failure)
   }
 
+  fadeUnseen(now: number): void {
+    this.keeper.fadeUnseen(now)
+  }
+
   listed(...list: Parameters<PoolKeeper['listed']>): void {
     this.keeper.listed(...list)
   }
