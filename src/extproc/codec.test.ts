@@ -9,19 +9,17 @@ import {
 } from '../gen/envoy/service/ext_proc/v3/external_processor_pb.ts'
 import { decodeRequest, IncomingMessage } from './decode-request.ts'
 import { Decision } from './decision.ts'
+import { writeImmediate, writeStreamedImmediateBody, writeStreamedImmediateHeaders } from './encode-immediate.ts'
 import {
   Direction,
   writeBufferedBody,
   writeChangedChunk,
   writeEmptyBody,
   writeEmptyHeaders,
-  writeImmediate,
   writeModeOverride,
   writeOverrideTimeout,
   writeRequestHeaders,
   writeStreamedHead,
-  writeStreamedImmediateBody,
-  writeStreamedImmediateHeaders,
   writeTrailers,
 } from './encode-response.ts'
 import { metadataStrings } from './metadata.ts'

@@ -1,6 +1,9 @@
 import type { Replacement } from '../body/splice.ts'
 import type { PreparedAnswer } from './prepared-answer.ts'
 
+/** The header with the endpoint list, and its key in dynamic metadata `envoy.lb`. */
+export const DESTINATION_ENDPOINT = 'x-gateway-destination-endpoint'
+
 /**
  * What is to be done with one request: filled by the decider, written by the exchange. Pooled with its exchange, so every
  * field is reset by `clear` and nothing may be kept after the stream closed.

@@ -1,16 +1,19 @@
 import { Buffer } from 'node:buffer'
 import type { Decision } from './decision.ts'
+import { writeHeaderMutation, writeSetHeader } from './encode-headers.ts'
+import { type MetadataNumbers, writeMetadata, writeNumbers } from './encode-metadata.ts'
 import { HeaderMode } from './modes.ts'
 import { type WireWriter, varintBytes } from './wire.ts'
 
 /**
  * Hand encoder of `envoy.service.ext_proc.v3.ProcessingResponse` (numbers: envoy-xds-istio.md §1.3). Every function appends
- * one length-prefixed gRPC message to the writer. Checked against protobuf-es and protobufjs.
+ * one length-prefixed gRPC message to the writer. Answers of our own are in ./encode-immediate.ts. Checked against protobuf-es and
+ * protobufjs.
  *
  * Budget: a header answer with four headers and metadata in about 1.2 µs; constants for everything that carries nothing.
  */
 
-/** Field numbers of the oneof in `ProcessingResponse`. */
+/** Field numbers in `ProcessingResponse`. */
 const Answer = {
   REQUEST_HEADERS: 1,
   RESPONSE_HEADERS: 2,
@@ -18,11 +21,8 @@ const Answer = {
   RESPONSE_BODY: 4,
   REQUEST_TRAILERS: 5,
   RESPONSE_TRAILERS: 6,
-  IMMEDIATE: 7,
-  DYNAMIC_METADATA: 8,
   MODE_OVERRIDE: 9,
   OVERRIDE_MESSAGE_TIMEOUT: 10,
-  STREAMED_IMMEDIATE: 11,
 } as const
 
 /** The request or the response: the oneof's numbers follow the direction. */
@@ -41,15 +41,9 @@ const EMPTY_TRAILERS = [
   Buffer.from([0, 0, 0, 0, 2, (Answer.RESPONSE_TRAILERS << 3) | 2, 0]),
 ] as const
 
-export const DESTINATION_ENDPOINT = 'x-gateway-destination-endpoint'
-const ENDPOINT_SCORES = 'x-gateway-destination-endpoint-scores'
-
 export function writeEmptyHeaders(out: WireWriter, direction: Direction): void {
   out.raw(EMPTY_HEADERS[direction])
 }
-
-/** Numbers of dynamic metadata by namespace and key: what is known only when the response is. */
-export type MetadataNumbers = ReadonlyMap<string, ReadonlyMap<string, number>>
 
 export function writeEmptyBody(out: WireWriter, direction: Direction, numbers?: MetadataNumbers): void {
   if (numbers === undefined) return out.raw(EMPTY_BODY[direction])
@@ -185,62 +179,6 @@ export function writeStreamedHead(
   out.endMessage(length)
 }
 
-/** `immediate_response`. The status is always set: unset would become 200. */
-export function writeImmediate(out: WireWriter, decision: Decision): void {
-  out.beginMessage()
-  out.open(Answer.IMMEDIATE)
-  out.open(1)
-  out.uint(1, decision.immediateStatus)
-  out.close()
-  if (decision.setNames.length > 0) {
-    out.open(2)
-    writeSetHeaders(out, decision)
-    out.close()
-  }
-  if (decision.immediateBody !== undefined && decision.immediateBody.length > 0) out.bytes(3, decision.immediateBody)
-  if (decision.immediateGrpcStatus >= 0) {
-    out.open(4)
-    if (decision.immediateGrpcStatus > 0) out.uint(1, decision.immediateGrpcStatus)
-    out.close()
-  }
-  if (decision.immediateDetails !== '') out.text(5, decision.immediateDetails)
-  out.close()
-  writeMetadata(out, decision)
-  out.endMessage()
-}
-
-/** The head of a streamed immediate response: `:status` and headers; chunks follow with `writeStreamedImmediateBody`. */
-export function writeStreamedImmediateHeaders(out: WireWriter, decision: Decision): void {
-  out.beginMessage()
-  out.open(Answer.STREAMED_IMMEDIATE)
-  out.open(1)
-  out.open(1)
-  writeHeader(out, 1, ':status', String(decision.immediateStatus))
-  for (let i = 0; i < decision.setNames.length; i++) writeHeader(out, 1, decision.setNames[i]!, decision.setValues[i]!)
-  out.close()
-  out.close()
-  out.close()
-  writeMetadata(out, decision)
-  out.endMessage()
-}
-
-export function writeStreamedImmediateBody(
-  out: WireWriter,
-  body: Uint8Array,
-  start: number,
-  end: number,
-  last: boolean,
-): void {
-  out.beginMessage()
-  out.open(Answer.STREAMED_IMMEDIATE)
-  out.open(2)
-  out.bytes(1, body, start, end)
-  if (last) out.uint(2, 1)
-  out.close()
-  out.close()
-  out.endMessage()
-}
-
 /** `override_message_timeout` alone: every other field of such a message is ignored by Envoy. */
 export function writeOverrideTimeout(out: WireWriter, milliseconds: number): void {
   out.beginMessage()
@@ -277,109 +215,4 @@ export function writeModeOverride(
   if (trailers !== HeaderMode.DEFAULT) out.uint(5, trailers)
   out.close()
   out.endMessage()
-}
-
-function writeHeaderMutation(out: WireWriter, decision: Decision, contentLength: number): void {
-  const endpointHeader = decision.endpointHeader && decision.endpoints !== ''
-  if (decision.setNames.length === 0 && decision.removeNames.length === 0 && contentLength === -1 && !endpointHeader)
-    return
-  out.open(2)
-  writeSetHeaders(out, decision)
-  if (endpointHeader) writeSetHeader(out, DESTINATION_ENDPOINT, decision.endpoints)
-  if (contentLength >= 0) writeSetHeader(out, 'content-length', String(contentLength))
-  for (const name of decision.removeNames) out.text(2, name)
-  if (contentLength === -2) out.text(2, 'content-length')
-  out.close()
-}
-
-function writeSetHeaders(out: WireWriter, decision: Decision): void {
-  for (let i = 0; i < decision.setNames.length; i++) writeSetHeader(out, decision.setNames[i]!, decision.setValues[i]!)
-}
-
-/** Overwrites portably: Envoy reads only `append`, agentgateway `append_action` first (envoy-xds-istio.md §1.10). */
-function writeSetHeader(out: WireWriter, name: string, value: string): void {
-  out.open(1)
-  writeHeader(out, 1, name, value)
-  out.open(2)
-  out.close()
-  out.uint(3, 2)
-  out.close()
-}
-
-/** `HeaderValue` with `raw_value`: `value` alone would set an empty header. */
-function writeHeader(out: WireWriter, field: number, name: string, value: string): void {
-  out.open(field)
-  out.text(1, name)
-  out.text(3, value)
-  out.close()
-}
-
-/** `dynamic_metadata`: the endpoint list for `envoy.lb`, and the decision record for access logs. */
-function writeMetadata(out: WireWriter, decision: Decision): void {
-  if (decision.endpoints === '' && decision.recordNames.length === 0) return
-  out.open(Answer.DYNAMIC_METADATA)
-  if (decision.endpoints !== '') {
-    openNamespace(out, 'envoy.lb')
-    writeStringField(out, DESTINATION_ENDPOINT, decision.endpoints)
-    if (decision.scores.length > 0) writeScores(out, decision)
-    closeNamespace(out)
-  }
-  if (decision.recordNames.length > 0) {
-    openNamespace(out, 'signalbox')
-    for (let i = 0; i < decision.recordNames.length; i++)
-      writeStringField(out, decision.recordNames[i]!, decision.recordValues[i]!)
-    closeNamespace(out)
-  }
-  out.close()
-}
-
-function writeNumbers(out: WireWriter, numbers: MetadataNumbers): void {
-  out.open(Answer.DYNAMIC_METADATA)
-  for (const [namespace, fields] of numbers) {
-    openNamespace(out, namespace)
-    for (const [key, value] of fields) writeNumberField(out, key, value)
-    closeNamespace(out)
-  }
-  out.close()
-}
-
-/** A `Struct.fields` entry whose value is a struct of numbers. */
-function writeScores(out: WireWriter, { scoreNames, scores }: Decision): void {
-  openNamespace(out, ENDPOINT_SCORES)
-  for (let i = 0; i < scores.length; i++) writeNumberField(out, scoreNames[i]!, scores[i]!)
-  closeNamespace(out)
-}
-
-/** One `Struct.fields` entry with a number. */
-function writeNumberField(out: WireWriter, name: string, value: number): void {
-  out.open(1)
-  out.text(1, name)
-  out.open(2)
-  out.double(2, value)
-  out.close()
-  out.close()
-}
-
-/** `Struct.fields[namespace] = Value{struct_value: {` */
-function openNamespace(out: WireWriter, namespace: string): void {
-  out.open(1)
-  out.text(1, namespace)
-  out.open(2)
-  out.open(5)
-}
-
-function closeNamespace(out: WireWriter): void {
-  out.close()
-  out.close()
-  out.close()
-}
-
-/** One `Struct.fields` entry with a string value. */
-function writeStringField(out: WireWriter, name: string, value: string): void {
-  out.open(1)
-  out.text(1, name)
-  out.open(2)
-  out.text(3, value)
-  out.close()
-  out.close()
 }

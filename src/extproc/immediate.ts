@@ -1,5 +1,5 @@
 import type { Refusal } from './decider.ts'
-import { writeImmediate, writeStreamedImmediateBody, writeStreamedImmediateHeaders } from './encode-response.ts'
+import { writeImmediate, writeStreamedImmediateBody, writeStreamedImmediateHeaders } from './encode-immediate.ts'
 import { type Exchange, RequestState } from './exchange.ts'
 import { BodyMode } from './modes.ts'
 import { finish, flush } from './output.ts'

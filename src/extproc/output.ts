@@ -1,6 +1,7 @@
 import type { GrpcStatus } from '../grpc/transport.ts'
 import { GrpcStatus as Status } from '../grpc/transport.ts'
-import { type Direction, type MetadataNumbers, writeStreamedHead } from './encode-response.ts'
+import type { MetadataNumbers } from './encode-metadata.ts'
+import { type Direction, writeStreamedHead } from './encode-response.ts'
 import type { Exchange } from './exchange.ts'
 
 /** The ways out of an exchange: everything written leaves through here, in order. */

@@ -1,5 +1,4 @@
-import type { Decision } from '../extproc/decision.ts'
-import { DESTINATION_ENDPOINT } from '../extproc/encode-response.ts'
+import { type Decision, DESTINATION_ENDPOINT } from '../extproc/decision.ts'
 import type { Exchange } from '../extproc/exchange.ts'
 import { prepareAnswer } from '../extproc/prepared-answer.ts'
 import { REPORT_FORMAT, REPORT_FORMAT_HEADER } from '../inference/load-report.ts'
