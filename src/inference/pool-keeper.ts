@@ -15,17 +15,14 @@ import { type LoadReport, noteLoad } from './load-report.ts'
 import type { ServedModel } from './model-list.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
-import { FurtherPrefixIndexes } from './further-prefix-indexes.ts'
 import { PeerCounts, type EndpointCount } from './peer-counts.ts'
-import { PrefixIndex } from './prefix-index.ts'
-import { createPrefixLogMemory, PrefixLog } from './prefix-log.ts'
+import { PrefixKeeper, type SentPrompt } from './prefix-keeper.ts'
 import { noteScrapeFailure, type ScrapeFailureKind } from './reachability.ts'
 import { PluginMemory } from './scheduling/plugin-memory.ts'
-import { Profiles, promptNeeds } from './scheduling/profiles.ts'
+import { Profiles } from './scheduling/profiles.ts'
 import type { RolloutFigures } from './scheduling/screener.ts'
 import { ServedModels } from './served-models.ts'
 import { UnseenCounts } from './unseen-counts.ts'
-import { capacityOf } from './whole-blocks.ts'
 
 export interface PoolKeeperOptions extends EndpointSlotsOptions {
   /** Told when `models()` has changed by what endpoints listed, not by `update`. */
@@ -45,15 +42,6 @@ export interface EndpointSnapshot {
   readonly models: readonly ServedModel[]
 }
 
-/** A prompt that was sent to an endpoint: its blocks' keys in the prefix index, `keys[0, 2 × blocks)`, only valid during a call. */
-export interface SentPrompt {
-  readonly address: string
-  readonly keys: Int32Array
-  readonly blocks: number
-  /** Of the prompt, as far as they are known. */
-  readonly promptBytes: number
-}
-
 /** What a pool picks by; throws for a plan that `PoolKeeper` would not take. @throws UnknownScorerError, ZodError, RangeError */
 export function checkPoolPlan({ scheduling }: PoolPlan): Profiles {
   if (scheduling.flowControl !== undefined) checkFlowPlan(scheduling.flowControl)
@@ -68,20 +56,15 @@ export class PoolKeeper {
   readonly #served = new ServedModels()
   #plan!: PoolPlan
   #profiles!: Profiles
-  #index: PrefixIndex | undefined
+  readonly #prefixes: PrefixKeeper
   readonly #kv: KvKeeper
-  readonly #furtherIndexes = new FurtherPrefixIndexes()
   #allListed = false
   /** Kept where flow control is switched off for a while. */
   #flow: FlowKeeper | undefined
   readonly #pluginMemory = new PluginMemory()
   #memory: readonly SharedArrayBuffer[] = []
-  #prefixLog: SharedArrayBuffer | undefined
   /** Kept where the limit is taken away for a while: what is held then is given back there. */
   #held: SharedArrayBuffer | undefined
-  #prefixLogs: readonly PrefixLog[] = []
-  /** Slots of endpoints that have come back, without what they had cached. */
-  #lostCaches: number[] = []
   /** What other replicas of Signalbox count; of use with `options.peers`. */
   readonly peerCounts: PeerCounts
   readonly #unseen: UnseenCounts
@@ -92,6 +75,7 @@ export class PoolKeeper {
     this.#slots = new EndpointSlots(options)
     this.peerCounts = new PeerCounts(this.table)
     this.#unseen = new UnseenCounts(this.table)
+    this.#prefixes = new PrefixKeeper(this.table, options)
     this.#kv = new KvKeeper(() => options.onModels?.(this))
     this.update(plan, version)
   }
@@ -107,12 +91,10 @@ export class PoolKeeper {
   /** Takes over a plan; endpoints that stay keep all that is known of them. Nothing changes when it throws. */
   update(plan: PoolPlan, version: PlanVersion): void {
     const profiles = checkPoolPlan(plan)
-    const usesPrefix = promptNeeds(plan.scheduling).prefix
-    const { prefixBlocksPerEndpoint, prefixBlockBytes } = plan.scheduling
     const { freed, left } = this.#slots.update(plan.endpoints, version)
     this.#plan = plan
     this.table.attributeNames = plan.scrape.attributes ?? []
-    const { capacity, liveCount } = this.table
+    const { capacity } = this.table
     this.#memory = this.#pluginMemory.update(profiles.plugins, capacity)
     if (this.#options.peers === true || profiles.screeners.some(screener => screener.figures !== undefined))
       profiles.adopt(this.table, this.#memory)
@@ -125,20 +107,7 @@ export class PoolKeeper {
       else this.#flow.update(flowControl, intervalMs)
     }
     if (plan.limits?.heldBytes !== undefined) this.#held ??= createHeldMemory(this.#options.threads)
-    // Not before: a thread with the plan before still notes prompts there.
-    if (left.length > 0) {
-      this.#index?.forget(left)
-      this.#furtherIndexes.forget(left)
-    }
-    this.#furtherIndexes.update(usesPrefix ? (plan.scheduling.prefixCaches ?? []) : [], capacity, liveCount)
-    if (usesPrefix && prefixBlocksPerEndpoint > 0 && prefixBlockBytes > 0) {
-      const size = { slots: capacity, endpoints: liveCount, blocksPerEndpoint: prefixBlocksPerEndpoint }
-      if (this.#index === undefined) this.#index = new PrefixIndex(size)
-      else this.#index.reserve(size)
-    } else {
-      this.#index = undefined
-    }
-    this.#keepPrefixLog()
+    this.#prefixes.update(plan.scheduling, left)
     this.peerCounts.prune()
     this.#kv.update(plan.scheduling.kvEvents, capacity, freed)
     this.#served.remove(freed, capacity)
@@ -151,13 +120,11 @@ export class PoolKeeper {
       plan: this.#plan,
       slots: this.#slots.share(),
       table: this.table.state,
-      index: this.#index?.state,
-      furtherIndexes: this.#furtherIndexes.states,
+      ...this.#prefixes.share(),
       models: this.models(),
       ...(this.#plan.scheduling.flowControl === undefined ? {} : { flow: this.#flow!.share() }),
       ...(this.#plan.limits?.heldBytes === undefined ? {} : { held: this.#held! }),
       ...(this.#memory.length === 0 ? {} : { memory: this.#memory }),
-      ...(this.#prefixLog === undefined ? {} : { prefixLog: this.#prefixLog }),
     }
   }
 
@@ -174,8 +141,7 @@ export class PoolKeeper {
   /** A thread has died: see `EndpointSlots.threadDied`. */
   threadDied(thread: number): void {
     this.#slots.threadDied(thread)
-    this.#index?.threadDied()
-    this.#furtherIndexes.threadDied()
+    this.#prefixes.threadDied()
     this.#flow?.threadDied(thread)
     if (this.#held !== undefined) new HeldBudget(0, this.#held).forget(thread)
   }
@@ -254,23 +220,15 @@ export class PoolKeeper {
 
   /** Takes what threads have noted in the prefix index since this was called last. */
   takePrefixes(visit: (prompt: SentPrompt) => void): void {
-    const { table } = this
-    for (const log of this.#prefixLogs) {
-      log.drain((slot, generation, keys, blocks, promptBytes) => {
-        const address = table.address(slot)
-        if (address === undefined || table.currentGeneration[slot] !== generation) return
-        visit({ address, keys, blocks, promptBytes })
-      })
-    }
+    this.#prefixes.take(visit)
   }
 
   /** Another replica has sent a prompt to an endpoint: picks know what is cached there, and what it has to prefill first. */
-  peerSent({ address, keys, blocks, promptBytes }: SentPrompt, nowMs: number): void {
-    const slot = this.table.slotOf(address)
-    if (slot === undefined || this.#index === undefined) return
-    const cached = this.#index.heldKeys(keys, blocks, slot) * this.#plan.scheduling.prefixBlockBytes
-    this.#index.recordKeys(keys, blocks, slot)
-    this.#profiles.primary.sentElsewhere(this.table, slot, Math.max(0, promptBytes - cached), nowMs)
+  peerSent(prompt: SentPrompt, nowMs: number): void {
+    const slot = this.table.slotOf(prompt.address)
+    const cached = slot === undefined ? undefined : this.#prefixes.sentElsewhere(slot, prompt)
+    if (slot === undefined || cached === undefined) return
+    this.#profiles.primary.sentElsewhere(this.table, slot, Math.max(0, prompt.promptBytes - cached), nowMs)
   }
 
   /** A scrape's request is about to be sent. */
@@ -283,7 +241,7 @@ export class PoolKeeper {
     if (table.currentGeneration[slot] !== generation) return
     const returned = table.endpointState[slot] === EndpointState.UNREACHABLE
     this.#slots.scraped(slot, metrics, beganAt)
-    this.#tunePrefixes(slot)
+    this.#prefixes.tune(slot)
     if (returned) this.#returned(slot)
     this.#flow?.signal()
   }
@@ -326,37 +284,12 @@ export class PoolKeeper {
     }))
   }
 
-  /** Prefix caches are as large as the endpoint says that its own is, where the plan wants that. */
-  #tunePrefixes(slot: number): void {
-    if (this.#index === undefined) return
-    const { prefixAutoTune, prefixBlockBytes, prefixCaches } = this.#plan.scheduling
-    this.#index.holds(slot, prefixAutoTune === true ? capacityOf(slot, prefixBlockBytes, this.table) : 0)
-    if (prefixCaches !== undefined) this.#furtherIndexes.tune(prefixCaches, slot, prefixBlockBytes, this.table)
-  }
-
-  #keepPrefixLog(): void {
-    const { peers = false, threads } = this.#options
-    if (!peers || this.#index === undefined || this.#prefixLog !== undefined) return
-    const memory = createPrefixLogMemory(threads)
-    this.#prefixLog = memory
-    this.#prefixLogs = Array.from({ length: threads }, (_, thread) => new PrefixLog(memory, thread))
-  }
-
   /** An endpoint is back: what it was is gone with its cache, and that it did not answer is explained. */
   #returned(slot: number): void {
     this.table.counters.answered(slot)
     this.#flow?.signal()
-    // A pass over the tables: one for all that come back at once.
-    if (this.#lostCaches.length === 0) setImmediate(() => this.#forgetLost())
-    this.#lostCaches.push(slot)
+    this.#prefixes.lost(slot)
     if (this.#checkListed()) this.#options.onModels?.(this)
-  }
-
-  #forgetLost(): void {
-    const slots = this.#lostCaches
-    this.#lostCaches = []
-    this.#index?.forget(slots)
-    this.#furtherIndexes.forget(slots)
   }
 
   /** Tells whether it changed. */

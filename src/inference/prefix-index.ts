@@ -4,21 +4,19 @@
  * endpoint slots, `recent` and `older`. A match walks the chain and intersects the holders of its blocks, so that it is
  * contiguous for each endpoint and ends at the first block that nobody holds.
  *
- * **Ageing.** An endpoint remembers at most about as many blocks as it can hold (`holds`) and the table has room for (`blocksPerEndpoint`,
- * or fewer where the memory does not reach for all of them), those recorded last: when half as many new ones
- * came to it since it aged last, it is due; a hand that sweeps over the table, some buckets per new block, moves the `recent`
- * bits of the endpoints that are due to `older` and drops what was there. Every recording touches a chain from its head
- * on, so that a tail never outlives its head. A full bucket gives up an entry that nobody used recently, the deepest of those.
+ * **Ageing** drops what was recorded long ago (./prefix-ageing.ts). Every recording touches a chain from its head on, so that a tail never
+ * outlives its head. A full bucket gives up an entry that nobody used recently, the deepest of those.
  *
  * **Threads** write entries without locks or atomics: a bit can get lost, a key can be torn by two threads that fill one entry at
- * once. The worst outcome is a wrong or lost hint; nothing depends on the index being right. The hand is moved by compare-and-exchange,
- * so that one thread sweeps each bucket. The main thread alone forgets slots and makes room; while it copies the table into a larger
- * one, what other threads record in the old one until they adopt the new is lost, as hints may be.
+ * once. The worst outcome is a wrong or lost hint; nothing depends on the index being right. The main thread alone forgets slots and makes
+ * room; while it copies the table into a larger one, what other threads record in the old one until they adopt the new is lost, as hints may
+ * be.
  *
  * Budget: 64 blocks matched against 100 endpoints in 5 µs, recorded in 2 µs when known, 30 µs when new (each new block is a cache
  * miss or two in a large table). Memory: 12 + slots ÷ 4 bytes an entry, 1.25–2.5 entries per block and endpoint, at most 128 MiB.
  */
 import { adapterId } from './adapter-id.ts'
+import { PrefixAgeing } from './prefix-ageing.ts'
 import { type BlockHashes, finish } from './prefix-hasher.ts'
 import {
   createPrefixIndexState,
@@ -33,16 +31,6 @@ import {
   WAYS,
 } from './prefix-index-state.ts'
 
-/** Values of the hand that are no bucket. */
-const IDLE = -1
-const STARTING = -2
-/** Buckets swept per new block of an endpoint that isn't waiting for the sweep itself. */
-const SWEEP_STEP = 2
-/** Buckets swept at once at most: a tenth of a millisecond. */
-const LONGEST_SWEEP = 2048
-const LEAST_CAPACITY = 16
-const GREATEST_CAPACITY = 0x3fffffff
-
 export class PrefixIndex {
   #state!: PrefixIndexState
   /** All of the memory, in 32-bit words. */
@@ -50,13 +38,9 @@ export class PrefixIndex {
   /** Words of a set of slots. */
   #words = 0
   /** Offsets in `#memory`. */
-  #hand = 0
-  #room = 0
-  #aging = 0
-  #fresh = 0
-  #capacities = 0
   #buckets = 0
   #end = 0
+  #ageing!: PrefixAgeing
   /** Scratch of `match`. */
   #holders!: Int32Array
 
@@ -118,7 +102,7 @@ export class PrefixIndex {
       memory[at]! |= bit
       if ((memory[at + words]! & bit) === 0) added++
     }
-    if (added > 0) this.#added(slot, added)
+    if (added > 0) this.#ageing.added(slot, added)
   }
 
   /** Leading blocks, by their keys, that the endpoint holds. */
@@ -149,14 +133,12 @@ export class PrefixIndex {
       memory[at]! |= bit
       if ((memory[at + words]! & bit) === 0) added++
     }
-    if (added > 0) this.#added(slot, added)
+    if (added > 0) this.#ageing.added(slot, added)
   }
 
   /** The slot's endpoint can hold so many blocks; 0: nobody knows. Control plane only. */
   holds(slot: number, blocks: number): void {
-    const at = this.#capacities + slot
-    const capacity = blocks <= 0 ? 0 : Math.min(Math.max(LEAST_CAPACITY, Math.floor(blocks)), GREATEST_CAPACITY)
-    if (this.#memory[at] !== capacity) this.#memory[at] = capacity
+    this.#ageing.holds(slot, blocks)
   }
 
   /** Forgets everything about these slots: their endpoints have gone, or lost their caches. Costs a pass over the table. */
@@ -164,7 +146,7 @@ export class PrefixIndex {
     const mask = new Int32Array(this.#words)
     for (const slot of slots) {
       mask[slot >> 5]! |= 1 << (slot & 31)
-      this.#memory[this.#fresh + slot] = this.#memory[this.#capacities + slot] = 0
+      this.#ageing.forget(slot)
     }
     const memory = this.#memory
     const words = this.#words
@@ -190,20 +172,18 @@ export class PrefixIndex {
     const { slots, buckets, blocksPerEndpoint } = prefixIndexShape(wanted)
     const fits = slots === before.slots && buckets <= before.buckets
     if (fits && blocksPerEndpoint === before.blocksPerEndpoint) {
-      this.#memory[this.#room] = roomIn(before.buckets, wanted)
+      this.#ageing.room = roomIn(before.buckets, wanted)
       return
     }
     const state = createPrefixIndexState(wanted)
     const memory = this.#memory
     const words = this.#words
-    const fresh = memory.subarray(this.#fresh, this.#fresh + before.slots)
-    const capacities = memory.subarray(this.#capacities, this.#capacities + before.slots)
+    const ageing = this.#ageing
     const start = this.#buckets
     const end = this.#end
     this.#map(state)
     const larger = this.#memory
-    larger.set(fresh, this.#fresh)
-    larger.set(capacities, this.#capacities)
+    this.#ageing.goOnFrom(ageing)
     for (let bucket = start; bucket < end; bucket += before.stride) {
       for (let way = 0; way < WAYS; way++) {
         const low = memory[bucket + way]!
@@ -221,7 +201,7 @@ export class PrefixIndex {
 
   /** A thread has died, perhaps while it started a sweep. */
   threadDied(): void {
-    Atomics.compareExchange(this.#memory, this.#hand, STARTING, IDLE)
+    this.#ageing.threadDied()
   }
 
   /** Offset of the sets of the entry with this key, or −1. */
@@ -242,7 +222,7 @@ export class PrefixIndex {
     const setWords = 2 * this.#words
     const bucket = this.#bucket(low)
     let way = 0
-    // An entry without holders has a zero key (#sweep, forget).
+    // An entry without holders has a zero key (ageing, forget).
     while (way < WAYS && (memory[bucket + way] !== 0 || memory[bucket + HIGH + way] !== 0)) way++
     if (way === WAYS) {
       way = this.#victim(bucket)
@@ -278,80 +258,15 @@ export class PrefixIndex {
     return this.#buckets + (low & (this.#state.buckets - 1)) * this.#state.stride
   }
 
-  /** Blocks were new to the slot: pays for some steps of the sweep, and starts one when the slot is due. */
-  #added(slot: number, count: number): void {
-    const memory = this.#memory
-    const half = this.#half(slot)
-    const fresh = Atomics.add(memory, this.#fresh + slot, count) + count
-    if (memory[this.#hand] === IDLE) {
-      if (fresh <= half) return
-      this.#startSweep()
-    }
-    // A slot that waits for the next sweep pushes this one, so that it does not go far over its share.
-    // One that says it holds next to nothing pushes no harder than one with a quarter of the room: what it says must not cost others.
-    const pace = Math.max(half, memory[this.#room]! >> 3)
-    const step = fresh > half ? Math.max(SWEEP_STEP, Math.ceil((4 * this.#state.buckets) / pace)) : SWEEP_STEP
-    this.#sweep(Math.min(step * count, LONGEST_SWEEP))
-  }
-
-  /** New blocks after which the slot is due. Without room for more than that all of them would stay recent, and none would be the one to go. */
-  #half(slot: number): number {
-    const room = this.#memory[this.#room]!
-    return Math.max(1, Math.min(this.#memory[this.#capacities + slot]! || room, room) >> 1)
-  }
-
-  #startSweep(): void {
-    const memory = this.#memory
-    if (Atomics.compareExchange(memory, this.#hand, IDLE, STARTING) !== IDLE) return
-    memory.fill(0, this.#aging, this.#aging + this.#words)
-    for (let slot = 0; slot < this.#state.slots; slot++) {
-      if (memory[this.#fresh + slot]! <= this.#half(slot)) continue
-      memory[this.#aging + (slot >> 5)]! |= 1 << (slot & 31)
-      memory[this.#fresh + slot] = 0
-    }
-    Atomics.store(memory, this.#hand, 0)
-  }
-
-  #sweep(steps: number): void {
-    const memory = this.#memory
-    const words = this.#words
-    const { stride, buckets } = this.#state
-    const from = Atomics.load(memory, this.#hand)
-    if (from < 0) return
-    const to = Math.min(from + steps, buckets)
-    // Another thread may have been quicker: then it sweeps, and the next new block goes on.
-    if (Atomics.compareExchange(memory, this.#hand, from, to === buckets ? IDLE : to) !== from) return
-    for (let bucket = this.#buckets + from * stride; bucket < this.#buckets + to * stride; bucket += stride) {
-      for (let way = 0; way < WAYS; way++) {
-        if (memory[bucket + way] === 0 && memory[bucket + HIGH + way] === 0) continue
-        const sets = bucket + SETS + way * 2 * words
-        let left = 0
-        for (let word = 0; word < words; word++) {
-          const aging = memory[this.#aging + word]!
-          const recent = memory[sets + word]!
-          const older = (memory[sets + words + word]! & ~aging) | (recent & aging)
-          memory[sets + word] = recent & ~aging
-          memory[sets + words + word] = older
-          left |= older | (recent & ~aging)
-        }
-        if (left === 0) memory[bucket + way] = memory[bucket + HIGH + way] = 0
-      }
-    }
-  }
-
   #map(state: PrefixIndexState): void {
     const layout = prefixIndexLayout(state.slots)
     this.#state = state
     this.#memory = new Int32Array(state.memory)
     this.#words = state.slots >> 5
-    this.#hand = layout.hand
-    this.#room = layout.room
-    this.#aging = layout.aging
-    this.#fresh = layout.fresh
-    this.#capacities = layout.capacities
     this.#buckets = layout.buckets
     this.#end = layout.buckets + state.buckets * state.stride
     this.#holders = new Int32Array(this.#words)
+    this.#ageing = new PrefixAgeing(state, this.#memory)
   }
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { ALONE } from './endpoint-slots.ts'
-import { PoolKeeper, type SentPrompt } from './pool-keeper.ts'
+import { PoolKeeper } from './pool-keeper.ts'
+import type { SentPrompt } from './prefix-keeper.ts'
 import { PickResult, Pool } from './pool.ts'
 import { createPrefixLogMemory, PrefixLog } from './prefix-log.ts'
 import { hasherOf, poolPlan, request } from './testing.ts'
