@@ -14,6 +14,11 @@ const USER_AGENT = 'signalbox'
 /** A stream of a watch. `undici`'s body; ends, fails or is destroyed. */
 export type ByteStream = AsyncIterable<Buffer>
 
+interface Sent {
+  readonly method: 'POST' | 'PUT'
+  readonly text: string
+}
+
 /**
  * Requests to one API server. Access is read when it is first needed and again by `renew`; connections are kept while it
  * doesn't change.
@@ -37,10 +42,14 @@ export class ApiClient {
     return JSON.parse(bytes.toString('utf8')) as unknown
   }
 
-  /** Creates an object; for reviews, which answer at once. @throws as `getJson` */
-  async postJson(path: string, object: unknown, signal: AbortSignal): Promise<unknown> {
-    const body = await this.#request(path, signal, BODY_IDLE_MS, JSON.stringify(object))
-    return JSON.parse((await collect(body, MAX_ANSWER_BYTES)).toString('utf8')) as unknown
+  /** Creates an object in a collection: what the server made of it, or answers to it, as to a review. @throws as `getJson` */
+  postJson(path: string, object: unknown, signal: AbortSignal): Promise<unknown> {
+    return this.#send('POST', path, object, signal)
+  }
+
+  /** Replaces an object, if it still has the `resourceVersion` that is in the new one (else 409). @throws as `getJson` */
+  putJson(path: string, object: unknown, signal: AbortSignal): Promise<unknown> {
+    return this.#send('PUT', path, object, signal)
   }
 
   /** An answer that goes on. Silence is the caller's to judge. @throws as `getJson` */
@@ -59,20 +68,25 @@ export class ApiClient {
     await this.#agent?.destroy()
   }
 
-  /** @param sent of a POST; undefined: a GET */
+  async #send(method: Sent['method'], path: string, object: unknown, signal: AbortSignal): Promise<unknown> {
+    const body = await this.#request(path, signal, BODY_IDLE_MS, { method, text: JSON.stringify(object) })
+    return JSON.parse((await collect(body, MAX_ANSWER_BYTES)).toString('utf8')) as unknown
+  }
+
+  /** @param sent undefined: a GET */
   async #request(
     path: string,
     signal: AbortSignal,
     bodyTimeout: number,
-    sent?: string,
+    sent?: Sent,
   ): Promise<Dispatcher.ResponseData['body']> {
     if (this.#access === undefined) await this.#read()
     const access = this.#access!
     const { statusCode, headers, body } = await this.#agent!.request({
       origin: new URL(access.server).origin,
       path: `${new URL(access.server).pathname.replace(/\/$/, '')}${path}`,
-      method: sent === undefined ? 'GET' : 'POST',
-      ...(sent === undefined ? {} : { body: sent }),
+      method: sent === undefined ? 'GET' : sent.method,
+      ...(sent === undefined ? {} : { body: sent.text }),
       headers: {
         accept: 'application/json',
         'user-agent': USER_AGENT,

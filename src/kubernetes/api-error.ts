@@ -18,3 +18,11 @@ export class ApiError extends Error {
     return this.status === 410 || this.status === 504 || this.status === 400
   }
 }
+
+/** Why something failed, for the log. What a failed connection says is in its causes. */
+export function reasonOf(error: Error): string {
+  const { cause, message } = error
+  const code = (error as { readonly code?: unknown }).code
+  const own = message === '' && typeof code === 'string' ? code : message
+  return cause instanceof Error && cause.message !== message ? `${own}: ${reasonOf(cause)}` : own
+}

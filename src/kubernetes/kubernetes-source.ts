@@ -6,6 +6,7 @@ import type { ObjectSet } from '../config/object-set.ts'
 import { type Problem, sortProblems } from '../config/problem.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { ApiClient } from './api-client.ts'
+import { reasonOf } from './api-error.ts'
 import { podWatches, type PodWatch } from './pod-watches.ts'
 import { type ApiObject, readApiObject } from './read-api-object.ts'
 import { readPod } from './read-pod.ts'
@@ -221,12 +222,4 @@ export class KubernetesSource {
   #podReflector({ namespace, labelSelector }: PodWatch): Reflector<Pod> {
     return this.#reflector(PODS, namespace, labelSelector, readPod)
   }
-}
-
-/** What a failed connection says is in its causes. */
-function reasonOf(error: Error): string {
-  const { cause, message } = error
-  const code = (error as { readonly code?: unknown }).code
-  const own = message === '' && typeof code === 'string' ? code : message
-  return cause instanceof Error && cause.message !== message ? `${own}: ${reasonOf(cause)}` : own
 }

@@ -36,7 +36,9 @@ export class FakeApiServer {
   readonly refusals = new Map<string, number>()
   /** `continue` tokens are refused with 410. */
   forgetsPages = false
-  /** `method path?query` of all requests, with their `authorization`. */
+  /** Named objects of these collections are never answered about. */
+  readonly silent = new Set<string>()
+  /** `path?query` of all requests, with their `authorization`. */
   readonly requests: { readonly url: string; readonly authorization: string | undefined }[] = []
   /** Watches that were answered so far. */
   watchesBegun = 0
@@ -84,7 +86,16 @@ export class FakeApiServer {
     this.#watches.clear()
   }
 
+  /** What is stored under a name. */
+  get(path: string, name: string, namespace = 'default'): FakeObject | undefined {
+    return this.#collections.get(path)?.objects.get(`${namespace}/${name}`)
+  }
+
   put(path: string, object: FakeObject): void {
+    this.#store(path, object)
+  }
+
+  #store(path: string, object: FakeObject): FakeObject {
     const collection = this.#collections.get(path)!
     const key = keyOf(object)
     const version = ++this.#version
@@ -92,6 +103,7 @@ export class FakeApiServer {
     const before = collection.objects.get(key)
     collection.objects.set(key, stored)
     this.#tell(path, collection, version, before === undefined ? 'ADDED' : 'MODIFIED', stored)
+    return stored
   }
 
   remove(path: string, name: string, namespace = 'default'): void {
@@ -148,15 +160,20 @@ export class FakeApiServer {
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url!, 'http://server')
     this.requests.push({ url: request.url!, authorization: request.headers.authorization })
-    const namespaced = /^(.*)\/namespaces\/([^/]+)(\/[^/]+)$/.exec(url.pathname)
+    const namespaced = /^(.*)\/namespaces\/([^/]+)(\/[^/]+)(?:\/([^/]+))?$/.exec(url.pathname)
     const path = namespaced === null ? url.pathname : `${namespaced[1]}${namespaced[3]}`
     const namespace = namespaced?.[2]
+    const name = namespaced?.[4]
     const refusal = this.refusals.get(path)
     const collection = this.#collections.get(path)
     const refuse = (code: number, message: string) =>
       response.writeHead(code, { 'content-type': 'application/json' }).end(JSON.stringify({ kind: 'Status', message }))
     if (refusal !== undefined) return void refuse(refusal, `refused with ${refusal}`)
     if (collection === undefined) return void refuse(404, 'the server could not find the requested resource')
+    if (name !== undefined || request.method === 'POST') {
+      if (!this.silent.has(path)) void this.#serveOne(path, `${namespace}/${name}`, request, response, refuse)
+      return
+    }
     const selector = url.searchParams.get('labelSelector') ?? ''
     const version = Number(url.searchParams.get('resourceVersion') ?? 0)
     if (url.searchParams.get('watch') === 'true') {
@@ -181,6 +198,31 @@ export class FakeApiServer {
     const more = paged && from + limit < all.length ? { continue: String(from + limit) } : {}
     const metadata = { resourceVersion: String(this.#version), ...more }
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ metadata, items }))
+  }
+
+  /** GET and PUT of an object of a namespace, POST of a new one. */
+  async #serveOne(
+    path: string,
+    key: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    refuse: (code: number, message: string) => unknown,
+  ): Promise<void> {
+    const { objects } = this.#collections.get(path)!
+    const answer = (code: number, object: FakeObject) =>
+      response.writeHead(code, { 'content-type': 'application/json' }).end(JSON.stringify(object))
+    if (request.method === 'GET') {
+      const object = objects.get(key)
+      return void (object === undefined ? refuse(404, `there is no ${key}`) : answer(200, object))
+    }
+    const sent = JSON.parse(Buffer.concat(await request.toArray()).toString('utf8')) as FakeObject
+    const before = objects.get(keyOf(sent))
+    if (request.method === 'POST')
+      return void (before === undefined ? answer(201, this.#store(path, sent)) : refuse(409, 'it exists already'))
+    if (before === undefined) return void refuse(404, `there is no ${key}`)
+    if (sent.metadata['resourceVersion'] !== before.metadata['resourceVersion'])
+      return void refuse(409, 'the object has been modified')
+    answer(200, this.#store(path, sent))
   }
 }
 

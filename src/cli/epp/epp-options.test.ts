@@ -153,10 +153,7 @@ describe('the options of epp', () => {
   )
 
   it('tell what has no effect', () => {
-    expect(
-      parse([...POOL, '--ha-enable-leader-election', '--zap-encoder=console', '--enable-pprof=false']).notes,
-    ).toEqual([
-      '--ha-enable-leader-election has no effect: all replicas serve at once: there is no leader to elect',
+    expect(parse([...POOL, '--zap-encoder=console', '--enable-pprof=false']).notes).toEqual([
       '--zap-encoder has no effect: the log is JSON',
     ])
   })

@@ -6,6 +6,7 @@ import { UsageError } from '../command.ts'
 import { joinHostPort } from '../options.ts'
 import { parseServeOptions, type ServeOptions } from '../serve/options.ts'
 import type { PickerServing } from '../serve/picker-serving.ts'
+import { ELECTION_FLAG, ELECTION_TIMES, electionOf } from './election-flags.ts'
 import { FLAGS, type FlagName, IDLE_FLAGS, REFUSED_FLAGS, SERVE_FLAGS } from './flags.ts'
 import { type FlagType, type GivenFlags, parseGoFlags } from './go-flags.ts'
 import { parseGoDuration, parsePort, parseQuantity } from './go-values.ts'
@@ -71,6 +72,7 @@ class EppFlags {
       adminTls: this.#adminTls(),
       lameDuckMs: this.#duration('drain-timeout') ?? 30_000,
       maxMessageBytes: receive === undefined ? undefined : parseQuantity(receive, '--grpc-max-recv-msg-size'),
+      election: this.#election(pools, discovers),
       compile: {
         ignoreSubset: this.#bool('disable-endpoint-subset-filter', false),
         stableOnly: !this.#bool('allow-experimental-plugins', false),
@@ -151,6 +153,18 @@ class EppFlags {
     if (namespace === '') throw new UsageError('--pool-namespace: is empty')
     const keys = names.map(name => keyOf(name, namespace, '--pool-name'))
     return { pools: { names: keys }, texts: keys.map(discoveredPool), follows: undefined }
+  }
+
+  #election(pools: GatewayPools, discovers: boolean): PickerServing['election'] {
+    if (!this.#bool(ELECTION_FLAG, false)) {
+      const idle = ELECTION_TIMES.find(flag => this.#given.has(flag))
+      if (idle !== undefined) throw new UsageError(`--${idle} needs --${ELECTION_FLAG}`)
+      return undefined
+    }
+    if (discovers)
+      throw new UsageError(`--${ELECTION_FLAG}: with dataLayer.discovery there is no API server for a Lease`)
+    const duration = (flag: FlagName) => this.#duration(flag)
+    return electionOf({ pools, namespace: this.#namespace(), env: this.#env, duration })
   }
 
   #modelPools(): ModelPool[] {

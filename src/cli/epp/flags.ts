@@ -32,6 +32,10 @@ export const FLAGS = {
   'metrics-cert-dir': 'string',
   'metrics-client-ca-file': 'string',
   'health-checking': 'bool',
+  'ha-enable-leader-election': 'bool',
+  'leader-elect-lease-duration': 'string',
+  'leader-elect-renew-deadline': 'string',
+  'leader-elect-retry-period': 'string',
   tracing: 'bool',
   'enable-grpc-stream-metrics': 'bool',
   'compat-metrics': 'bool',
@@ -74,11 +78,6 @@ export const SERVE_FLAGS = {
 export const IDLE_FLAGS: Readonly<
   Record<string, { readonly type: FlagType; readonly why: string; readonly silent?: string }>
 > = {
-  'ha-enable-leader-election': {
-    type: 'bool',
-    silent: 'false',
-    why: 'all replicas serve at once: there is no leader to elect',
-  },
   'refresh-prometheus-metrics-interval': { type: 'string', why: "the pools' gauges are read when they are scraped" },
   'grpc-max-send-msg-size': { type: 'string', why: 'no message that we send has more than 64 KiB of a body' },
   'enable-pprof': { type: 'bool', silent: 'false', why: 'there is no Go to profile: node --cpu-prof' },

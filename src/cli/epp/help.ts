@@ -43,6 +43,12 @@ Ports
   --drain-timeout D                after SIGTERM everything is served on, NOT_SERVING, for so long or until nobody is connected; then
                                    open streams get 90 s to finish [30s]
 
+Replicas: all serve, and tell each other what they do (--peers; docs/replicas.md)
+  --ha-enable-leader-election      instead only one of them is ready, the holder of the Lease epp-NAMESPACE-POOL.llm-d.ai [false]
+  --leader-elect-lease-duration D  after which a leader that is not heard of is followed by another; whole seconds [15s]
+  --leader-elect-renew-deadline D  after which a leader that cannot renew the Lease leads no longer [10s]
+  --leader-elect-retry-period D    between two attempts to renew; to acquire up to 2.2 times as much [2s]
+
 Log
   -v N                             0-2 info, 3-4 debug, 5 trace [2]
   --zap-log-level L                debug, info, error, or a number as for -v
@@ -56,7 +62,7 @@ Metrics and traces
 Of signalbox serve: --threads, --transport, --trust, --client-ca, --mode-override, --max-held-bytes, --max-connection-age, --max-streams,
 --max-connections, --log-level, --peers, --peer-listen, --peer-tls, --plugins, --explain-key-file, --trace-file, --trace-share,
 --trace-max-bytes, --request-metrics, --plugin-metrics, --otlp-endpoint, --otlp-protocol, --span-share.
-Accepted without an effect, with a line of the log: --ha-enable-leader-election (all replicas serve), --refresh-prometheus-metrics-interval,
---grpc-max-send-msg-size, --enable-pprof, --zap-encoder, --zap-stacktrace-level, --zap-time-encoding.
+Accepted without an effect, with a line of the log: --refresh-prometheus-metrics-interval, --grpc-max-send-msg-size, --enable-pprof,
+--zap-encoder, --zap-stacktrace-level, --zap-time-encoding.
 Refused: --*-metric.
 `

@@ -2,6 +2,8 @@ import type { CompileOptions } from '../../compile/compile.ts'
 import type { GatewayPools } from '../../compile/gateway-pools.ts'
 import type { TextFile } from '../../config/object-set.ts'
 import type { TlsOptions } from '../../grpc/tls.ts'
+import type { LeasePlace } from '../../kubernetes/lease.ts'
+import type { ElectionTiming } from '../../kubernetes/leader-election.ts'
 
 /** What `signalbox epp` has beyond the options of `signalbox serve`. */
 export interface PickerServing {
@@ -21,6 +23,15 @@ export interface PickerServing {
   readonly lameDuckMs: number
   /** Longest ext_proc message; undefined: the service's own limit. */
   readonly maxMessageBytes: number | undefined
+  /** Of the replicas only one is ready, the leader; undefined: all are. */
+  readonly election: ElectionSettings | undefined
   readonly compile: Pick<CompileOptions, 'ignoreSubset' | 'stableOnly' | 'scrape' | 'modelPools'>
   readonly tls: Pick<TlsOptions, 'minVersion' | 'ciphers' | 'reloadMs'>
+}
+
+export interface ElectionSettings {
+  readonly lease: LeasePlace
+  /** Undefined: the host's name tells replicas apart. */
+  readonly podName: string | undefined
+  readonly timing: ElectionTiming
 }

@@ -3,6 +3,7 @@ import { type AdminServer, type AdminSources, startAdminServer } from '../../adm
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
 import type { ObjectSet } from '../../config/object-set.ts'
 import { AccessReviewer } from '../../kubernetes/access-review.ts'
+import { candidateName, LeaderElection } from '../../kubernetes/leader-election.ts'
 import { LineFile } from '../../telemetry/line-file.ts'
 import { Peers } from '../../peers/peers.ts'
 import { tellUserFaults } from '../../inference/scheduling/plugins/user-faults.ts'
@@ -18,6 +19,7 @@ import { Configuration } from './configuration.ts'
 import { describeKubernetes } from './describe-kubernetes.ts'
 import { describeKvEvents } from './describe-kv-events.ts'
 import { describeAll } from './describe-all.ts'
+import { describeLeader } from './describe-leader.ts'
 import { describePeers } from './describe-peers.ts'
 import { EmbeddedUpdates } from './embedded-updates.ts'
 import { Handover } from './handover.ts'
@@ -26,6 +28,7 @@ import { withLiveThreads } from './live-addresses.ts'
 import { missingPools } from './missing-pools.ts'
 import { isFleet, isWildcard, reachableAt, type ServeOptions, withThread } from './options.ts'
 import { KvFeeds } from './kv-feeds.ts'
+import { Readiness } from './readiness.ts'
 import { noteRequestEnd } from './request-ends.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
@@ -66,13 +69,17 @@ export class Signalbox {
   readonly #firstSent = Promise.withResolvers<void>()
   #xdsPort = 0
   #peers: Peers | undefined
-  #draining = false
-  /** Why we are not ready. */
-  #waiting: string | undefined = 'no configuration yet'
+  readonly #readiness: Readiness
+  /** Undefined: all replicas serve. */
+  #election: LeaderElection | undefined
 
   constructor(options: ServeOptions, log: Log) {
     this.#options = options
     this.#log = log
+    this.#readiness = new Readiness(log, ready => {
+      this.#threads.setReady(ready)
+      this.#health?.setReady(ready)
+    })
     this.#scrapers = new Scrapers(log)
     this.#kvFeeds = new KvFeeds(log)
     // With xDS it has the access log service, as every Envoy.
@@ -90,7 +97,7 @@ export class Signalbox {
       onTrace: line => this.#trace?.write(line),
       onSpans: spans => this.#traces?.take(spans),
       onLive: () => {
-        if (this.#sent !== undefined && !this.#draining) this.#send(this.#sent)
+        if (this.#sent !== undefined && !this.#readiness.draining) this.#send(this.#sent)
       },
     })
     const { trace } = options.records
@@ -189,7 +196,10 @@ export class Signalbox {
       apply: compiled => {
         this.#cache.check(compiled.envoy)
         this.#handover.take(compiled)
-        this.#setWaiting(missingPools(compiled.plan, options.picker))
+        const missing = missingPools(compiled.plan, options.picker)
+        this.#readiness.lack(missing)
+        // Nobody leads who could not serve.
+        if (missing === undefined) this.#election?.start()
       },
     })
     const configuration = this.#configuration
@@ -199,6 +209,7 @@ export class Signalbox {
       options.picker === undefined
         ? new Sources(options, this.#log, take)
         : new Sources(options, this.#log, take, set => configuration.errorsOf(set))
+    this.#elect()
     signal.throwIfAborted()
     await unlessAborted(signal, this.#sources.start())
     // An API server may be out of reach now, and a pool may be made later: until then we are alive, but not ready.
@@ -223,9 +234,9 @@ export class Signalbox {
 
   /** Not ready; after the time that gateways may take to see that no new streams, open ones finish within the drain time; then all is closed. */
   async stop(): Promise<void> {
-    this.#draining = true
-    this.#setWaiting('draining')
-    await this.#threads.unused(this.#options.picker?.lameDuckMs ?? 0)
+    this.#readiness.drain()
+    // The next leader need not wait until everything has left this one.
+    await Promise.all([this.#election?.stop(), this.#threads.unused(this.#options.picker?.lameDuckMs ?? 0)])
     await this.#sources?.stop()
     this.#handover.close()
     await this.#embedded.close(this.#options.drainMs)
@@ -240,13 +251,16 @@ export class Signalbox {
     await this.#traces?.stop()
   }
 
-  /** What health checks of every kind say: why we are not ready; undefined: we are. */
-  #setWaiting(why: string | undefined): void {
-    if (why !== undefined && why !== this.#waiting && !this.#draining)
-      this.#log.warn(`${why} (yet): not ready until there is one`)
-    this.#waiting = this.#draining ? 'draining' : why
-    this.#threads.setReady(this.#waiting === undefined)
-    this.#health?.setReady(this.#waiting === undefined)
+  /** Has one of the replicas lead, where that is asked for. */
+  #elect(): void {
+    const election = this.#options.picker?.election
+    const client = this.#sources?.client
+    if (election === undefined || client === undefined) return
+    const { lease, podName, timing } = election
+    const onChange = (leads: boolean) => this.#readiness.follow(!leads)
+    onChange(false)
+    const identity = candidateName(podName)
+    this.#election = new LeaderElection({ client, lease, identity, timing, log: this.#log, onChange })
   }
 
   #authorize(): Pick<AdminSources, 'authorize'> {
@@ -328,6 +342,7 @@ export class Signalbox {
     await describeAll(this.#metrics, { threads: this.#threads, scrapers: this.#scrapers }, this.#options.measuring)
     describeKvEvents(this.#metrics, this.#kvFeeds)
     if (this.#peers !== undefined) describePeers(this.#metrics, this.#peers)
+    if (this.#election !== undefined) describeLeader(this.#metrics, this.#election)
     const followed = this.#sources?.figures() !== undefined
     const figures = () => this.#sources?.figures() ?? []
     if (followed) describeKubernetes(this.#metrics, figures)
@@ -339,7 +354,7 @@ export class Signalbox {
         await this.#threads.publish()
         return { contentType: this.#metrics.contentType, body: await this.#metrics.page() }
       },
-      notReady: () => this.#waiting,
+      notReady: () => this.#readiness.whyNot,
       ...(adminTls === undefined ? {} : { tls: { options: adminTls, onError: onTlsError } }),
       ...this.#authorize(),
       documents: {
