@@ -30,6 +30,11 @@ export const Refusal = {
 } as const
 export type Refusal = (typeof Refusal)[keyof typeof Refusal]
 
+/** Where a decision has counted a request, which is taken back when the peer never took the decision. */
+export interface Counting {
+  releaseUnlogged(slot: number, generation: number, tokens: number): void
+}
+
 /**
  * Decides requests for the exchange: the port between Envoy's protocol (this floor) and the pipeline above. One object serves
  * many exchanges; what it knows of a request lies in `exchange.call`. No method may throw; none is called after `closed`.

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import type { ServerStream } from '../grpc/transport.ts'
-import type { Decider } from './decider.ts'
+import type { Counting, Decider } from './decider.ts'
 import { Decision } from './decision.ts'
 import type { HeldBudget } from './held-budget.ts'
 import type { MetadataNumbers } from './encode-metadata.ts'
@@ -50,6 +50,12 @@ export interface ExchangeContext {
 /** `full-duplex` sends the override alone before the header answer, which needs Envoy 1.40. */
 export type ModeOverride = 'none' | 'buffered' | 'full-duplex'
 
+/** What outlives the record of an exchange: its stream's handler. */
+export interface Afterlife {
+  /** Should the peer show that it never took the decision, `counting` gives back this count. */
+  remember(counting: Counting, slot: number, generation: number, tokens: number): void
+}
+
 /**
  * One ext_proc stream = one HTTP request with its response. A pooled record: `step.ts` changes it, nothing here does I/O.
  */
@@ -57,6 +63,10 @@ export class Exchange {
   readonly context: ExchangeContext
   stream!: ServerStream
   decider!: Decider
+  afterlife: Afterlife | undefined
+  /** Messages so far, and how many of them had come when the decision was written. */
+  messages = 0
+  decidedAt = -1
   /** The decider's own record of this request. */
   call: unknown
   /** Rises with every re-use of the record: a late `resume` of an earlier life is ignored. */
@@ -158,6 +168,9 @@ export class Exchange {
     this.stream = stream
     this.decider = decider
     this.call = undefined
+    this.afterlife = undefined
+    this.messages = 0
+    this.decidedAt = -1
     this.started = false
     this.finished = false
     this.observability = false
@@ -208,6 +221,7 @@ export class Exchange {
     if (this.responseSet.length > 0) this.responseSet.length = 0
     this.headers.clear()
     this.call = undefined
+    this.afterlife = undefined
     this.piece = undefined
   }
 

@@ -193,6 +193,7 @@ export function commit(x: Exchange): void {
   x.deferred = false
   if (decision.immediateStatus > 0) return immediate(x)
   x.requestState = RequestState.OPEN
+  x.decidedAt = x.messages
   if (x.requestMode === BodyMode.BUFFERED && x.headersAnswered) {
     writeBufferedBody(out, decision, decision.replacements.length === 0 ? undefined : editedHeld(x))
     x.unanswered = 0

@@ -8,8 +8,8 @@ import {
   type StreamService,
 } from '../grpc/transport.ts'
 import { decodeRequest, IncomingMessage } from './decode-request.ts'
-import type { Decider } from './decider.ts'
-import { Exchange, type ExchangeContext, type ModeOverride } from './exchange.ts'
+import type { Counting, Decider } from './decider.ts'
+import { type Afterlife, Exchange, type ExchangeContext, type ModeOverride } from './exchange.ts'
 import { headerName } from './header-view.ts'
 import { HeldBudget } from './held-budget.ts'
 import { immediate } from './immediate.ts'
@@ -113,7 +113,9 @@ export class ExtProcService implements StreamService {
       this.#timer = setInterval(() => this.tick(), TICK_MS)
       this.#timer.unref()
     }
-    return new ExchangeHandler(this, exchange)
+    const handler = new ExchangeHandler(this, exchange)
+    exchange.afterlife = handler
+    return handler
   }
 
   /** A whole message for an exchange: `bytes[start, end)`. */
@@ -268,10 +270,14 @@ const GRANT_BATCH = 16 * 1024
 const IGNORE: StreamHandler = { data() {}, closed() {} }
 
 /** One stream. The exchange record may be in its next life already: `serial` tells. */
-class ExchangeHandler implements StreamHandler {
+class ExchangeHandler implements StreamHandler, Afterlife {
   readonly service: ExtProcService
   readonly exchange: Exchange
   readonly #serial: number
+  #counting: Counting | undefined
+  #slot = 0
+  #generation = 0
+  #tokens = 0
   /** Made for the first message that comes in parts. */
   reader: MessageReader | undefined
 
@@ -316,6 +322,22 @@ class ExchangeHandler implements StreamHandler {
 
   drained(): void {
     if (this.exchange.serial === this.#serial) this.service.drained(this)
+  }
+
+  remember(counting: Counting, slot: number, generation: number, tokens: number): void {
+    this.#counting = counting
+    this.#slot = slot
+    this.#generation = generation
+    this.#tokens = tokens
+  }
+
+  /**
+   * Envoy resets a stream that we have ended once it has read the end, and with it the decision. It ends its own side where the request is
+   * over before that: then the decision was dropped (docs/data-path.md, "In flight").
+   */
+  peerEnded(): void {
+    this.#counting?.releaseUnlogged(this.#slot, this.#generation, this.#tokens)
+    this.#counting = undefined
   }
 }
 

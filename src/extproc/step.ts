@@ -18,6 +18,7 @@ import { commit, readsInParts, requestBody, requestHeaders, requestTrailers, wai
 /** A decoded message. A body that came in pieces has gone through `bodyPiece` already. */
 export function message(x: Exchange, m: IncomingMessage): void {
   if (x.finished) return
+  x.messages++
   if (!x.started) start(x, m)
   // Fire and forget: answers would be discarded.
   if (x.observability) return
@@ -62,6 +63,7 @@ export function bodyPiece(
   left: number,
 ): void {
   if (x.finished || x.observability) return
+  x.messages++
   // The modes come with the first message, whose fields follow the body: without them nothing can be read safely.
   if (!x.started) return fail(x, GrpcStatus.INVALID_ARGUMENT, 'a body before any headers: header modes must be SEND')
   if (kind === RequestKind.REQUEST_BODY) {

@@ -65,6 +65,8 @@ export interface StreamHandler {
   message?(bytes: Buffer, start: number, end: number): void
   /** After HALF_CLOSED another call with RESET or LOST may follow; after those two nothing follows. */
   closed(how: StreamEnd): void
+  /** After `end` with OK, at most once: the peer ended its side too, where others reset a stream that has ended. Not every transport tells. */
+  peerEnded?(): void
   /** The socket took everything that was pending. Only told when more than 16 KiB were: less is no reason to wait. */
   drained?(): void
 }

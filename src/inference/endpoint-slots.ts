@@ -21,8 +21,8 @@ import { PrefillRates } from './prefill-rates.ts'
 import { ServiceEstimates } from './service-estimates.ts'
 
 /**
- * Where the access log releases: what an idle replica, to which nothing was decided for so long, still has in flight has lost its entry, ms. A
- * client that leaves in the moment of the decision is such a case: Envoy logs it without its endpoint. Long enough for entries, which come in
+ * Where the access log releases: what an idle replica, to which nothing was decided for so long, still has in flight has lost its entry, ms.
+ * Long enough for entries, which come in
  * batches, and for most uploads and prefills elsewhere; one that takes longer is not counted at an idle replica until it is there,
  * and its entry takes nothing from others.
  */

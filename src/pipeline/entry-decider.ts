@@ -262,6 +262,11 @@ export class EntryDecider implements Decider {
     else if (this.followsResponse && call.responseSeen) this.#responseOver(call)
     // The gateway sends us no responses.
     else if (this.followsResponse) giveBackOnceSeen(call)
+    else if (this.#fleet && call.counted !== undefined && x.decidedAt === x.messages) {
+      // Decision and end of the stream left together: who has not read the end has not read the decision.
+      const { counted, picked } = call
+      x.afterlife?.remember(counted, picked.slots[0]!, picked.generations[0]!, picked.tokens)
+    }
     giveBackStagesOnceSeen(call)
     // Our own fleet's streams are over with the decision, the requests are not.
     if (this.followsResponse || x.requestState === RequestState.UNDECIDED) call.hooked?.ended(call.responseSeen)

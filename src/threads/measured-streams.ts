@@ -97,6 +97,10 @@ class MeasuredStream implements ServerStream, StreamHandler {
     if (how !== StreamEnd.HALF_CLOSED) this.#tell(GrpcStatus.CANCELLED)
   }
 
+  peerEnded(): void {
+    this.handler.peerEnded?.()
+  }
+
   drained(): void {
     this.handler.drained?.()
   }

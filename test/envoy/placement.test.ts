@@ -316,7 +316,6 @@ describeOnPlanes('placement', plane => {
     }
     await Promise.all(Array.from({ length: 12 }, loop))
     expect(countOf(outcomes)).toEqual({ 200: 180, aborted: 120 })
-    // A client that leaves in the moment of the decision leaves a count that only an idle replica's scrapes settle, after 15 s.
     const idle = async () => {
       const endpoints = [...(await endpointsOf(rig, CHAT)), ...(await endpointsOf(rig, 'default/other'))]
       return endpoints.every(({ inFlight }) => inFlight === 0)

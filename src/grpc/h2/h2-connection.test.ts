@@ -3,7 +3,7 @@ import { bytesInUse, bytesKeptSince } from '../suite/kept-memory.ts'
 import { frameMessage } from '../framing.ts'
 import { END_STREAM, FrameType, frame, grpcRequest, headersFrame, resetFrame } from '../suite/raw-http2-client.ts'
 import { RecordingService } from '../suite/recording-service.ts'
-import { GrpcStatus } from '../transport.ts'
+import { GrpcStatus, StreamEnd } from '../transport.ts'
 import { TRUSTED, UNTRUSTED } from './flood-guard.ts'
 import type { FloodLimits } from './flood-guard.ts'
 import { PREFACE } from './frame.ts'
@@ -113,6 +113,29 @@ describe('a connection in memory', () => {
         [FrameType.HEADERS, 5, id],
       ]),
     )
+  })
+
+  it('tells when the peer ends its side of a stream that was ended, and not when it resets it or never was answered', () => {
+    const connection = connect()
+    const call = (id: number) =>
+      Buffer.concat([headersFrame(id, grpcRequest(PATH)), frame(FrameType.DATA, 0, id, frameMessage(Buffer.from('x')))])
+    const end = (id: number) => frame(FrameType.DATA, END_STREAM, id)
+    connection.receive(call(1))
+    connection.receive(call(3))
+    expect(service.opened.map(({ peerEndedCalls }) => peerEndedCalls)).toEqual([0, 0])
+    connection.receive(end(1))
+    connection.receive(frame(FrameType.RST_STREAM, 0, 3, Buffer.from([0, 0, 0, 8])))
+    connection.receive(Buffer.concat([headersFrame(5, grpcRequest(PATH)), end(5)]))
+    connection.receive(Buffer.concat([call(7), end(7)]))
+    expect(service.opened.map(({ peerEndedCalls }) => peerEndedCalls)).toEqual([1, 0, 0, 1])
+    expect(service.opened.map(({ closings }) => closings)).toEqual([[], [], [StreamEnd.HALF_CLOSED], []])
+  })
+
+  it('says nothing of a peer that ends its side of a stream that ended with an error', () => {
+    service = new RecordingService(PATH, { message: ({ stream }) => stream.end(GrpcStatus.INTERNAL, 'no') })
+    const connection = connect()
+    connection.receive(exchange(1))
+    expect(service.last.peerEndedCalls).toBe(0)
   })
 
   it('gives the same frames however the bytes are cut', () => {

@@ -224,7 +224,10 @@ export class H2Stream implements ServerStream, MessageSink {
   peerFinished(): void {
     if (this.halfClosed) return
     this.halfClosed = true
-    if (this.#silent) return
+    if (this.#silent) {
+      if (this.finished && this.endStatus === GrpcStatus.OK) this.#tellPeerEnded()
+      return
+    }
     if (this.#cutter?.insideMessage === true) {
       this.fail(GrpcStatus.INTERNAL, 'the stream ended within a message')
       return
@@ -237,6 +240,14 @@ export class H2Stream implements ServerStream, MessageSink {
       this.#handlerFailed(error, kept)
     }
     this.leave()
+  }
+
+  #tellPeerEnded(): void {
+    try {
+      this.#handler?.peerEnded?.()
+    } catch (error) {
+      this.#owner.handlerFailed(error, this.#service.path)
+    }
   }
 
   /** Ends the stream on the transport's own account. The service hears `RESET`. */

@@ -11,6 +11,7 @@ export class RecordedStream implements StreamHandler {
   readonly closings: StreamEnd[] = []
   receivedBytes = 0
   drainedCalls = 0
+  peerEndedCalls = 0
   private readonly script: Script
   private parts: Buffer[] = []
   private inside = false
@@ -39,6 +40,10 @@ export class RecordedStream implements StreamHandler {
       this.closings.push(how)
       if (how === StreamEnd.HALF_CLOSED) this.script.halfClosed?.(this)
     })
+  }
+
+  peerEnded(): void {
+    this.guarded(() => this.peerEndedCalls++)
   }
 
   drained(): void {
