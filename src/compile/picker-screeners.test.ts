@@ -113,7 +113,7 @@ function pick(pool: LocalPool, asked: Asked = {}): { readonly to: string; readon
   if (status !== PickStatus.OK) return { to: `status ${status}`, prefill: undefined }
   const revisionOf = (slot: number) => pool.table.labels(slot)?.[REVISION] ?? 'none'
   const { slots, generations, prefill } = result
-  pool.release(slots[0]!, generations[0]!)
+  pool.inFlight.release(slots[0]!, generations[0]!)
   return { to: revisionOf(slots[0]!), prefill: prefill.count === 0 ? undefined : revisionOf(prefill.slots[0]!) }
 }
 
@@ -200,7 +200,7 @@ describe('disaggregatedset-rollout-screener', () => {
       expect(pool.pick(ask, result)).toBe(PickStatus.OK)
       const [placed, picked] = [slot, result.slots[0]!].map(each => pool.table.labels(each)![REVISION])
       expect(picked).toBe(placed)
-      pool.release(result.slots[0]!, result.generations[0]!)
+      pool.inFlight.release(result.slots[0]!, result.generations[0]!)
     }
   })
 

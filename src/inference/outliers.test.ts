@@ -19,7 +19,7 @@ describe('endpoints that did not answer', () => {
   it('are avoided for a while when the data plane had to go to the next of the list', () => {
     const { pool, pick } = poolOf()
     const { out, list } = pick([A, B], 1000)
-    expect(pool.served(out, list[1]!, true, 1000)).toBe(true)
+    expect(pool.inFlight.served(out, list[1]!, true, 1000)).toBe(true)
     for (let i = 0; i < 20; i++) expect(pick(undefined, 2000).list).not.toContain(list[0])
     expect(pick(undefined, 7000).list.length).toBe(2)
     const seen = new Set(Array.from({ length: 20 }, () => pick(undefined, 7000).list[0]))
@@ -42,7 +42,7 @@ describe('endpoints that did not answer', () => {
   it('are taken all the same when there is no other', () => {
     const { pool, pick } = poolOf()
     const { out, list } = pick([A, B], 1000)
-    pool.served(out, list[1]!, true, 1000)
+    pool.inFlight.served(out, list[1]!, true, 1000)
     expect(pick([list[0]!], 1001).list).toEqual([list[0]])
   })
 
@@ -56,7 +56,7 @@ describe('endpoints that did not answer', () => {
       out.count = 2
       out.generations[0] = pool.table.generation[out.slots[0]]!
       expect(list.length).toBeGreaterThan(0)
-      pool.served(out, B, true, nowMs)
+      pool.inFlight.served(out, B, true, nowMs)
     }
     const avoidedAt = (nowMs: number) => pool.table.counters.isAvoided(pool.table.slotOf(A)!, nowMs)
     missAt(1000)
@@ -79,7 +79,7 @@ describe('endpoints that did not answer', () => {
   it('are not known from the endpoint that had their address before', () => {
     const { pool, pick } = poolOf()
     const { out, list } = pick([A, B], 1000)
-    pool.served(out, list[1]!, true, 1000)
+    pool.inFlight.served(out, list[1]!, true, 1000)
     pool.update(poolPlan(NAMES.filter(name => name !== list[0])))
     pool.update(poolPlan(NAMES))
     const slot = pool.table.slotOf(list[0]!)!
@@ -89,7 +89,7 @@ describe('endpoints that did not answer', () => {
   it('are all of the list when one serves that is not on it', () => {
     const { pool, pick } = poolOf()
     const { out } = pick([A, B], 1000)
-    expect(pool.served(out, C, true, 1000)).toBe(true)
+    expect(pool.inFlight.served(out, C, true, 1000)).toBe(true)
     expect(new Set(Array.from({ length: 20 }, () => pick(undefined, 1500).list[0]))).toEqual(new Set([C]))
   })
 })

@@ -121,9 +121,9 @@ describe('PeerCounts', () => {
     keeper.peerCounts.take('x', { address: b, decided: 3, released: 0, tokens: 0 })
     picker.pick(request({}), result)
     const address = picker.addressOf(result.slots[0]!)
-    picker.release(result.slots[0]!, result.generations[0]!)
+    picker.inFlight.release(result.slots[0]!, result.generations[0]!)
     // Twice is once too often, whatever others have in flight.
-    picker.release(result.slots[0]!, result.generations[0]!)
+    picker.inFlight.release(result.slots[0]!, result.generations[0]!)
     expect([own(address), inFlight(address)]).toEqual([0, 3])
 
     const scraped = pool('scrape')

@@ -60,7 +60,7 @@ describe('allocation', () => {
         wish.nowMs = 1000 + (i >> 8)
         if (pool.pick(wish, out) !== PickStatus.OK) throw new Error('not picked')
         pool.addresses(out)
-        pool.release(out.slots[0]!, out.generations[0]!, out.tokens)
+        pool.inFlight.release(out.slots[0]!, out.generations[0]!, out.tokens)
       }
       expect(settled(pick)).toBeLessThanOrEqual(BOXED_BYTES)
     },

@@ -47,7 +47,7 @@ while (!state.stopped) {
     open.push({ slot: result.slots[0]!, generation: result.generations[0]!, address: pool.addresses(result) })
     while (open.length > OPEN) {
       const done = open.shift()!
-      pool.release(done.slot, done.generation)
+      pool.inFlight.release(done.slot, done.generation)
     }
   }
   await turn()

@@ -73,7 +73,7 @@ describe('disagg-profile-handler', () => {
       encode: expect.stringMatching(/^10\.0\.0\.[45]:8000,10\.0\.0\.[45]:8000$/),
     })
     expect(inFlight(replicas)).toEqual([1, 0, 1, 1, 1])
-    replicas.releaseUnlogged(out.prefill.slots[0]!, out.prefill.generations[0]!)
+    replicas.inFlight.releaseUnlogged(out.prefill.slots[0]!, out.prefill.generations[0]!)
     expect(inFlight(replicas)).toEqual([1, 0, 0, 1, 1])
   })
 
@@ -202,7 +202,7 @@ describe('data-parallel-profile-handler', () => {
     expect(ranks.addressOf(out.slots[0]!)).toBe('[fd00::1]:9001')
     expect(inFlight(ranks)).toEqual([0, 0, 1])
     // The replica's primary rank is not where the request is.
-    expect(ranks.served(out, '10.0.0.1:9000')).toBe(false)
+    expect(ranks.inFlight.served(out, '10.0.0.1:9000')).toBe(false)
     expect(inFlight(ranks)).toEqual([0, 0, 1])
   })
 

@@ -26,7 +26,7 @@ function spread(of: Pool, times: number, changes: Parameters<typeof request>[0] 
   for (let i = 0; i < times; i++) {
     expect(of.pick(request({ nowMs: NOW, ...changes }), result)).toBe(PickStatus.OK)
     counts[result.slots[0]!]!++
-    if (release) of.release(result.slots[0]!, result.generations[0]!)
+    if (release) of.inFlight.release(result.slots[0]!, result.generations[0]!)
   }
   return counts
 }
@@ -88,7 +88,7 @@ describe('pick', () => {
     made.pick(wish, result)
     const home = result.slots[0]!
     for (let i = 0; i < 20; i++) {
-      made.release(home, result.generations[0]!)
+      made.inFlight.release(home, result.generations[0]!)
       scrape(made, home, { running: 3, kvUsage: 0.3 }, NOW)
       made.pick(wish, result)
       expect(result).toMatchObject({ reason: 'prefix-cache-scorer' })
@@ -293,7 +293,7 @@ describe('endpoints', () => {
     for (const slot of [0, 1]) scrape(made, slot, {}, NOW)
     made.pick(wish, result)
     const home = result.slots[0]!
-    made.release(home, result.generations[0]!)
+    made.inFlight.release(home, result.generations[0]!)
     for (let i = 0; i < 3; i++) made.scrapeFailed(home, result.generations[0]!, 'refused')
     scrape(made, home, {}, NOW)
     await turn()
@@ -335,7 +335,7 @@ describe('endpoints', () => {
     const result = new PickResult()
     made.pick(wish, result)
     const home = result.slots[0]!
-    made.release(home, result.generations[0]!)
+    made.inFlight.release(home, result.generations[0]!)
     made.update(poolPlan(addresses(400)))
     made.pick(wish, result)
     expect(result).toMatchObject({ reason: 'prefix-cache-scorer' })
@@ -350,7 +350,7 @@ describe('release', () => {
       const made = pool(1, {}, releaseBy)
       made.pick(request(), result)
       made.pick(request(), result)
-      made.release(result.slots[0]!, result.generations[0]!)
+      made.inFlight.release(result.slots[0]!, result.generations[0]!)
       expect(made.table.inFlight(0)).toBe(releaseBy === 'response' ? 1 : 2)
       made.releaseAddress(addresses(1)[0]!)
       made.releaseAddress('unknown:1')
@@ -373,11 +373,11 @@ describe('served', () => {
     const result = new PickResult()
     made.pick(request(), result)
     const [first, second] = [result.slots[0]!, result.slots[1]!]
-    expect(made.served(result, made.addressOf(first))).toBe(false)
-    expect(made.served(result, '10.9.9.9:8000')).toBe(false)
-    expect(made.served(result, made.addressOf(second))).toBe(true)
+    expect(made.inFlight.served(result, made.addressOf(first))).toBe(false)
+    expect(made.inFlight.served(result, '10.9.9.9:8000')).toBe(false)
+    expect(made.inFlight.served(result, made.addressOf(second))).toBe(true)
     expect([made.table.inFlight(first), made.table.inFlight(second)]).toEqual([0, 1])
-    made.release(result.slots[0]!, result.generations[0]!)
+    made.inFlight.release(result.slots[0]!, result.generations[0]!)
     expect(made.table.inFlight(second)).toBe(0)
   })
 
@@ -386,7 +386,7 @@ describe('served', () => {
     const result = new PickResult()
     made.pick(request(), result)
     const [first, second] = [result.slots[0]!, result.slots[1]!]
-    made.served(result, made.addressOf(second))
+    made.inFlight.served(result, made.addressOf(second))
     expect([made.table.inFlight(first), made.table.inFlight(second)]).toEqual([1, 0])
   })
 
@@ -395,9 +395,9 @@ describe('served', () => {
     const result = new PickResult()
     made.pick(request(), result)
     const [first, second] = [result.slots[0]!, result.slots[1]!]
-    made.served(result, made.addressOf(second), false)
+    made.inFlight.served(result, made.addressOf(second), false)
     expect([made.table.inFlight(first), made.table.inFlight(second)]).toEqual([0, 1])
-    made.releaseUnlogged(result.slots[0]!, result.generations[0]!)
+    made.inFlight.releaseUnlogged(result.slots[0]!, result.generations[0]!)
     expect(made.table.inFlight(second)).toBe(0)
   })
 })
@@ -473,7 +473,7 @@ describe('tokens in flight', () => {
       expect(result.slots[0]).toBe(1 - long)
       expect(made.table.counters.tokens(1 - long)).toBe((i + 1) * 100)
     }
-    made.release(long, made.table.generation[long]!, 1000)
+    made.inFlight.release(long, made.table.generation[long]!, 1000)
     expect(made.table.counters.tokens(long)).toBe(0)
     made.pick(ask(400), result)
     expect(result.slots[0]).toBe(long)

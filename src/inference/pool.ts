@@ -17,6 +17,7 @@ import type { FlowClock } from './flow-control/flow-control.ts'
 import { PoolGate } from './flow-control/pool-gate.ts'
 import type { ServedModel } from './model-list.ts'
 import { type PickRequest, type PickResult, PickStatus, type Placement } from './pick.ts'
+import { PoolInFlight } from './pool-in-flight.ts'
 import type { PoolPlan } from './pool-plan.ts'
 import type { PoolModels, PoolShare } from './pool-share.ts'
 import { PrimaryAddresses } from './primary-addresses.ts'
@@ -49,6 +50,8 @@ export class Pool implements ProfileRunner {
   readonly table: EndpointTable
   /** Whoever picks asks here first whether the request may go on. */
   readonly gate: PoolGate
+  /** What picks have counted. */
+  readonly inFlight: PoolInFlight
   /** Where requests wait for others with their prompt before they ask the gate; undefined: they don't. */
   bursts: BurstWindow | undefined
   /** Of bodies that are held for the pool; undefined: it has no limit of its own. */
@@ -80,6 +83,7 @@ export class Pool implements ProfileRunner {
     this.#caches = new PromptCaches(this.table)
     this.#placer = new Placer(this.table, options.seed ?? 1)
     this.gate = new PoolGate(this.table, options.thread, options.clock ?? CLOCK)
+    this.inFlight = new PoolInFlight(this.table, this.gate)
     this.adopt(share)
   }
 
@@ -116,6 +120,7 @@ export class Pool implements ProfileRunner {
     this.#caches.adopt(share, this.#candidates)
     this.adoptModels(models)
     this.gate.adopt(plan, flow)
+    this.inFlight.hasRanks = this.primaryPort !== undefined
     this.#adoptBursts(plan.scheduling)
     const limit = plan.limits?.heldBytes
     this.held =
@@ -221,14 +226,6 @@ export class Pool implements ProfileRunner {
     return this.table.address(slot) ?? ''
   }
 
-  /** The request's own replica has computed its prompt: those of its tokens are not in flight any more. */
-  releasePrompt(result: PickResult): void {
-    const tokens = result.tokens - result.answerTokens
-    if (tokens <= 0) return
-    this.table.releaseTokens(result.slots[0]!, result.generations[0]!, tokens)
-    result.tokens = result.answerTokens
-  }
-
   /** Another endpoint that the replica which computes the prompt may fetch it from; '' = none. Right after the pick. */
   kvSource({ slots, prefill }: PickResult): string {
     const source = this.#profiles.producers.sourceFor(prefill.count > 0 ? prefill.slots[0]! : slots[0]!)
@@ -240,69 +237,6 @@ export class Pool implements ProfileRunner {
     const slot = slots[0]!
     if (count === 0 || this.table.generation[slot] !== generations[0]) return undefined
     return this.table.sessionTokens?.of(slot)
-  }
-
-  /** The response to a picked request has ended. Counts only where `releaseBy` is `response`. */
-  release(slot: number, generation: number, tokens?: number): void {
-    if (this.table.releaseBy !== 'response') return
-    this.table.release(slot, generation, tokens)
-    this.gate.freed()
-  }
-
-  /**
-   * The data plane says that `address` serves the request of this pick: after a retry not the first of the list. The count moves
-   * there, unless an access log entry will release it where it was picked (`logged`). Returns whether it was another endpoint; one
-   * that the pool does not have is ignored.
-   */
-  served(result: PickResult, address: string, logged = true, nowMs = Date.now()): boolean {
-    const { table } = this
-    // The address is that of the replica, whichever rank of it serves.
-    if (this.primaryPort !== undefined) return false
-    const slot = table.slotOf(address)
-    if (slot !== undefined) this.#noteServed(result, slot, nowMs)
-    if (slot === undefined || slot === result.slots[0] || result.count === 0) return false
-    if (table.releaseBy === 'response' || (table.releaseBy === 'access-log' && !logged)) {
-      table.unplace(result.slots[0]!, result.generations[0]!, result.tokens)
-      table.place(slot, result.tokens)
-    }
-    result.slots[0] = slot
-    result.generations[0] = table.generation[slot]!
-    return true
-  }
-
-  /** Those of the list before the one that serves did not answer: they are avoided for a while. */
-  #noteServed({ slots, generations, count }: PickResult, served: number, nowMs: number): void {
-    const { table } = this
-    table.counters.answered(served)
-    for (let place = 0; place < count && slots[place] !== served; place++) {
-      const slot = slots[place]!
-      if (table.currentGeneration[slot] === generations[place]) table.counters.missed(slot, nowMs)
-    }
-  }
-
-  /**
-   * A picked request of which no access log entry will tell: its decision was never sent, or a gateway carried it that is not ours
-   * and its response has ended. Counts unless scrapes release.
-   */
-  releaseUnlogged(slot: number, generation: number, tokens?: number): void {
-    this.table.release(slot, generation, tokens)
-    this.gate.freed()
-  }
-
-  /** The request's end will not be seen: the count falls with the first good scrape that begins once it has had time to arrive. */
-  releaseOnceSeen(slot: number, generation: number): void {
-    this.table.releaseOnceSeen(slot, generation)
-  }
-
-  /** Another replica has done its part of a request. */
-  releaseStage(slot: number, generation: number, tokens: number): void {
-    this.table.unplace(slot, generation, tokens)
-    this.gate.freed()
-  }
-
-  /** … and when it will have, nobody will tell. */
-  releaseStageOnceSeen(slot: number, generation: number): void {
-    this.table.unplaceOnceSeen(slot, generation)
   }
 
   /** Every model that some endpoint lists, sorted by id. */

@@ -62,13 +62,13 @@ describe('what a pool notes', () => {
       const prefix = prompt(letter, 8)
       here.pool.pick(request({ prefix, promptBytes: 2048 }), result)
       const address = here.pool.addressOf(result.slots[0]!)
-      here.pool.release(result.slots[0]!, result.generations[0]!)
+      here.pool.inFlight.release(result.slots[0]!, result.generations[0]!)
       const [entry, ...more] = told(here)
       expect([entry!.address, entry!.blocks, entry!.promptBytes, more]).toEqual([address, 8, 2048, []])
       there.keeper.peerSent(entry!, 1)
       there.pool.pick(request({ prefix, promptBytes: 2048 }), result)
       expect(there.pool.addressOf(result.slots[0]!)).toBe(address)
-      there.pool.release(result.slots[0]!, result.generations[0]!)
+      there.pool.inFlight.release(result.slots[0]!, result.generations[0]!)
       told(there)
     }
   })
@@ -89,7 +89,7 @@ describe('what a pool notes', () => {
     for (let i = 0; i < 5; i++) {
       pool.pick(request({ prefix: prompt(String(i), 8), promptBytes: 2048, nowMs: 1000 }), result)
       expect(pool.addressOf(result.slots[0]!)).toBe(second)
-      pool.release(result.slots[0]!, result.generations[0]!)
+      pool.inFlight.release(result.slots[0]!, result.generations[0]!)
     }
     // What is cached there is no work: the one with fewer requests is the better one again.
     const other = new PoolKeeper(plan, { releaseBy: 'response', threads: 2, peers: true }, ALONE)

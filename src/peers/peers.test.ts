@@ -54,7 +54,7 @@ class Replica {
   }
 
   release({ slots, generations }: PickResult): void {
-    this.pool.release(slots[0]!, generations[0]!)
+    this.pool.inFlight.release(slots[0]!, generations[0]!)
   }
 
   get inFlight(): number {

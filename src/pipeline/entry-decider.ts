@@ -210,7 +210,7 @@ export class EntryDecider implements Decider {
     if (this.#tellsServed && (address !== undefined || message.headers.get(SERVED) === undefined))
       x.responseSet.push(SERVED_HEADER, address ?? NOT_TOLD)
     if (call.counted === undefined) return
-    if (address !== undefined && call.counted.served(call.picked, address, this.#fleet, this.#context.nowMs()))
+    if (address !== undefined && call.counted.inFlight.served(call.picked, address, this.#fleet, this.#context.nowMs()))
       this.#context.outcomes.fellBack++
     if (call.counted.plan.scheduling.sessionHeaders !== undefined) tellSessions(x, call, call.counted)
     if (call.counted.plan.scheduling.labelHeaders !== undefined) tellLabels(x, call, call.counted)
@@ -265,7 +265,7 @@ export class EntryDecider implements Decider {
     else if (this.#fleet && call.counted !== undefined && x.decidedAt === x.messages) {
       // Decision and end of the stream left together: who has not read the end has not read the decision.
       const { counted, picked } = call
-      x.afterlife?.remember(counted, picked.slots[0]!, picked.generations[0]!, picked.tokens)
+      x.afterlife?.remember(counted.inFlight, picked.slots[0]!, picked.generations[0]!, picked.tokens)
     }
     giveBackStagesOnceSeen(call)
     // Our own fleet's streams are over with the decision, the requests are not.

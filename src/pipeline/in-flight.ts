@@ -8,7 +8,7 @@ export function giveBackLogged(call: Call): void {
   const { counted, picked } = call
   if (counted === undefined) return
   call.counted = undefined
-  counted.release(picked.slots[0]!, picked.generations[0]!, picked.tokens)
+  counted.inFlight.release(picked.slots[0]!, picked.generations[0]!, picked.tokens)
 }
 
 /** No access log entry will tell of the pick: the decision was not sent, or somebody else's data plane has served the response. */
@@ -17,7 +17,7 @@ export function giveBack(call: Call): void {
   const { counted, picked } = call
   if (counted === undefined) return
   call.counted = undefined
-  counted.releaseUnlogged(picked.slots[0]!, picked.generations[0]!, picked.tokens)
+  counted.inFlight.releaseUnlogged(picked.slots[0]!, picked.generations[0]!, picked.tokens)
 }
 
 /** The request is only just on its way, and nobody will tell when it is over. */
@@ -25,7 +25,7 @@ export function giveBackOnceSeen(call: Call): void {
   const { counted, picked } = call
   if (counted === undefined) return
   call.counted = undefined
-  counted.releaseOnceSeen(picked.slots[0]!, picked.generations[0]!)
+  counted.inFlight.releaseOnceSeen(picked.slots[0]!, picked.generations[0]!)
 }
 
 /**
@@ -37,8 +37,8 @@ export function giveBackStages(call: Call): void {
   if (staged === undefined) return
   call.staged = undefined
   const { tokens } = picked.prefill
-  forEach(picked.prefill, (slot, generation) => staged.releaseStage(slot, generation, tokens))
-  forEach(picked.encode, (slot, generation) => staged.releaseStage(slot, generation, 0))
+  forEach(picked.prefill, (slot, generation) => staged.inFlight.releaseStage(slot, generation, tokens))
+  forEach(picked.encode, (slot, generation) => staged.inFlight.releaseStage(slot, generation, 0))
 }
 
 /** As above, but when they will have done it nobody will tell. */
@@ -46,8 +46,8 @@ export function giveBackStagesOnceSeen(call: Call): void {
   const { staged, picked } = call
   if (staged === undefined) return
   call.staged = undefined
-  forEach(picked.prefill, (slot, generation) => staged.releaseStageOnceSeen(slot, generation))
-  forEach(picked.encode, (slot, generation) => staged.releaseStageOnceSeen(slot, generation))
+  forEach(picked.prefill, (slot, generation) => staged.inFlight.releaseStageOnceSeen(slot, generation))
+  forEach(picked.encode, (slot, generation) => staged.inFlight.releaseStageOnceSeen(slot, generation))
 }
 
 function forEach({ slots, generations, count }: Placement, visit: (slot: number, generation: number) => void): void {

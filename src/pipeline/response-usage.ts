@@ -74,7 +74,7 @@ export class ResponseUsage {
   read(x: Exchange, call: Call, bytes: Uint8Array, start: number, end: number): void {
     if (call.releasesPrompt && end > start) {
       call.releasesPrompt = false
-      if (call.counted === this.#pool) this.#pool.releasePrompt(call.picked)
+      if (call.counted === this.#pool) this.#pool.inFlight.releasePrompt(call.picked)
     }
     const reader = call.readsUsage
     if (reader === undefined) {

@@ -66,7 +66,7 @@ for (const [title, scorers] of [
         wish.nowMs = 1000 + (i >> 3)
         pool.pick(wish, result)
         sink += pool.addresses(result).length
-        pool.release(result.slots[0]!, result.generations[0]!)
+        pool.inFlight.release(result.slots[0]!, result.generations[0]!)
       },
       count === 1000 ? REPEATS / 10 : REPEATS,
     )
@@ -95,7 +95,7 @@ for (const count of [8, 100]) {
         wish.prefix = withPrefix ? hashers[(i * 31) % PROMPTS] : undefined
         pool.pick(wish, result)
         sink += pool.addresses(result).length
-        pool.release(result.slots[0]!, result.generations[0]!)
+        pool.inFlight.release(result.slots[0]!, result.generations[0]!)
       }),
     ])
   }

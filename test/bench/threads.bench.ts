@@ -56,7 +56,7 @@ function pickFor(seconds: number, { share, thread }: Start): { readonly picks: n
       for (let i = 0; i < 100; i++, picks++) {
         wish.prefix = hashers[(picks * 31) % hashers.length]
         pool.pick(wish, result)
-        pool.release(result.slots[0]!, result.generations[0]!)
+        pool.inFlight.release(result.slots[0]!, result.generations[0]!)
       }
     }
     return picks

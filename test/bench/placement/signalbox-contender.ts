@@ -99,7 +99,7 @@ class Process {
   }
 
   over(replica: number): void {
-    this.#pools[0]!.release(this.#slots[replica]!, this.#generations[replica]!)
+    this.#pools[0]!.inFlight.release(this.#slots[replica]!, this.#generations[replica]!)
   }
 
   scraped(replica: number, page: ReplicaMetrics | undefined, nowMs: number): void {

@@ -31,7 +31,7 @@ function pick(prompt: string, model = 'm'): number {
 
 /** The request of the last pick is over. */
 function over(): void {
-  pool.release(result.slots[0]!, result.generations[0]!)
+  pool.inFlight.release(result.slots[0]!, result.generations[0]!)
 }
 
 function countOf(slots: readonly number[]): number[] {
@@ -147,7 +147,7 @@ describe('adapters', () => {
     for (let round = 0; round < 3; round++) {
       for (let slot = 0; slot < 4; slot++) scrape(pool, slot, { maxLora: 2 }, (now += 1000))
       for (const [name, slot] of places) expect(pick('q', name)).toBe(slot)
-      for (const slot of places.values()) pool.release(slot, pool.table.generation[slot]!)
+      for (const slot of places.values()) pool.inFlight.release(slot, pool.table.generation[slot]!)
     }
   })
 
