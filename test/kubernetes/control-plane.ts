@@ -147,6 +147,13 @@ export class ControlPlane {
     return faults
   }
 
+  /** What stands at a path, from the API's root on. */
+  async read(path: string): Promise<unknown> {
+    const { status, text } = await this.#ask('GET', path)
+    if (status !== 200) throw new Error(`GET ${path}: ${status}`)
+    return JSON.parse(text) as unknown
+  }
+
   /** Merges into an object: RFC 7396. `path` from the API's root on. */
   async patch(path: string, change: unknown): Promise<void> {
     const status = await this.#send('PATCH', path, change, 'application/merge-patch+json')

@@ -12,10 +12,15 @@ export interface LogLine {
   readonly [field: string]: unknown
 }
 
+/** Commands that serve, with their admin port on any free one. */
+const COMMANDS = {
+  serve: ['serve', '--admin', '127.0.0.1:0'],
+  epp: ['epp', '--metrics-port=0', '--grpc-port=0', '--grpc-health-port=0'],
+} as const
 const ROOT = join(import.meta.dirname, '..', '..')
 
 /**
- * `bin/signalbox serve` as a process of its own, so that it can crash. The admin port is any free one. Should the tests die, a
+ * `bin/signalbox serve`, or `epp`, as a process of its own, so that it can crash. The admin port is any free one. Should the tests die, a
  * watchdog ends it.
  */
 export class ServeProcess {
@@ -25,6 +30,7 @@ export class ServeProcess {
   readonly #child: ChildProcess
   readonly #log: string[]
   #adminUrl = ''
+  #extProcAddress = ''
 
   private constructor(child: ChildProcess, log: string[], exited: Promise<number | NodeJS.Signals>) {
     this.#child = child
@@ -34,8 +40,12 @@ export class ServeProcess {
   }
 
   /** @throws {Error} it ended before it served; the message carries its log */
-  static async start(args: readonly string[], temporaryFolder: string): Promise<ServeProcess> {
-    const child = spawn(join(ROOT, 'bin', 'signalbox'), ['serve', '--admin', '127.0.0.1:0', ...args], {
+  static async start(
+    args: readonly string[],
+    temporaryFolder: string,
+    command: keyof typeof COMMANDS = 'serve',
+  ): Promise<ServeProcess> {
+    const child = spawn(join(ROOT, 'bin', 'signalbox'), [...COMMANDS[command], ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     const log: string[] = ['']
@@ -51,15 +61,22 @@ export class ServeProcess {
     const serve = new ServeProcess(child, log, exited)
     const watchdog = startWatchdog(serve.pid, join(temporaryFolder, 'nothing'))
     void exited.finally(() => watchdog.dismiss())
-    const started = waitFor('signalbox serve', () => serve.log().find(line => line.msg === 'Signalbox serves'), {
+    const started = waitFor(`signalbox ${command}`, () => serve.log().find(line => line.msg === 'Signalbox serves'), {
       timeoutMs: 20_000,
     })
     const early = exited.then(how => {
-      throw new Error(`signalbox serve ended (${how}):\n${log.join('\n')}`)
+      throw new Error(`signalbox ${command} ended (${how}):\n${log.join('\n')}`)
     })
-    serve.#adminUrl = `http://${String((await Promise.race([started, early]))['admin'])}`
+    const { admin, extProc } = await Promise.race([started, early])
+    serve.#adminUrl = `http://${String(admin)}`
+    serve.#extProcAddress = String(extProc)
     early.catch(() => {})
     return serve
+  }
+
+  /** Where the ext_proc service, and its gRPC health, are reached. */
+  get extProcAddress(): string {
+    return this.#extProcAddress
   }
 
   /** The log so far; lines that are no JSON (a crash's stack) are left out. */

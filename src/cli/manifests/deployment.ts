@@ -2,6 +2,7 @@ import { pickerServices } from './pool.ts'
 import { EXT_PROC_PORT, HEALTH_PORT, type Manifest, METRICS_PORT } from './manifest.ts'
 import { peerArgs, peerManifests, peerMounts, peerPorts } from './peers.ts'
 import { pickerConfigArgs, pickerConfigMaps, pickerConfigMounts } from './picker-config.ts'
+import { disruptionBudgets, leaseRules, strategy } from './leader.ts'
 import type { ManifestValues } from './values.ts'
 
 /** `--drain-timeout` and the time of open streams, with something to spare. */
@@ -25,8 +26,7 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
       spec: {
         replicas,
         selector: { matchLabels: labels },
-        // All replicas serve: one more comes before one goes.
-        strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+        strategy: strategy(values),
         template: {
           metadata: { labels },
           spec: {
@@ -88,16 +88,12 @@ export function deployment(values: ManifestValues, args: readonly string[]): Man
       },
     })),
     ...peerManifests(values, labels),
-    {
-      apiVersion: 'policy/v1',
-      kind: 'PodDisruptionBudget',
-      metadata,
-      spec: { maxUnavailable: 1, selector: { matchLabels: labels } },
-    },
+    ...disruptionBudgets(values, labels),
   ]
 }
 
-function rights({ name, namespace }: ManifestValues, labels: Readonly<Record<string, string>>): Manifest[] {
+function rights(values: ManifestValues, labels: Readonly<Record<string, string>>): Manifest[] {
+  const { name, namespace } = values
   const metadata = { name, namespace, labels }
   const subjects = [{ kind: 'ServiceAccount', name, namespace }]
   const follow = (apiGroups: readonly string[], resources: readonly string[]) => ({
@@ -117,6 +113,7 @@ function rights({ name, namespace }: ManifestValues, labels: Readonly<Record<str
           ['inference.networking.x-k8s.io', 'llm-d.ai'],
           ['inferencepools', 'inferenceobjectives', 'inferencemodelrewrites'],
         ),
+        ...leaseRules(values),
       ],
     },
     {

@@ -1,6 +1,7 @@
 import { stringify } from 'yaml'
 import { type Command, UsageError } from '../command.ts'
 import { deployment } from './deployment.ts'
+import { leaderArgs } from './leader.ts'
 import type { Manifest } from './manifest.ts'
 import { plugFilter, podService } from './plug.ts'
 import { clusterNames, inferencePool, pickerRules, poolPolicies, poolRef } from './pool.ts'
@@ -10,7 +11,7 @@ import { type ManifestValues, parseManifestValues } from './values.ts'
 const HELP = `Usage: signalbox manifests epp|plug|one-hop [options] > manifests.yaml
 
 Writes the Kubernetes objects that attach Signalbox to a gateway, to be looked at, changed and applied. Always: Deployment, Services, rights,
-PodDisruptionBudget, NetworkPolicy, InferencePools.
+NetworkPolicy, InferencePools, and a PodDisruptionBudget where all replicas serve.
 
   epp       Signalbox as the endpoint picker of the pools, and an HTTPRoute to the first one
   plug      and, before that, as the first filter of an Istio gateway: it reads the model, and an HTTPRoute matches its header
@@ -21,6 +22,7 @@ PodDisruptionBudget, NetworkPolicy, InferencePools.
   --image IMAGE           [signalbox:latest]
   --replicas N            [2]; two and more tell each other what they do (docs/replicas.md)
   --peer-tls SECRET       with certificates that they show each other: tls.crt, tls.key, ca.crt [plaintext; a NetworkPolicy keeps others out]
+  --leader-election       only one replica at a time is ready, and serves [all serve]
   --pool NAME:LABELS      an InferencePool and the labels of its pods, NAME:a=b,c=d; may be given several times [llm:app=llm]
   --model MODEL=POOL      which pool serves a model (plug, one-hop: required); what no pool is named for goes to the first; several times
   --target-port N         of the pods [8000]
@@ -44,10 +46,11 @@ const LIST = [
 ]
 
 /** What `--pool-name` and so on come to. */
-function eppArgs({ pools, models, flavour, pickerConfig }: ManifestValues, kind: string): string[] {
+function eppArgs(values: ManifestValues, kind: string): string[] {
+  const { pools, models, flavour, pickerConfig } = values
   // A configuration of one's own says itself how many, and there is no second one beside it.
   const list = flavour === 'agentgateway' || pickerConfig !== undefined ? [] : LIST
-  const names = [...pools.flatMap(({ name }) => ['--pool-name', name]), ...list]
+  const names = [...pools.flatMap(({ name }) => ['--pool-name', name]), ...leaderArgs(values), ...list]
   if (kind !== 'one-hop') return names
   const mapped = models.flatMap(({ model, pool }) => ['--model-pool', `${model}=${pool.name}`])
   return [...names, ...mapped, '--model-pool', `*=${pools[0]!.name}`]

@@ -19,6 +19,7 @@ const GOLDEN: Readonly<Record<string, readonly string[]>> = {
   'epp-istio-h2c.yaml': ['epp', ...VALUES, '--app-protocol', 'kubernetes.io/h2c', '--failure-mode', 'FailClose'],
   'epp-gke.yaml': ['epp', ...VALUES, '--flavour', 'gke', '--replicas', '3', '--peer-tls', 'picker-peers'],
   'epp-agentgateway.yaml': ['epp', ...VALUES, '--flavour', 'agentgateway', '--replicas', '1'],
+  'epp-istio-leader.yaml': ['epp', ...VALUES, '--leader-election'],
   'epp-istio-picker-config.yaml': [
     'epp',
     ...VALUES,
@@ -111,6 +112,24 @@ describe('signalbox manifests', () => {
         { from: [{ podSelector: { matchLabels: labels } }], ports: [{ protocol: 'TCP', port: 9005 }] },
       ])
     }
+    // A leader has the rights to its Lease alone, and is not waited for until another is ready; where all serve, nobody has any.
+    const { election } = serve.picker!
+    const { rules } = of('Role')[0] as unknown as { rules: { apiGroups: string[]; [field: string]: unknown }[] }
+    const leases = rules.filter(({ apiGroups }) => apiGroups.includes('coordination.k8s.io'))
+    const { strategy } = (picker as unknown as { spec: { strategy: { rollingUpdate: object } } }).spec
+    if (election === undefined) {
+      expect([leases, of('PodDisruptionBudget').length]).toEqual([[], 1])
+      expect(strategy.rollingUpdate).toEqual({ maxSurge: 1, maxUnavailable: 0 })
+    } else {
+      const { lease } = election
+      const rule = { apiGroups: ['coordination.k8s.io'], resources: ['leases'] }
+      expect(leases).toEqual([
+        { ...rule, resourceNames: [lease.name], verbs: ['get', 'update'] },
+        { ...rule, verbs: ['create'] },
+      ])
+      expect([lease.namespace, of('PodDisruptionBudget').length]).toEqual(['models', 0])
+      expect(strategy.rollingUpdate).toEqual({ maxSurge: '100%', maxUnavailable: '100%' })
+    }
     const pools = of('InferencePool')
     expect(serve.picker!.pools).toEqual({ names: pools.map(({ metadata }) => `models/${metadata.name}`) })
     for (const { model, pool } of serve.picker!.compile.modelPools ?? [])
@@ -172,6 +191,7 @@ describe('signalbox manifests', () => {
     [['epp', '--flavour', 'nginx'], 'none of istio, gke, agentgateway'],
     [['epp', '--replicas', '0'], '--replicas'],
     [['epp', '--peer-tls', 's', '--replicas', '1'], 'no other to talk to'],
+    [['epp', '--leader-election', '--replicas', '1'], 'no other to lead'],
     [['epp', '--peer-tls', 'No Secret'], 'is no name in Kubernetes'],
     [['epp', '--target-port', '99999'], 'is no port'],
     [['epp', '--failure-mode', 'FailClosed'], 'neither FailOpen nor FailClose'],

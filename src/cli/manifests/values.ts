@@ -25,6 +25,8 @@ export interface ManifestValues {
   readonly replicas: number
   /** A Secret with `tls.crt`, `tls.key` and `ca.crt`: replicas show each other certificates. */
   readonly peerTls: string | undefined
+  /** Of the replicas one is ready. */
+  readonly leaderElection: boolean
   /** The first is where requests go whose model no other has. */
   readonly pools: readonly PoolValues[]
   readonly models: readonly ModelRoute[]
@@ -49,6 +51,7 @@ export function parseManifestValues(argv: readonly string[]): ManifestValues {
     image: { type: 'string', default: 'signalbox:latest' },
     replicas: { type: 'string', default: '2' },
     'peer-tls': { type: 'string' },
+    'leader-election': { type: 'boolean', default: false },
     pool: { type: 'string', multiple: true },
     model: { type: 'string', multiple: true, default: [] },
     'target-port': { type: 'string', default: '8000' },
@@ -71,6 +74,9 @@ export function parseManifestValues(argv: readonly string[]): ManifestValues {
   const peerTls = values['peer-tls'] === undefined ? undefined : label(values['peer-tls'], '--peer-tls')
   if (peerTls !== undefined && replicas < 2)
     throw new UsageError('--peer-tls: there is one replica, and no other to talk to')
+  const leaderElection = values['leader-election']
+  if (leaderElection && replicas < 2)
+    throw new UsageError('--leader-election: there is one replica, and no other to lead')
   const failureMode = values['failure-mode']
   if (failureMode !== 'FailOpen' && failureMode !== 'FailClose')
     throw new UsageError(`--failure-mode: '${failureMode}' is neither FailOpen nor FailClose`)
@@ -81,6 +87,7 @@ export function parseManifestValues(argv: readonly string[]): ManifestValues {
     image: values.image,
     replicas,
     peerTls,
+    leaderElection,
     pools,
     models: values.model.map(text => readModel(text, pools)),
     targetPort,
