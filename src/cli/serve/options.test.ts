@@ -2,7 +2,9 @@ import { availableParallelism } from 'node:os'
 import { describe, expect, it } from '@jest/globals'
 import { UsageError } from '../command.ts'
 import { parseHost, parseListen, parseReachable } from '../options.ts'
-import { parseServeOptions, reachableAt, SERVE_HELP } from './options.ts'
+import { parseServeOptions } from './options.ts'
+import { reachableAt } from './own-addresses.ts'
+import { SERVE_HELP } from './serve-help.ts'
 
 const parse = (...args: string[]) => parseServeOptions(['--config', 'c', ...args])
 

@@ -4,19 +4,12 @@ import type { TlsOptions } from '../../grpc/tls.ts'
 import { isLogLevel, type LogLevel } from '../../telemetry/log.ts'
 import { UsageError } from '../command.ts'
 import { parseRecords, RECORD_OPTIONS, type RecordSettings } from './record-options.ts'
-import { MEASURING_HELP, MEASURING_OPTIONS, type MeasuringSettings, parseMeasuring } from './measuring-options.ts'
-import { parsePeers, PEER_HELP, PEER_OPTIONS, type PeerServing } from './peer-options.ts'
+import { refuseContradictions } from './contradictions.ts'
+import { MEASURING_OPTIONS, type MeasuringSettings, parseMeasuring } from './measuring-options.ts'
+import { MAX_PATH_BYTES } from './own-addresses.ts'
+import { parsePeers, PEER_OPTIONS, type PeerServing } from './peer-options.ts'
 import type { PickerServing } from './picker-serving.ts'
-import {
-  joinHostPort,
-  parseCount,
-  parseLimit,
-  parseHost,
-  parseListen,
-  parseOptions,
-  parsePair,
-  parsePlugins,
-} from '../options.ts'
+import { parseCount, parseLimit, parseHost, parseListen, parseOptions, parsePair, parsePlugins } from '../options.ts'
 
 export interface ServeOptions {
   /** Configuration files and folders. May be empty where an API server is followed. */
@@ -70,58 +63,6 @@ interface KubernetesOptions {
   /** Undefined: all. */
   readonly namespace: string | undefined
 }
-
-export const SERVE_HELP = `Usage: signalbox serve --config FILE|FOLDER [options]
-       signalbox serve --kubernetes [--config FILE|FOLDER] [options]
-
-Runs Signalbox: the xDS server that configures Envoys, the ext_proc service that decides their requests, and the admin port.
-Configuration is read again when it changes; a bad one is refused whole, with every error, and the last good one stays.
-
-  --config PATH            file or folder of YAML or JSON; may be given several times
-  --kubernetes             follow the InferencePools of a Kubernetes API server, what refers to them, and their pods
-  --kubeconfig FILE        how to reach it (with --kubernetes) [$KUBECONFIG, else the pod's service account, else ~/.kube/config]
-  --namespace NAME         follow one namespace only (with --kubernetes) [all]
-  --ext-proc HOST:PORT     where the ext_proc service (and its gRPC health) listens [127.0.0.1:9002]; unix:/PATH for a socket
-  --xds HOST:PORT          where the xDS server listens [127.0.0.1:18000]; 'off' where Envoys are configured by others
-  --admin HOST:PORT        /metrics, /healthz, /readyz, /pools, /clients, /threads, /configuration [127.0.0.1:9090]; 'off'
-  --advertise HOST         how Envoys reach this host [where we listen]
-
-  --pool NAMESPACE/NAME    serve streams of gateways that we don't configure as the endpoint picker of this InferencePool
-  --mode-override MODE     when such a gateway sends no bodies: none (decide on headers), buffered, full-duplex (Envoy 1.40). Only where its
-                           filter has allow_mode_override: elsewhere it takes our question for a go-ahead [none]
-  --tls MODE               ext_proc over TLS: off, self-signed, or CERTFILE,KEYFILE (read again when they change) [off]
-  --client-ca FILE         require client certificates signed by this authority (with --tls)
-  --xds-tls CERT,KEY       xDS and access logs over TLS: files with the certificate and its key (read again when they change) [plaintext]
-  --xds-client-ca FILE     require client certificates there, signed by this authority (with --xds-tls)
-  --tls-ca FILE            authority by which Envoys of our fleet verify our certificates and their names (with --tls CERTFILE,KEYFILE or
-                           --xds-tls; read at the start) [they do not verify them]
-  --tls-client CERT,KEY    files on Envoys' machines with the certificate that they show (with --client-ca or --xds-client-ca)
-
-  --access-log-service on|off   in-flight counts fall by Envoy's gRPC access log; off: by the next metrics scrape [on]
-  --descriptors FILE       a FileDescriptorSet, for raw Envoy resources with types or fields that Signalbox does not know
-  --plugins FILE[,FILE …]  modules (JavaScript or TypeScript) with plug-ins of your own for an EndpointPickerConfig; see docs/own-plug-ins.md
-  --embedded               carry the traffic too, with the embedded data plane (where there is no Envoy)
-  --threads N              threads that decide requests [one per core, at most 64]. Several share the port of --ext-proc; Envoys that we configure reach
-                           thread i (1, 2, …) at port + i as well (any free one with port 0). Of a socket PATH, the first thread has PATH itself,
-                           the others PATH.1, PATH.2, …
-  --transport own|node     HTTP/2 of the ext_proc service: our own, or node's [own]
-  --trust all|verified     whose resets and control frames are not counted as a flood: everybody's who reaches the port; or those
-                           of peers with a verified certificate only, and then others may come without one (with --client-ca) [all]
-  --max-held-bytes N       request bytes held by all streams together; beyond it 503 [536870912]
-  --max-connection-age S   seconds after which a gateway's connection is replaced, ±10 % [never]
-  --max-streams N          requests of one gateway connection at a time, 1 to 1000000; more wait at the gateway, or are refused (REFUSED_STREAM) [4096]
-  --max-connections N      gateways' connections to one thread at a time, 1 to 1000000; more get GOAWAY(ENHANCE_YOUR_CALM) [10000]
-  --drain S                seconds for open streams at SIGTERM; then they end with UNAVAILABLE [20]
-  --emit-endpoint-scores   tell the scores of a pick's candidates in the dynamic metadata envoy.lb, x-gateway-destination-endpoint-scores
-  --explain-key-file FILE  requests with its content in the header x-signalbox-explain are told how they were decided; see docs/decisions.md
-  --explain-clients-file FILE  … and those that come with one of its TLS client certificates (SHA-256 fingerprints); needs --client-ca
-  --trace-file FILE        a sample of the decisions as JSON lines, for 'signalbox replay'; holds hashes of prompts only
-  --trace-share N          share of the decisions in it, 0 to 1 (with --trace-file) [0.01]
-  --trace-max-bytes N      of one file; three are kept: FILE, FILE.1, FILE.2 (with --trace-file) [67108864]
-${MEASURING_HELP}
-${PEER_HELP}
-  --log-level LEVEL        trace, debug, info, warn, error, fatal, silent [info]
-`
 
 /** @param picker makes the options those of an endpoint picker */
 export function parseServeOptions(
@@ -209,87 +150,6 @@ export function parseServeOptions(
   return options
 }
 
-/** Options that would have no effect, or one that nobody can want. @throws UsageError */
-function refuseContradictions(options: ServeOptions): void {
-  const { tls, clientCaFile, xdsTls, tlsCaFile, tlsClient, pool, modeOverride, advertise } = options
-  const fleet = isFleet(options)
-  refusePorts(options)
-  const require = (option: string, given: boolean, holds: boolean, what: string) => {
-    if (given && !holds) throw new UsageError(`${option} ${what}`)
-  }
-  const ours = 'is for Envoys that we configure: not with --xds off'
-  require('--client-ca', clientCaFile !== undefined, tls !== 'off', 'needs --tls')
-  const verifiable = typeof tls === 'object' || xdsTls !== undefined
-  const asked = clientCaFile !== undefined || xdsTls?.clientCaFile !== undefined
-  require('--tls-ca', tlsCaFile !== undefined, verifiable, 'needs --tls CERTFILE,KEYFILE or --xds-tls')
-  require('--trust verified', options.trust === 'verified', options.transport === 'own', 'needs --transport own')
-  require('--trust verified', options.trust === 'verified', clientCaFile !== undefined, 'needs --client-ca')
-  require('--tls-client', tlsClient !== undefined, asked, 'needs --client-ca or --xds-client-ca')
-  require('--tls-ca', tlsCaFile !== undefined, fleet, ours)
-  require('--tls-client', tlsClient !== undefined, fleet, ours)
-  require('--advertise', advertise !== undefined, fleet, ours)
-  require('--xds-tls', xdsTls !== undefined, options.xds !== undefined, 'has nothing to encrypt with --xds off')
-  const logs = xdsTls?.clientCaFile !== undefined && options.accessLogService
-  require('--xds-client-ca', logs, tlsClient !==
-    undefined, 'needs --tls-client: without a certificate Envoys could not send their access logs (or --access-log-service off)')
-  const dumb = 'needs --tls-client: without a certificate the Envoys that we configure could not reach ext_proc'
-  require('--client-ca', clientCaFile !== undefined && fleet, tlsClient !== undefined, dumb)
-  const told = options.records.explainClientsFile !== undefined
-  const known = clientCaFile !== undefined || 'path' in options.extProc
-  require('--explain-clients-file', told, known, 'needs --client-ca (or --ext-proc unix:PATH): else anybody who reaches us could say that he has such a certificate')
-  require('--explain-clients-file', told, !fleet, 'is for gateways that ask clients for certificates: our own fleet does not; not with --xds or --embedded')
-  require('--mode-override', modeOverride !== 'none', pool !== undefined ||
-    options.picker !== undefined, 'needs --pool: our own fleet sends what is needed')
-}
-
-/** Whether we configure data planes. */
-export function isFleet({ xds, embedded }: Pick<ServeOptions, 'xds' | 'embedded'>): boolean {
-  return xds !== undefined || embedded
-}
-
-/** Threads' own ports follow the base, and sockets' names get longer. @throws UsageError */
-function refusePorts(options: ServeOptions): void {
-  const { extProc, threads } = options
-  if ('path' in extProc) {
-    if (threads > 1 && Buffer.byteLength(`${extProc.path}.${threads - 1}`) > MAX_PATH_BYTES)
-      throw new UsageError(`--ext-proc: with the ending .${threads - 1} the path has more than ${MAX_PATH_BYTES} bytes`)
-  } else if (threads > 1 && extProc.port !== 0 && isFleet(options) && extProc.port + threads > 65_535) {
-    throw new UsageError(`--ext-proc: no ports for ${threads} threads above ${extProc.port}`)
-  } else if (threads > 1 && extProc.port !== 0 && isFleet(options)) {
-    for (const [option, listen] of [
-      ['--xds', options.xds],
-      ['--admin', options.admin],
-    ] as const) {
-      const thread = listen === undefined ? -1 : listen.port - extProc.port - 1
-      if (thread < 0 || thread >= threads || !meet(extProc.host, listen!.host)) continue
-      throw new UsageError(`${option}: port ${listen!.port} is that of thread ${thread + 1} (--ext-proc, --threads)`)
-    }
-  }
-}
-
-/** Says of a port in use that it is a thread's own, which nobody has named. */
-export function withThread(why: string, { extProc, threads }: Pick<ServeOptions, 'extProc' | 'threads'>): string {
-  const port = Number(/:(\d+) is in use$/.exec(why)?.[1])
-  if ('path' in extProc || extProc.port === 0 || threads === 1) return why
-  const thread = port - extProc.port
-  return thread >= 1 && thread <= threads ? `${why}: thread ${thread} has this port of its own (see --threads)` : why
-}
-
-function meet(one: string, other: string): boolean {
-  return one === other || isWildcard(one) || isWildcard(other)
-}
-
-/** How an Envoy reaches a service that listens on `host`. An address that means "all" has to be replaced. */
-export function reachableAt(options: ServeOptions, host: string, port: number): string {
-  return joinHostPort(options.advertise ?? (isWildcard(host) ? '127.0.0.1' : host), port)
-}
-
-export function isWildcard(host: string): boolean {
-  return host === '0.0.0.0' || host === '::'
-}
-
-/** Of a Unix socket. */
-const MAX_PATH_BYTES = 107
 /** Their ports end before any other of ours, as those are by default. */
 const MOST_BY_DEFAULT = 64
 /** More than any machine has use for. */

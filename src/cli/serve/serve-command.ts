@@ -1,6 +1,7 @@
 import { createLog } from '../../telemetry/log.ts'
 import type { Command } from '../command.ts'
-import { parseServeOptions, SERVE_HELP } from './options.ts'
+import { parseServeOptions } from './options.ts'
+import { SERVE_HELP } from './serve-help.ts'
 import { runSignalbox } from './run-signalbox.ts'
 
 export const serveCommand: Command = {
