@@ -19,7 +19,7 @@ import {
   type DiscoveryResponse,
 } from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { StreamAccessLogsMessageSchema } from '../gen/envoy/service/accesslog/v3/als_pb.ts'
-import type { AccessLogEntry } from './access-log-service.ts'
+import type { AccessLogEntry } from './access-log-reader.ts'
 import { selfSigned } from '../grpc/self-signed.ts'
 import type { TlsOptions } from '../grpc/tls.ts'
 import type { FailedHandshake } from './failed-handshakes.ts'

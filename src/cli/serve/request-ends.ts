@@ -1,7 +1,7 @@
 import { ALS_FLUSH_MS } from '../../compile/envoy/access-log.ts'
 import { loadReportOf } from '../../inference/load-report.ts'
 import type { Threads } from '../../threads/threads.ts'
-import type { AccessLogEntry } from '../../xds/access-log-service.ts'
+import type { AccessLogEntry } from '../../xds/access-log-reader.ts'
 
 /**
  * What our own data planes tell of requests that are over: where they were picked for is freed, and where they were served is noted, and how
