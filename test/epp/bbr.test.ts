@@ -8,7 +8,8 @@ import { ExtProcService } from '../../src/extproc/service.ts'
 import { Outcomes } from '../../src/pipeline/outcomes.ts'
 import { PLUG_METADATA } from '../../src/pipeline/plan.ts'
 import { LocalPlan } from '../support/local-plan.ts'
-import { type Answer, type Call, Session } from './picker-rig.ts'
+import type { Answer } from './picker-answer.ts'
+import { type Call, Session } from './picker-session.ts'
 
 const CONFIG = `
 apiVersion: v1

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { type Answer, destination, PickerRig, pod, type Session } from './picker-rig.ts'
+import { type Answer, destination } from './picker-answer.ts'
+import { PickerRig, pod } from './picker-rig.ts'
+import type { Session } from './picker-session.ts'
 
 const config = (parameters = '{}', more = '') => `
 apiVersion: llm-d.ai/v1alpha1

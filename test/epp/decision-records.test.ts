@@ -5,7 +5,9 @@ import { PassThrough } from 'node:stream'
 import { replayCommand } from '../../src/cli/replay.ts'
 import type { RecordOptions } from '../../src/pipeline/decision-records.ts'
 import { makeTempFolder, type TempFolder } from '../support/temp-folder.ts'
-import { address, destination, HERMETIC, PickerRig, pod, subset } from './picker-rig.ts'
+import { destination } from './picker-answer.ts'
+import { address, HERMETIC, PickerRig, pod } from './picker-rig.ts'
+import { subset } from './picker-session.ts'
 
 const KEY = 'a key that nobody guesses'
 const PODS = [pod(3, 0.2), pod(0, 0.1), pod(10, 0.2)]

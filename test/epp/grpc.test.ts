@@ -1,6 +1,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { describe, expect, it } from '@jest/globals'
-import { address, destination, HERMETIC, PickerRig, pod } from './picker-rig.ts'
+import { destination } from './picker-answer.ts'
+import { address, HERMETIC, PickerRig, pod } from './picker-rig.ts'
 
 const PODS = [pod(0, 0), pod(0, 0.1)]
 const PARSERS = `${HERMETIC}

@@ -1,5 +1,6 @@
 import { expect, it } from '@jest/globals'
-import { address, destination, HERMETIC, PickerRig, pod } from './picker-rig.ts'
+import { destination } from './picker-answer.ts'
+import { address, HERMETIC, PickerRig, pod } from './picker-rig.ts'
 
 const HEADER = 'x-kv-cache-source-host-port'
 const LONG = JSON.stringify({ model: 'm', prompt: 'the same beginning of every prompt '.repeat(200) })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { endpointsOf, PickerRig, pod } from './picker-rig.ts'
+import { endpointsOf } from './picker-answer.ts'
+import { PickerRig, pod } from './picker-rig.ts'
 
 const PODS = [pod(0, 0), pod(0, 0)]
 const REQUEST = { body: '{"model":"m","prompt":"x"}' }

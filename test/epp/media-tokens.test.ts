@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { address, destination, PickerRig, pod } from './picker-rig.ts'
+import { destination } from './picker-answer.ts'
+import { address, PickerRig, pod } from './picker-rig.ts'
 
 /** Endpoint 0 has short contexts, endpoint 1 long ones. */
 const config = (tokens: string) => `

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { address, destination, HERMETIC, PickerRig, pod } from './picker-rig.ts'
+import { destination } from './picker-answer.ts'
+import { address, HERMETIC, PickerRig, pod } from './picker-rig.ts'
 
 const CONFIG = HERMETIC.replace('- type: queue-scorer\n', '- type: mm-embeddings-cache-scorer\n')
 const PODS = Array.from({ length: 4 }, () => pod(0, 0))

@@ -1,6 +1,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { describe, expect, it } from '@jest/globals'
-import { destination, PickerRig, pod } from './picker-rig.ts'
+import { destination } from './picker-answer.ts'
+import { PickerRig, pod } from './picker-rig.ts'
 
 const config = (parameters: string, more = '') => `
 apiVersion: llm-d.ai/v1alpha1

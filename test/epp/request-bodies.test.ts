@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { type Answer, HERMETIC, PickerRig, pod } from './picker-rig.ts'
+import type { Answer } from './picker-answer.ts'
+import { HERMETIC, PickerRig, pod } from './picker-rig.ts'
 
 const PODS = [pod(3, 0.2), pod(0, 0.1), pod(10, 0.2)]
 const CHAT = '/v1/chat/completions'

@@ -1,16 +1,8 @@
 import { describe, expect, it } from '@jest/globals'
 import { MAX_METADATA_STRINGS } from '../../src/extproc/metadata.ts'
-import {
-  type Answer,
-  address,
-  destination,
-  endpointsOf,
-  HERMETIC,
-  PickerRig,
-  pod,
-  type PodState,
-  subset,
-} from './picker-rig.ts'
+import { type Answer, destination, endpointsOf } from './picker-answer.ts'
+import { address, HERMETIC, PickerRig, pod, type PodState } from './picker-rig.ts'
+import { subset } from './picker-session.ts'
 
 const REASON = 'x-llm-d-request-dropped-reason'
 const OBJECTIVE = { 'x-llm-d-inference-objective': 'nobody-knows-it' }

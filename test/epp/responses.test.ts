@@ -6,7 +6,8 @@ import { RequestMetrics } from '../../src/pipeline/request-metrics.ts'
 import { RequestTotals } from '../../src/pipeline/request-totals.ts'
 import { createSeriesMemory, SeriesWriter } from '../../src/telemetry/shared-series.ts'
 import { ScriptedEnvoy } from '../support/ext-proc-script.ts'
-import { address, destination, endpointsOf, HERMETIC, PickerRig, pod } from './picker-rig.ts'
+import { destination, endpointsOf } from './picker-answer.ts'
+import { address, HERMETIC, PickerRig, pod } from './picker-rig.ts'
 
 const PODS = [pod(0, 0), pod(0, 0)]
 const REQUEST = '{"model":"asked","prompt":"x"}'

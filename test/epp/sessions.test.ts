@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { address, destination, HERMETIC, PickerRig, pod } from './picker-rig.ts'
+import { destination } from './picker-answer.ts'
+import { address, HERMETIC, PickerRig, pod } from './picker-rig.ts'
 
 const OK = { ':status': '200', 'content-type': 'application/json' }
 const REQUEST = '{"model":"m","prompt":"x"}'

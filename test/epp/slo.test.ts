@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { scrape } from '../../src/inference/testing.ts'
-import { address, destination, PickerRig, pod } from './picker-rig.ts'
+import { destination } from './picker-answer.ts'
+import { address, PickerRig, pod } from './picker-rig.ts'
 
 /** Replica 0 runs small batches, replica 1 large ones: 5 ms per token and 0.5 more for each request in the batch. */
 const BATCHES = [2, 60]

@@ -1,7 +1,9 @@
 /** The catalogue of statuses (epp.md §1.4): a row each, with the header and the body that a client gets. Where ours differs from llm-d's, the row says so. */
 import { describe, expect, it } from '@jest/globals'
 import { waitFor } from '../support/wait-for.ts'
-import { type Answer, HERMETIC, PickerRig, pod, type Session, subset } from './picker-rig.ts'
+import type { Answer } from './picker-answer.ts'
+import { HERMETIC, PickerRig, pod } from './picker-rig.ts'
+import { type Session, subset } from './picker-session.ts'
 
 const REASON = 'x-llm-d-request-dropped-reason'
 const body = '{"model":"m","prompt":"words"}'
