@@ -48,7 +48,7 @@ const POOL = Buffer.from('pool')
 const REPORT = Buffer.from(REPORT_HEADER)
 const BINARY_REPORT = Buffer.from(REPORT_HEADER_BINARY)
 
-/** From here on a varint is a negative number of 64 bits: exact to some microseconds, which Envoy never sends. */
+/** From here on a varint is a negative number of 64 bits. */
 const NEGATIVE = 2 ** 63
 
 type Writable = { -readonly [Field in keyof AccessLogEntry]: AccessLogEntry[Field] }
@@ -159,14 +159,15 @@ function readDuration(bytes: Uint8Array, at: WireFields): number {
   let milliseconds = 0
   const fields = new WireFields(bytes, at.start, at.end)
   while (fields.next()) {
-    if (fields.isVarint(Duration.SECONDS)) milliseconds += signed(fields.value) * 1000
-    else if (fields.isVarint(Duration.NANOS)) milliseconds += signed(fields.value) / 1e6
+    if (fields.isVarint(Duration.SECONDS)) milliseconds += amount(fields.value) * 1000
+    else if (fields.isVarint(Duration.NANOS)) milliseconds += amount(fields.value) / 1e6
   }
   return milliseconds
 }
 
-function signed(value: number): number {
-  return value < NEGATIVE ? value : value - 2 * NEGATIVE
+/** No duration is negative. */
+function amount(value: number): number {
+  return value < NEGATIVE ? value : 0
 }
 
 function readAddress(bytes: Uint8Array, at: WireFields): string {
