@@ -7,7 +7,8 @@
  * that comes does not go before those that wait, at other threads either: those are left the first try.
  */
 import type { EndpointTable } from '../endpoint-table.ts'
-import { Band } from './band.ts'
+import type { Band } from './band.ts'
+import { Bands } from './bands.ts'
 import { Deadlines } from './deadlines.ts'
 import { DueTimer } from './due-timer.ts'
 import { Evictor } from './evictor.ts'
@@ -63,10 +64,7 @@ export class FlowControl {
   evictor: Evictor | undefined
   #usage!: UsageLimit
   #usageText = ''
-  /** By priority; those of earlier plans stay while something waits in them. */
-  readonly #bands = new Map<number, Band>()
-  /** Of the plan, highest first. */
-  #priorities: readonly number[] = []
+  readonly #bands = new Bands()
   #ceilings = new Float64Array(0)
   #sequence = 0
   #waiting = 0
@@ -97,7 +95,6 @@ export class FlowControl {
 
   /** Goes over to a plan, or to the endpoints that the table has now; what waits goes on waiting. @throws as the constructor */
   adopt(plan: FlowControlPlan, share: FlowShare): void {
-    const places = new Map(share.places)
     const saturation = this.#saturation
     if (saturation === undefined) this.#saturation = new Saturation(plan.saturation, this.#table)
     else saturation.adopt(plan.saturation)
@@ -106,25 +103,17 @@ export class FlowControl {
     this.#usageText = usageText
     if (share.memory !== this.#buffer) this.#move(share)
     this.#adoptEvictor(share)
-    for (const band of plan.bands) {
-      const known = this.#bands.get(band.priority)
-      const place = places.get(band.priority)
-      if (place === undefined) throw new RangeError(`no place for the band of priority ${band.priority}`)
-      if (known === undefined) this.#bands.set(band.priority, new Band(band, place))
-      else known.adopt(band, plan.requestTtlMs)
-    }
+    this.#bands.adopt(plan, new Map(share.places))
     this.#plan = plan
     this.#deadlines.adopt(plan)
     this.wantsUsage = plan.bands.some(({ fairness }) => goesByUsage(fairness))
-    this.#priorities = plan.bands.map(({ priority }) => priority)
-    this.#ceilings = new Float64Array(this.#priorities.length)
-    this.#forgetBands()
+    this.#ceilings = new Float64Array(this.#bands.priorities.length)
     this.schedule()
   }
 
   /** A request has come. `entry` is kept only where it waits. */
   enter(entry: FlowEntry): Entering {
-    const band = this.#bandOf(entry.priority)
+    const band = this.#bands.of(entry.priority)
     entry.arrivedAt = this.#clock.monotonicMs()
     const memory = this.#memory
     if (this.#waiting === 0 && !memory.waitsElsewhere(band.priority) && this.#isFree(band.priority)) {
@@ -135,7 +124,7 @@ export class FlowControl {
       memory.ended(band.place, FlowOutcome.REJECTED_OTHER, 0)
       return Entering.CLOSED
     }
-    if (!this.#hasRoom(band, entry.bytes)) {
+    if (!this.#bands.hasRoom(band, entry.bytes, memory)) {
       memory.ended(band.place, FlowOutcome.REJECTED_CAPACITY, 0)
       return Entering.FULL
     }
@@ -153,7 +142,7 @@ export class FlowControl {
 
   /** A request has used so many tokens more than was thought when it was sent on. */
   used(priority: number, fairnessId: string, tokens: number): void {
-    this.#bandOf(priority).used(fairnessId, tokens, this.#clock.monotonicMs())
+    this.#bands.of(priority).used(fairnessId, tokens, this.#clock.monotonicMs())
   }
 
   /** The client of a waiting request has gone, or it was refused for another reason. */
@@ -176,14 +165,14 @@ export class FlowControl {
     this.#closed = true
     this.evictor?.close()
     this.#timer.clear()
-    for (const band of this.#bands.values()) for (const entry of band.entries()) this.#drop(band, entry, outcome)
+    for (const band of this.#bands.all()) for (const entry of band.entries()) this.#drop(band, entry, outcome)
     this.#publish()
   }
 
   /** Flow control is switched off: all that waits goes on. */
   release(): void {
     this.evictor?.close()
-    for (const band of this.#bands.values()) while (band.size > 0) this.#send(band)
+    for (const band of this.#bands.all()) while (band.size > 0) this.#send(band)
     this.#publish()
   }
 
@@ -204,7 +193,7 @@ export class FlowControl {
     if (this.#waiting === 0) {
       this.#timer.clear()
       this.#yields = false
-      this.#forgetBands()
+      this.#bands.forgetEmpty()
       return
     }
     // Where it yields, the pool has room.
@@ -224,7 +213,7 @@ export class FlowControl {
   /** The band of which a request may go on now. */
   #next(): Band | undefined {
     if (this.#waiting === 0) return undefined
-    const band = this.#highest()
+    const band = this.#bands.highest()
     if (band === undefined) return undefined
     if (this.#memory.higherElsewhere(band.priority)) {
       this.#measure()
@@ -233,13 +222,6 @@ export class FlowControl {
     const isFree = this.#isFree(band.priority)
     this.#yields &&= isFree && this.#memory.waitsElsewhere(band.priority)
     return isFree && !this.#yields ? band : undefined
-  }
-
-  #highest(): Band | undefined {
-    let highest: Band | undefined
-    for (const band of this.#bands.values())
-      if (band.size > 0 && (highest === undefined || band.priority > highest.priority)) highest = band
-    return highest
   }
 
   /** Whatever comes of it: deadlines depend on whether there is an endpoint. */
@@ -253,20 +235,18 @@ export class FlowControl {
   #isFree(priority: number): boolean {
     const saturation = this.#measure()
     if (this.#saturation.empty) return false
-    this.#usage.ceilings(saturation, this.#priorities, this.#ceilings)
+    this.#usage.ceilings(saturation, this.#bands.priorities, this.#ceilings)
     return this.limit?.isReached !== true && saturation < this.#ceilingOf(priority)
   }
 
   /** As of the last decision. */
   #ceilingOf(priority: number): number {
-    // A band that the plan no longer has goes with the next lower one.
-    const rank = this.#priorities.findIndex(each => each <= priority)
-    return this.#ceilings[rank < 0 ? this.#priorities.length - 1 : rank]!
+    return this.#ceilings[this.#bands.rankOf(priority)]!
   }
 
   /** The highest band must wait: `#isFree` has just said so, unless another thread has a higher one, which sees to it. */
   #reclaim(evictor: Evictor): void {
-    const { priority } = this.#highest()!
+    const { priority } = this.#bands.highest()!
     // Where there is no endpoint none gets free, and where nothing is known of any the pool may not be full at all.
     const { empty, known } = this.#saturation
     if (empty || !known || this.#memory.higherElsewhere(priority)) return
@@ -294,35 +274,8 @@ export class FlowControl {
 
   /** Others that waited for what was here are woken. */
   #publish(): void {
-    const fell = this.#memory.publish(this.#waiting, this.#highest()?.priority ?? 0)
+    const fell = this.#memory.publish(this.#waiting, this.#bands.highest()?.priority ?? 0)
     if (fell) this.#memory.signal()
-  }
-
-  #hasRoom(band: Band, bytes: number): boolean {
-    const memory = this.#memory
-    const { maxBytes, maxRequests, bands } = this.#plan
-    if (memory.requests(band.place) >= band.plan.maxRequests) return false
-    if (memory.bytes(band.place) + bytes > band.plan.maxBytes) return false
-    if (maxBytes === undefined && maxRequests === undefined) return true
-    let allRequests = 0
-    let allBytes = 0
-    for (const { priority } of bands) {
-      const { place } = this.#bands.get(priority)!
-      allRequests += memory.requests(place)
-      allBytes += memory.bytes(place)
-    }
-    return (
-      !(maxRequests !== undefined && allRequests >= maxRequests) &&
-      !(maxBytes !== undefined && allBytes + bytes > maxBytes)
-    )
-  }
-
-  /** Of a priority that the plan does not know, as an older plan's objectives may have given: the nearest one below, or the lowest. */
-  #bandOf(priority: number): Band {
-    const known = this.#bands.get(priority)
-    if (known !== undefined) return known
-    const priorities = this.#priorities
-    return this.#bands.get(priorities.find(each => each <= priority) ?? priorities[priorities.length - 1]!)!
   }
 
   #checkTimes(): void {
@@ -348,11 +301,5 @@ export class FlowControl {
     this.#buffer = share.memory
     this.#memory = new FlowMemory(share, this.#thread)
     this.#wake = new FlowWake(this.#memory.events, () => this.#woken())
-  }
-
-  #forgetBands(): void {
-    if (this.#bands.size === this.#priorities.length) return
-    for (const { priority, size } of this.#bands.values())
-      if (size === 0 && !this.#priorities.includes(priority)) this.#bands.delete(priority)
   }
 }
