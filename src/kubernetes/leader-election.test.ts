@@ -1,75 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createLog } from '../telemetry/log.ts'
 import { ApiError } from './api-error.ts'
+import { FakeLeases, Line, PLACE } from './fake-leases.ts'
 import { candidateName, LeaderElection } from './leader-election.ts'
-
-const PLACE = { namespace: 'models', name: 'epp-models-llm.llm-d.ai' }
-const COLLECTION = '/apis/coordination.k8s.io/v1/namespaces/models/leases'
-const PATH = `${COLLECTION}/${PLACE.name}`
-
-type Spec = Record<string, unknown>
-type Stored = { metadata: { resourceVersion?: string; [field: string]: unknown }; spec: Spec }
-type Method = 'GET' | 'POST' | 'PUT'
-
-/** One Lease of an API server, without sockets, so that the clock can be ours. */
-class FakeLeases {
-  stored: Stored | undefined
-  version = 0
-
-  /** Another client's doing. */
-  write(spec: Spec): void {
-    this.stored = { metadata: { name: PLACE.name, resourceVersion: String(++this.version) }, spec }
-  }
-
-  handle(method: Method, path: string, object: unknown): Stored {
-    if (path !== (method === 'POST' ? COLLECTION : PATH)) throw new ApiError(404, `${method} ${path}`)
-    if (method !== 'POST' && this.stored === undefined) throw new ApiError(404, 'not found')
-    if (method === 'GET') return structuredClone(this.stored!)
-    const sent = structuredClone(object) as Stored
-    const expected = method === 'POST' ? undefined : this.stored!.metadata.resourceVersion
-    if (method === 'POST' && this.stored !== undefined) throw new ApiError(409, 'it exists already')
-    if (sent.metadata.resourceVersion !== expected) throw new ApiError(409, 'the object has been modified')
-    sent.metadata.resourceVersion = String(++this.version)
-    this.stored = sent
-    return structuredClone(sent)
-  }
-}
-
-/** How a candidate reaches the server. */
-class Line {
-  readonly #leases: FakeLeases
-  /** Requests fail at once, or are never answered: before the server has done what they ask for, or after. */
-  fault: 'none' | 'broken' | 'silent' | 'mute' = 'none'
-  refusal: ApiError | undefined
-  answer: unknown
-  readonly asked: Method[] = []
-  renewals = 0
-
-  constructor(leases: FakeLeases) {
-    this.#leases = leases
-  }
-
-  renew(): Promise<void> {
-    this.renewals++
-    return Promise.resolve()
-  }
-
-  getJson = (path: string, signal: AbortSignal) => this.#ask('GET', path, undefined, signal)
-  postJson = (path: string, object: unknown, signal: AbortSignal) => this.#ask('POST', path, object, signal)
-  putJson = (path: string, object: unknown, signal: AbortSignal) => this.#ask('PUT', path, object, signal)
-
-  async #ask(method: Method, path: string, object: unknown, signal: AbortSignal): Promise<unknown> {
-    this.asked.push(method)
-    await Promise.resolve()
-    signal.throwIfAborted()
-    if (this.fault === 'broken') throw new Error('connect ECONNREFUSED')
-    if (this.refusal !== undefined) throw this.refusal
-    if (this.fault === 'mute') this.#leases.handle(method, path, object)
-    if (this.fault !== 'none')
-      return await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
-    return this.answer ?? this.#leases.handle(method, path, object)
-  }
-}
 
 const elections: LeaderElection[] = []
 beforeEach(() => {
@@ -238,20 +171,30 @@ describe('leader election', () => {
   it('is given away too where the answer that it is ours never came', async () => {
     const leases = new FakeLeases()
     const a = candidate(leases, 'a')
-    a.line.fault = 'mute'
-    leases.write({ holderIdentity: '' })
+    a.line.fault = 'unheard'
     a.election.start()
-    // The GET hangs first.
     await pass(0)
-    expect(a.line.asked).toEqual(['GET'])
-    a.line.fault = 'none'
-    await pass(9000)
-    expect(a.election.leads).toBe(true)
-    a.line.fault = 'mute'
-    await pass(2000)
+    expect([a.line.asked, a.election.leads]).toEqual([['GET', 'POST'], false])
+    expect(leases.stored!.spec['holderIdentity']).toBe('a')
     a.line.fault = 'none'
     await a.election.stop()
     expect(leases.stored!.spec['holderIdentity']).toBe('')
+  })
+
+  it('who holds it without having heard so leads when it hears', async () => {
+    const leases = new FakeLeases()
+    const [a, b] = [candidate(leases, 'a'), candidate(leases, 'b')]
+    a.line.fault = 'unheard'
+    a.election.start()
+    await pass(0)
+    b.election.start()
+    await pass(60_000)
+    // It goes on taking what it has.
+    expect(leaders(a, b)).toEqual([false, false])
+    a.line.fault = 'none'
+    await pass(10_000)
+    expect(leaders(a, b)).toEqual([true, false])
+    expect(leases.stored!.spec['leaseTransitions']).toBe(0)
   })
 
   it('a follower that ends leaves the Lease alone; one that ends while the server hangs does so in time', async () => {

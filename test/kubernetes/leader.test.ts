@@ -172,6 +172,21 @@ suite('leader election with a real API server', () => {
     expect(after.leaseTransitions).toBeGreaterThan(before.leaseTransitions)
   }, 120_000)
 
+  it('a leader that hangs is followed too, and leads no longer when it goes on', async () => {
+    const replicas = await Promise.all([1, 2].map(() => start(SHORT)))
+    const first = await leader(...replicas)
+    const second = replicas.find(replica => replica !== first)!
+    await follows(second)
+    process.kill(first.process.pid, 'SIGSTOP')
+    try {
+      expect(await leader(second)).toBe(second)
+    } finally {
+      process.kill(first.process.pid, 'SIGCONT')
+    }
+    await waitFor('it to notice', () => first.told('this replica leads no longer'), WAIT)
+    await leader(...replicas)
+  }, 120_000)
+
   it('a leader that ends in order is followed at once', async () => {
     // Until what was killed above has run out.
     const first = await start(LONG)

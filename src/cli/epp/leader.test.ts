@@ -150,7 +150,13 @@ describe('signalbox epp with leader election', () => {
     // Streams that come anyway, as from gateways that have not heard yet, are served.
     expect(await b.gateway.pick()).toEqual({ endpoints: `127.0.0.1:${port}` })
     // What the leader does, the other one hears.
-    await waitFor('the peers to meet', async () => (await b.metrics()).get('signalbox_peers{direction="heard"}') === 1)
+    const figure = async (name: string) => (await b.metrics()).get(`signalbox_${name}{direction="heard"}`)
+    await waitFor('the peers to meet', async () => (await figure('peers')) === 1)
+    await a.gateway.pick({
+      path: '/v1/completions',
+      body: JSON.stringify({ model: 'm', prompt: 'long '.repeat(2000) }),
+    })
+    await waitFor('b to hear of the prompt', async () => (await figure('peer_prompts_total')) === 1)
 
     const stopped = a.signalbox.stop()
     await b.becomes('SERVING')
