@@ -5,19 +5,19 @@
 import type { Exchange } from '../extproc/exchange.ts'
 import { headerName, type HeaderView } from '../extproc/header-view.ts'
 import { FLOW_OUTCOMES, FlowOutcome } from '../inference/flow-control/flow-outcome.ts'
-import { fairnessIdOf, priorityOf } from '../inference/flow-control/request-terms.ts'
-import { PickStatus } from '../inference/pick.ts'
-import { PickTimes } from '../inference/pick-times.ts'
+import type { PickStatus } from '../inference/pick.ts'
+import type { PickTimes } from '../inference/pick-times.ts'
 import type { Usage } from '../llm/usage.ts'
 import type { OpenAiProblem } from '../llm/openai-error.ts'
 import type { SeriesWriter } from '../telemetry/shared-series.ts'
 import type { Call } from './call.ts'
 import { ClientNames } from './client-names.ts'
-import { Measured } from './measured.ts'
-import { PodNames } from './pod-names.ts'
+import type { Measured } from './measured.ts'
+import { PickMetrics } from './pick-metrics.ts'
 import { queueOutcome } from './queue-outcome.ts'
 import type { LinkedPool } from './linked-pool.ts'
 import { Family } from './request-families.ts'
+import { RequestLabels } from './request-labels.ts'
 import type { UsageSink } from './response-usage.ts'
 import { rewriteOf } from './rewrite.ts'
 import { responseKindOf, ResponseKind } from './body-kind.ts'
@@ -33,19 +33,13 @@ export interface RequestMetricsOptions {
 const STATUS = headerName(':status')
 const CONTENT_LENGTH = headerName('content-length')
 const MODEL_SERVER_ERROR = 'model_server_error'
-/** llm-d's, for pools whose configuration names none. */
-const PREFIX_PLUGIN = ['approx-prefix-cache-producer', 'approx-prefix-cache-producer'] as const
-const LOAD_PRODUCER = 'inflight-load-producer'
-
 export class RequestMetrics implements UsageSink {
-  readonly #options: RequestMetricsOptions
   readonly #writer: SeriesWriter
-  readonly #random: () => number
   readonly #now: () => number
   readonly #names: ClientNames
-  readonly #pods = new PodNames()
+  readonly #labels: RequestLabels
+  readonly #picks: PickMetrics
   // Cells without labels.
-  readonly #scheduler: number
   readonly #processing: number
   readonly #responseProcessing: number
 
@@ -55,12 +49,11 @@ export class RequestMetrics implements UsageSink {
     random: () => number = Math.random,
     now: () => number = () => performance.now(),
   ) {
-    this.#options = options
     this.#writer = writer
-    this.#random = random
     this.#now = now
     this.#names = new ClientNames(writer, now())
-    this.#scheduler = this.#writer.series(Family.SCHEDULER, [])
+    this.#labels = new RequestLabels(this.#names, now)
+    this.#picks = new PickMetrics(writer, this.#names, this.#labels, options.pluginShare, random, now)
     this.#processing = this.#writer.series(Family.PROCESSING, [])
     this.#responseProcessing = this.#writer.series(Family.RESPONSE_PROCESSING, [])
   }
@@ -72,34 +65,17 @@ export class RequestMetrics implements UsageSink {
 
   /** The request's times, for a pick that is about to be made; undefined: it is not in the sample. */
   sampleTimes(): PickTimes | undefined {
-    const { pluginShare } = this.#options
-    return pluginShare > 0 && this.#random() < pluginShare ? new PickTimes(this.#now) : undefined
+    return this.#picks.sampleTimes()
   }
 
   /** It goes to a pool, or will wait before it, or is refused there: the pool knows whose it is. */
   entered(call: Call, linked: LinkedPool): void {
-    this.#label(call, linked)
+    this.#labels.label(call, linked)
   }
 
   /** A pick is over that began at `startedAt`; `times`: it was in the sample. */
   picked(call: Call, linked: LinkedPool, status: PickStatus, startedAt: number, times?: PickTimes): void {
-    const writer = this.#writer
-    const { pool, plan } = linked
-    const { pick, picked } = call
-    writer.observe(Family.SCHEDULER, this.#scheduler, (this.#now() - startedAt) / 1000)
-    const target = this.#names.models.admit(pick.model)
-    const ok = status === PickStatus.OK
-    const address = ok ? pool.addressOf(picked.slots[0]!) : ''
-    const [host, port] = ok ? splitPort(address) : ['', '']
-    const namespace = ok ? plan.name.slice(0, plan.name.indexOf('/')) : ''
-    const endpoint = ok ? this.#pods.of(pool.plan, address, host) : ''
-    this.#count(Family.ATTEMPTS, [ok ? 'success' : 'failure', target, endpoint, namespace, port])
-    if (times !== undefined) this.#countPlugins(times)
-    if (!ok) return
-    this.#countPrefix(call, pool)
-    const { handler } = plan.scheduling
-    if (handler !== undefined) this.#countStages(call, handler.type, target)
-    this.#raiseInFlight(call, linked, endpoint, namespace)
+    this.#picks.picked(call, linked, status, startedAt, times)
   }
 
   /** The request is sent on. */
@@ -114,7 +90,7 @@ export class RequestMetrics implements UsageSink {
     if (linked === undefined || call.rewritten === undefined) return
     const rewrite = rewriteOf(linked.plan.rewrites, call.model)
     const name = call.rewriteTo === undefined ? (rewrite?.name ?? '') : 'header'
-    this.#count(Family.REWRITES, [name, measured.labels[0], measured.labels[1]])
+    this.#writer.count(Family.REWRITES, [name, measured.labels[0], measured.labels[1]])
   }
 
   /** The request is answered with an error of ours, or with one of the engine's. */
@@ -133,10 +109,10 @@ export class RequestMetrics implements UsageSink {
     { waits, problem }: { readonly waits: boolean; readonly problem: OpenAiProblem | undefined },
   ): void {
     const writer = this.#writer
-    const measured = this.#label(call, linked)
+    const measured = this.#labels.label(call, linked)
     const [model, target, fairnessId, priority] = measured.labels
     const told = waits ? 'NotYetFinalized' : FLOW_OUTCOMES[queueOutcome(problem, false)]
-    this.#observe(Family.ENQUEUE, [fairnessId, priority, told], (this.#now() - startedAt) / 1000)
+    this.#writer.note(Family.ENQUEUE, [fairnessId, priority, told], (this.#now() - startedAt) / 1000)
     measured.queuedAt = startedAt
     measured.pool = linked.plan.name
     if (!waits) return this.#leave(measured, queueOutcome(problem, false))
@@ -193,13 +169,14 @@ export class RequestMetrics implements UsageSink {
   used({ measured }: Call, usage: Usage): void {
     if (measured === undefined || !measured.routed) return
     const { labels } = measured
-    if (usage.input >= 0) this.#observe(Family.INPUT_TOKENS, labels, usage.input)
-    if (usage.cached >= 0) this.#observe(Family.CACHED_TOKENS, labels, usage.cached)
+    if (usage.input >= 0) this.#writer.note(Family.INPUT_TOKENS, labels, usage.input)
+    if (usage.cached >= 0) this.#writer.note(Family.CACHED_TOKENS, labels, usage.cached)
     if (usage.output < 0) return
-    this.#observe(Family.OUTPUT_TOKENS, labels, usage.output)
-    if (usage.output > 0) this.#observe(Family.NTPOT, labels, (this.#now() - measured.startedAt) / 1000 / usage.output)
+    this.#writer.note(Family.OUTPUT_TOKENS, labels, usage.output)
+    if (usage.output > 0)
+      this.#writer.note(Family.NTPOT, labels, (this.#now() - measured.startedAt) / 1000 / usage.output)
     if (!measured.streams || usage.output < 2 || measured.firstAt === 0) return
-    this.#observe(Family.TPOT, labels, (measured.chunkAt - measured.firstAt) / 1000 / (usage.output - 1))
+    this.#writer.note(Family.TPOT, labels, (measured.chunkAt - measured.firstAt) / 1000 / (usage.output - 1))
   }
 
   /** The response is over. */
@@ -209,11 +186,11 @@ export class RequestMetrics implements UsageSink {
     measured.over = true
     const { labels } = measured
     const now = this.#now()
-    this.#observe(Family.DURATION, labels, (now - x.startedAt) / 1000)
+    this.#writer.note(Family.DURATION, labels, (now - x.startedAt) / 1000)
     const worked = measured.streams ? measured.workMs : now - measured.headersAt
     this.#writer.observe(Family.RESPONSE_PROCESSING, this.#responseProcessing, worked / 1000)
     const bytes = measured.unread ? measured.length : measured.bytes
-    if (bytes >= 0) this.#observe(Family.RESPONSE_BYTES, labels, bytes)
+    if (bytes >= 0) this.#writer.note(Family.RESPONSE_BYTES, labels, bytes)
   }
 
   /** The stream is over: whatever rose for it falls. */
@@ -223,7 +200,7 @@ export class RequestMetrics implements UsageSink {
     const writer = this.#writer
     if (measured.routed) {
       const bytes = Math.max(x.bodyBytes, x.contentLength)
-      if (bytes >= 0) this.#observe(Family.REQUEST_BYTES, measured.labels, bytes)
+      if (bytes >= 0) this.#writer.note(Family.REQUEST_BYTES, measured.labels, bytes)
     }
     if (measured.running >= 0) writer.add(measured.running, -1)
     if (measured.inFlight >= 0) {
@@ -238,7 +215,7 @@ export class RequestMetrics implements UsageSink {
     if (measured.queuedAt === 0) return
     const [model, target, fairnessId, priority] = measured.labels
     const labels = [fairnessId, priority, FLOW_OUTCOMES[outcome], measured.pool, model, target]
-    this.#observe(Family.QUEUE_WAIT, labels, (this.#now() - measured.queuedAt) / 1000)
+    this.#writer.note(Family.QUEUE_WAIT, labels, (this.#now() - measured.queuedAt) / 1000)
     measured.queuedAt = 0
     if (measured.queued < 0) return
     this.#writer.add(measured.queued, -1)
@@ -248,92 +225,24 @@ export class RequestMetrics implements UsageSink {
 
   /** The request, with its labels, counted once. */
   #begin(x: Exchange, call: Call, linked: LinkedPool | undefined): Measured {
-    const measured = this.#label(call, linked)
+    const measured = this.#labels.label(call, linked)
     if (measured.counted) return measured
     measured.counted = true
     measured.startedAt = x.startedAt
-    this.#count(Family.REQUESTS, measured.labels)
+    this.#writer.count(Family.REQUESTS, measured.labels)
     this.#writer.observe(Family.PROCESSING, this.#processing, (this.#now() - x.startedAt) / 1000)
     return measured
   }
 
-  #label(call: Call, linked: LinkedPool | undefined): Measured {
-    const measured = (call.measured ??= new Measured())
-    if (measured.labels[2] !== '') return measured
-    this.#names.age(this.#now())
-    measured.model = call.model ?? call.facts.model.name ?? ''
-    measured.target = call.rewritten ?? call.model ?? ''
-    measured.fairnessId = fairnessIdOf(call.headers, linked?.pool.gate.agentHeaders)
-    const model = this.#names.models.admit(measured.model)
-    const target = this.#names.models.admit(measured.target)
-    const priority = linked === undefined ? 0 : priorityOf(call.headers, linked.pool.gate.objectives)
-    measured.labels = [model, target, this.#names.tenants.admit(measured.fairnessId), String(priority)]
-    return measured
-  }
-
   #fail({ labels }: Measured, code: string): void {
-    this.#count(Family.ERRORS, [...labels, code])
+    this.#writer.count(Family.ERRORS, [...labels, code])
   }
 
   /** What a body-based router counts. */
   #seeModel(call: Call): void {
     if (!call.facts.hasBody || call.unreadable) return
-    if (call.model === undefined) this.#count(Family.MODELS_MISSING, ['model'])
-    else if (call.model === '') this.#count(Family.MODELS_EMPTY, ['model'])
-    else this.#count(Family.MODELS_READ, [])
+    if (call.model === undefined) this.#writer.count(Family.MODELS_MISSING, ['model'])
+    else if (call.model === '') this.#writer.count(Family.MODELS_EMPTY, ['model'])
+    else this.#writer.count(Family.MODELS_READ, [])
   }
-
-  #countPlugins(times: PickTimes): void {
-    for (const { plugins } of times.profiles) {
-      for (const { step, type, startedAt, endedAt } of plugins)
-        this.#observe(Family.PLUGIN, [step, type, type], (endedAt - startedAt) / 1000)
-    }
-  }
-
-  #countPrefix(call: Call, pool: LinkedPool['pool']): void {
-    const { prefix, promptBytes } = call.pick
-    if (prefix === undefined || prefix.count === 0) return
-    const bytes = pool.cachedBytes(call.picked.slots[0]!)
-    this.#observe(Family.HIT_BYTES, PREFIX_PLUGIN, bytes)
-    this.#observe(Family.HIT_RATIO, PREFIX_PLUGIN, promptBytes > 0 ? Math.min(1, bytes / promptBytes) : 0)
-  }
-
-  #countStages({ picked }: Call, handler: string, model: string): void {
-    const prefill = picked.prefill.count > 0
-    const encode = picked.encode.count > 0
-    const decision = encode
-      ? prefill
-        ? 'encode-prefill-decode'
-        : 'encode-decode'
-      : prefill
-        ? 'prefill-decode'
-        : 'decode-only'
-    this.#count(Family.DISAGGREGATION, [handler, handler, model === '' ? 'unknown' : model, decision])
-  }
-
-  #raiseInFlight(call: Call, linked: LinkedPool, endpoint: string, namespace: string): void {
-    const measured = this.#label(call, linked)
-    const { plan } = linked
-    const [, , fairnessId, priority] = measured.labels
-    const producer = plan.scheduling.producers?.find(({ type }) => type === LOAD_PRODUCER)?.name ?? LOAD_PRODUCER
-    const labels = [endpoint, namespace, producer, fairnessId, priority]
-    measured.inFlight = this.#writer.series(Family.IN_FLIGHT, labels)
-    measured.inFlightTokens = this.#writer.series(Family.IN_FLIGHT_TOKENS, labels)
-    measured.tokens = call.picked.tokens
-    this.#writer.add(measured.inFlight)
-    this.#writer.add(measured.inFlightTokens, measured.tokens)
-  }
-
-  #count(family: Family, labels: readonly string[]): void {
-    this.#writer.add(this.#writer.series(family, labels))
-  }
-
-  #observe(family: Family, labels: readonly string[], value: number): void {
-    this.#writer.observe(family, this.#writer.series(family, labels), value)
-  }
-}
-
-function splitPort(address: string): readonly [string, string] {
-  const at = address.lastIndexOf(':')
-  return [address.slice(0, at), address.slice(at + 1)]
 }

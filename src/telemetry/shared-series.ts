@@ -117,6 +117,16 @@ export class SeriesWriter {
     this.#memory.cells[cell]! += value
   }
 
+  /** Counts one in the family's series with these labels. */
+  count(family: number, labels: readonly string[]): void {
+    this.add(this.series(family, labels))
+  }
+
+  /** Counts a value in the histogram with these labels. */
+  note(family: number, labels: readonly string[], value: number): void {
+    this.observe(family, this.series(family, labels), value)
+  }
+
   /** Counts a value in a histogram. What is no number is not counted. */
   observe(family: number, cell: number, value: number): void {
     const { cells } = this.#memory
