@@ -9,6 +9,7 @@
  */
 import type { EndpointTable } from './endpoint-table.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
+import { trustedDeviation } from './trusted-deviation.ts'
 
 /** Batches and times of the made-up samples: a mid-sized model on a current GPU. */
 const PRIOR = [
@@ -28,10 +29,9 @@ const LONGEST_GAP_MS = 5000
 /** Samples from which a replica's own factor counts, and by how much each moves it. */
 const ENOUGH = 8
 const STEP = 0.08
-/** Differences from the pool in the logarithm: less than the one is noise, from the other on it counts in full. */
+/** As of `trustedDeviation`. */
 const NOISE = 0.1
 const REAL = 0.25
-const WIDEST = Math.log(16)
 
 interface Replica {
   scrapedAt: number
@@ -132,7 +132,5 @@ export class DecodeRates {
 /** As the mean began at 0, few samples say less than there is. */
 function deviation({ log, learned }: Replica): number {
   const mean = log / (1 - (1 - STEP) ** learned)
-  const size = Math.abs(mean)
-  const trust = Math.min(1, Math.max(0, (size - NOISE) / (REAL - NOISE)))
-  return Math.sign(mean) * Math.min(WIDEST, size) * trust
+  return trustedDeviation(mean, NOISE, REAL)
 }

@@ -12,6 +12,7 @@
 import type { EndpointTable } from './endpoint-table.ts'
 import { PREFILL_BASE_TOKENS, type PrefillSample, PrefillSampler } from './prefill-samples.ts'
 import type { ReplicaMetrics } from './replica-metrics.ts'
+import { trustedDeviation } from './trusted-deviation.ts'
 
 /** Before anything is learned: a mid-sized model on a current GPU. */
 const PRIOR_PREFILL_MS = 0.1
@@ -23,10 +24,9 @@ const SLOWEST = 20
 const FASTEST = 0.001
 const LONGEST_BASE_MS = 10_000
 const SHORTEST_BASE_MS = 0.1
-const WIDEST = Math.log(16)
 /** Samples from which a replica's own estimate counts. */
 const ENOUGH = 6
-/** Differences from the pool in the logarithm: less than the one is noise, from the other on it counts in full. */
+/** As of `trustedDeviation`. */
 const NOISE = 0.2
 const REAL = 0.5
 /** Steps in the logarithm: the first sample's, the least, and how fast the one goes over to the other. */
@@ -61,7 +61,7 @@ export class PrefillRates {
     const { prefillMs, prefillFactor } = table.estimates
     prefillMs[0] = this.#pool.value
     if (replica.estimate.learned >= ENOUGH)
-      prefillFactor[slot] = Math.exp(deviation(replica.estimate.log - this.#pool.log))
+      prefillFactor[slot] = Math.exp(trustedDeviation(replica.estimate.log - this.#pool.log, NOISE, REAL))
   }
 
   #learn({ estimate }: Replica, { tokens, ms, weight }: PrefillSample): void {
@@ -103,11 +103,4 @@ class Estimate {
     this.log += Math.max(-step, Math.min(step, distance))
     this.#step = Math.max(LAST_STEP, this.#step * (1 - 0.15 * weight))
   }
-}
-
-/** How far a replica is taken to differ from its pool: replicas of one kind must not look unlike by chance, or the luckiest gets all. */
-function deviation(distance: number): number {
-  const size = Math.abs(distance)
-  const trust = Math.min(1, Math.max(0, (size - NOISE) / (REAL - NOISE)))
-  return Math.sign(distance) * Math.min(WIDEST, size) * trust
 }

@@ -1,13 +1,13 @@
 import { FLOW_OUTCOMES } from '../../inference/flow-control/flow-outcome.ts'
 import type { FlowFigures } from '../../inference/flow-control/flow-keeper.ts'
 import { estimateEntries } from '../../inference/prefix-index-entries.ts'
-import type { Metrics, Sample } from '../../telemetry/metrics.ts'
+import type { Metrics } from '../../telemetry/metrics.ts'
 import { Figure } from '../../threads/thread-figures.ts'
+import { describeCapacity } from './describe-capacity.ts'
 import { shownNames } from './describe-pools.ts'
 import type { MetricSources } from './describe-metrics.ts'
 import { describeRevocations } from './describe-revocations.ts'
 
-type Band = FlowFigures['bands'][number]
 const SOURCE = 'metrics-data-source'
 const EXTRACTOR = 'core-metrics-extractor'
 const PREFIX_PLUGIN = ['approx-prefix-cache-producer', 'approx-prefix-cache-producer'] as const
@@ -88,21 +88,8 @@ function describeFlowControl(metrics: Metrics, { threads }: MetricSources): void
       return figures === undefined ? [] : [[shown.get(name)!, figures]]
     })
   }
-  const gauge = (
-    name: string,
-    help: string,
-    labels: readonly string[],
-    read: (pool: string, figures: FlowFigures) => readonly Sample[],
-  ) =>
-    metrics.gauge(`llm_d_epp_flow_control_${name}`, help, labels, () =>
-      flows().flatMap(([pool, figures]) => read(pool, figures)),
-    )
-  gauge(
-    'pool_saturation',
-    'How full the pool is: 1 = as full as it should be',
-    ['inference_pool', 'stage'],
-    (pool, { saturation }) => Object.entries(saturation).map(([stage, value]) => ({ labels: [pool, stage], value })),
-  )
+  const names = { prefix: 'llm_d_epp_flow_control', pool: 'inference_pool' }
+  describeCapacity(metrics, { ...names, band: ['priority', 'inference_pool'] }, flows)
   metrics.gauge(
     'llm_d_epp_flow_control_stale_endpoints',
     'Endpoints that count as full because nothing is known of them',
@@ -115,43 +102,6 @@ function describeFlowControl(metrics: Metrics, { threads }: MetricSources): void
       }
       return Array.from(byDetector, ([detector, value]) => ({ labels: [detector], value }))
     },
-  )
-  const ofBand = (name: string, help: string, value: (band: Band) => number) =>
-    gauge(name, help, ['priority', 'inference_pool'], (pool, { bands }) =>
-      bands.map(band => ({ labels: [String(band.plan.priority), pool], value: value(band) })),
-    )
-  ofBand(
-    'capacity_utilization_requests',
-    'Share of a band’s maxRequests that waits',
-    ({ requests, plan }) => requests / plan.maxRequests,
-  )
-  ofBand(
-    'capacity_utilization_bytes',
-    'Share of a band’s maxBytes that waits',
-    ({ bytes, plan }) => bytes / plan.maxBytes,
-  )
-  const ofAll = (
-    name: string,
-    help: string,
-    cap: (figures: FlowFigures) => number | undefined,
-    of: (band: Band) => number,
-  ) =>
-    gauge(name, help, ['inference_pool'], (pool, figures) => {
-      const most = cap(figures)
-      const all = figures.bands.reduce((total, band) => total + of(band), 0)
-      return most === undefined ? [] : [{ labels: [pool], value: all / most }]
-    })
-  ofAll(
-    'global_capacity_utilization_requests',
-    'Share of flowControl.maxRequests that waits',
-    ({ plan }) => plan.maxRequests,
-    ({ requests }) => requests,
-  )
-  ofAll(
-    'global_capacity_utilization_bytes',
-    'Share of flowControl.maxBytes that waits',
-    ({ plan }) => plan.maxBytes,
-    ({ bytes }) => bytes,
   )
   metrics.counter(
     'llm_d_epp_flow_control_requests_total',
@@ -167,5 +117,5 @@ function describeFlowControl(metrics: Metrics, { threads }: MetricSources): void
         ),
       ),
   )
-  describeRevocations(metrics, { prefix: 'llm_d_epp_flow_control', pool: 'inference_pool' }, flows)
+  describeRevocations(metrics, names, flows)
 }

@@ -2,7 +2,8 @@ import { FLOW_OUTCOMES } from '../../inference/flow-control/flow-outcome.ts'
 import type { FlowFigures } from '../../inference/flow-control/flow-keeper.ts'
 import { WAIT_BUCKETS, type WaitFigures } from '../../inference/flow-control/flow-memory.ts'
 import type { PlanKeeper } from '../../pipeline/plan-keeper.ts'
-import type { HistogramSample, Metrics, Sample } from '../../telemetry/metrics.ts'
+import type { HistogramSample, Metrics } from '../../telemetry/metrics.ts'
+import { describeCapacity } from './describe-capacity.ts'
 import { describeRevocations } from './describe-revocations.ts'
 
 type Band = FlowFigures['bands'][number]
@@ -27,50 +28,8 @@ export function describeFlow(metrics: Metrics, keeper: PlanKeeper): void {
     )
   bandGauge('signalbox_flow_control_queue_size', 'Requests that wait', ({ requests }) => requests)
   bandGauge('signalbox_flow_control_queue_bytes', 'Bytes of the bodies of requests that wait', ({ bytes }) => bytes)
-  bandGauge(
-    'signalbox_flow_control_capacity_utilization_requests',
-    'Share of a band’s maxRequests that waits',
-    ({ requests, plan }) => requests / plan.maxRequests,
-  )
-  bandGauge(
-    'signalbox_flow_control_capacity_utilization_bytes',
-    'Share of a band’s maxBytes that waits',
-    ({ bytes, plan }) => bytes / plan.maxBytes,
-  )
-  const globalGauge = (
-    name: string,
-    help: string,
-    cap: (figures: FlowFigures) => number | undefined,
-    of: (band: Band) => number,
-  ) =>
-    metrics.gauge(name, help, ['pool'], () =>
-      flows().flatMap(([pool, figures]): Sample[] => {
-        const most = cap(figures)
-        const all = figures.bands.reduce((sum, band) => sum + of(band), 0)
-        return most === undefined ? [] : [{ labels: [pool], value: all / most }]
-      }),
-    )
-  globalGauge(
-    'signalbox_flow_control_global_capacity_utilization_requests',
-    'Share of flowControl.maxRequests that waits',
-    ({ plan }) => plan.maxRequests,
-    ({ requests }) => requests,
-  )
-  globalGauge(
-    'signalbox_flow_control_global_capacity_utilization_bytes',
-    'Share of flowControl.maxBytes that waits',
-    ({ plan }) => plan.maxBytes,
-    ({ bytes }) => bytes,
-  )
-  metrics.gauge(
-    'signalbox_flow_control_pool_saturation',
-    'How full the pool is: 1 = as full as it should be',
-    ['pool', 'stage'],
-    () =>
-      flows().flatMap(([pool, { saturation }]) =>
-        Object.entries(saturation).map(([stage, value]) => ({ labels: [pool, stage], value })),
-      ),
-  )
+  const names = { prefix: 'signalbox_flow_control', pool: 'pool' }
+  describeCapacity(metrics, { ...names, band: ['pool', 'priority'] }, flows)
   metrics.gauge(
     'signalbox_flow_control_stale_endpoints',
     'Endpoints that count as full because nothing is known of them',
@@ -95,7 +54,7 @@ export function describeFlow(metrics: Metrics, keeper: PlanKeeper): void {
       histogram([...labels, 'NotDispatched'], dropped),
     ]),
   )
-  describeRevocations(metrics, { prefix: 'signalbox_flow_control', pool: 'pool' }, flows)
+  describeRevocations(metrics, names, flows)
 }
 
 function histogram(labels: readonly string[], { buckets, sumSeconds }: WaitFigures): HistogramSample {
