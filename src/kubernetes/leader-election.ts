@@ -171,7 +171,9 @@ export class LeaderElection {
     if (leads) log.info({ ...this.#named(), identity }, 'this replica leads')
     else {
       clearTimeout(this.#deadline)
-      log.warn({ ...this.#named(), reason: why }, 'this replica leads no longer')
+      const fields = { ...this.#named(), reason: why }
+      if (this.#stopped) log.info(fields, 'this replica leads no longer')
+      else log.warn(fields, 'this replica leads no longer')
     }
     onChange(leads)
   }
