@@ -11,14 +11,19 @@ import { parsePeers, PEER_OPTIONS, type PeerServing } from './peer-options.ts'
 import type { PickerServing } from './picker-serving.ts'
 import { parseCount, parseLimit, parseHost, parseListen, parseOptions, parsePair, parsePlugins } from '../options.ts'
 
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
 export interface ServeOptions {
   /** Configuration files and folders. May be empty where an API server is followed. */
   readonly config: readonly string[]
   /** The API server to follow; undefined: none. */
   readonly kubernetes: KubernetesOptions | undefined
-  readonly xds: { readonly host: string; readonly port: number } | undefined
-  readonly extProc: { readonly host: string; readonly port: number } | { readonly path: string }
-  readonly admin: { readonly host: string; readonly port: number } | undefined
+  readonly xds: HostPort | undefined
+  readonly extProc: HostPort | { readonly path: string }
+  readonly admin: HostPort | undefined
   /** Host of ext_proc and xDS as Envoys reach them, where that is not where we listen. */
   readonly advertise: string | undefined
   readonly tls: 'off' | 'self-signed' | { readonly certFile: string; readonly keyFile: string }

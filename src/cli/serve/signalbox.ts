@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { type AdminServer, type AdminSources, startAdminServer } from '../../admin/admin-server.ts'
+import type { AdminServer } from '../../admin/admin-server.ts'
 import type { EnvoyResources } from '../../config/envoy-resources.ts'
 import type { ObjectSet } from '../../config/object-set.ts'
-import { AccessReviewer } from '../../kubernetes/access-review.ts'
 import { candidateName, LeaderElection } from '../../kubernetes/leader-election.ts'
 import { LineFile } from '../../telemetry/line-file.ts'
 import { Peers } from '../../peers/peers.ts'
@@ -15,26 +14,24 @@ import { ResourceRegistry } from '../../xds/registry.ts'
 import { SnapshotCache } from '../../xds/snapshot-cache.ts'
 import { loadPlugins } from '../load-plugins.ts'
 import { joinHostPort } from '../options.ts'
+import { startAdminPort } from './admin-port.ts'
+import { compileOptions } from './compile-options.ts'
 import { Configuration } from './configuration.ts'
-import { describeKubernetes } from './describe-kubernetes.ts'
-import { describeKvEvents } from './describe-kv-events.ts'
-import { describeAll } from './describe-all.ts'
-import { describeLeader } from './describe-leader.ts'
-import { describePeers } from './describe-peers.ts'
 import { EmbeddedUpdates } from './embedded-updates.ts'
 import { Handover } from './handover.ts'
 import { HealthListener } from './health-listener.ts'
 import { withLiveThreads } from './live-addresses.ts'
 import { missingPools } from './missing-pools.ts'
 import { isFleet } from './is-fleet.ts'
-import type { ServeOptions } from './options.ts'
-import { isWildcard, reachableAt, withThread } from './own-addresses.ts'
+import type { HostPort, ServeOptions } from './options.ts'
+import { withThread } from './own-addresses.ts'
 import { KvFeeds } from './kv-feeds.ts'
 import { Readiness } from './readiness.ts'
 import { noteRequestEnd } from './request-ends.ts'
 import { Scrapers } from './scrapers.ts'
 import { Sources } from './sources.ts'
 import { StartError, startsWith } from './start-error.ts'
+import { warnOfAddresses, warnOfStrangers } from './start-warnings.ts'
 import type { TraceExporter } from './trace-exporter.ts'
 import { unlessAborted } from './unless-aborted.ts'
 import { upstreamTls } from './upstream-tls.ts'
@@ -176,23 +173,10 @@ export class Signalbox {
       await startsWith(options.xdsTls === undefined ? '--xds' : '--xds with --xds-tls', () => this.#startXds(xds))
     await this.#startPeers()
     await this.#startHealth()
-    this.#warnOfAddresses()
-    this.#warnOfStrangers()
+    warnOfAddresses(options, this.#log)
+    warnOfStrangers(options, this.#log)
     this.#configuration = new Configuration({
-      compile: {
-        extProc: { ...this.#extProcUpstream(), ...(tls === undefined ? {} : { tls }) },
-        ...(options.xds !== undefined && options.accessLogService
-          ? {
-              accessLogService: {
-                addresses: [reachableAt(options, options.xds.host, this.#xdsPort)],
-                ...(logsTls === undefined ? {} : { tls: logsTls }),
-              },
-            }
-          : {}),
-        ...(options.records.explainKeyFile === undefined ? {} : { logDecisions: true }),
-        ...(options.pool === undefined ? {} : { defaultPool: options.pool }),
-        ...(options.picker === undefined ? {} : { ...options.picker.compile, gatewayPools: options.picker.pools }),
-      },
+      compile: compileOptions(options, { threads: this.#threads, xdsPort: this.#xdsPort, tls, logsTls }),
       log: this.#log,
       mayWait: options.kubernetes !== undefined,
       apply: compiled => {
@@ -265,13 +249,6 @@ export class Signalbox {
     this.#election = new LeaderElection({ client, lease, identity, timing, log: this.#log, onChange })
   }
 
-  #authorize(): Pick<AdminSources, 'authorize'> {
-    const client = this.#sources?.client
-    if (this.#options.picker?.authorizes !== true || client === undefined) return {}
-    const reviewer = new AccessReviewer(client)
-    return { authorize: (authorization, path) => reviewer.review(authorization, path) }
-  }
-
   async #startHealth(): Promise<void> {
     const listen = this.#options.picker?.health
     if (listen === undefined) return
@@ -291,31 +268,7 @@ export class Signalbox {
     if (this.#options.embedded) this.#embedded.take(envoy)
   }
 
-  #warnOfStrangers(): void {
-    const { pool, picker } = this.#options
-    if (isFleet(this.#options) || pool !== undefined || picker !== undefined) return
-    this.#log.warn(
-      'no --pool: only Envoys that have the routes of `signalbox compile` are served, streams of other gateways are refused',
-    )
-  }
-
-  #warnOfAddresses(): void {
-    const { xds, extProc, advertise } = this.#options
-    if (xds === undefined || advertise !== undefined || 'path' in extProc || !isWildcard(extProc.host)) return
-    this.#log.warn(
-      'Envoys are told to reach ext_proc at 127.0.0.1: name this host with --advertise if they run elsewhere',
-    )
-  }
-
-  #extProcUpstream() {
-    const { extProc } = this.#options
-    const own = this.#threads.threads.map(({ listening }) => (listening!.own ?? listening!.shared)!)
-    return 'path' in extProc
-      ? { pipes: own.map(({ address }) => address.slice('unix:'.length)) }
-      : { addresses: own.map(({ port }) => reachableAt(this.#options, extProc.host, port)) }
-  }
-
-  async #startXds(listen: { readonly host: string; readonly port: number }): Promise<void> {
+  async #startXds(listen: HostPort): Promise<void> {
     const parts = { cache: this.#cache, threads: this.#threads, log: this.#log }
     this.#ads = xdsServer(this.#options, listen, parts)
     this.#xdsPort = await this.#ads.listen()
@@ -340,33 +293,20 @@ export class Signalbox {
       this.#log.warn('replicas tell each other in plaintext, and believe whoever reaches --peer-listen: see --peer-tls')
   }
 
-  async #startAdmin({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    await describeAll(this.#metrics, { threads: this.#threads, scrapers: this.#scrapers }, this.#options.measuring)
-    describeKvEvents(this.#metrics, this.#kvFeeds)
-    if (this.#peers !== undefined) describePeers(this.#metrics, this.#peers)
-    if (this.#election !== undefined) describeLeader(this.#metrics, this.#election)
-    const followed = this.#sources?.figures() !== undefined
-    const figures = () => this.#sources?.figures() ?? []
-    if (followed) describeKubernetes(this.#metrics, figures)
-    const adminTls = this.#options.picker?.adminTls
-    const onTlsError = (error: unknown) =>
-      this.#log.error({ err: error }, 'metrics: the certificate files cannot be used')
-    this.#admin = await startAdminServer(host, port, {
-      metrics: async () => {
-        await this.#threads.publish()
-        return { contentType: this.#metrics.contentType, body: await this.#metrics.page() }
-      },
-      notReady: () => this.#readiness.whyNot,
-      ...(adminTls === undefined ? {} : { tls: { options: adminTls, onError: onTlsError } }),
-      ...this.#authorize(),
-      documents: {
-        '/pools': () =>
-          Object.fromEntries([...this.#threads.keeper.pools].map(([name, pool]) => [name, pool.snapshot()])),
-        '/clients': () => this.#ads?.status() ?? [],
-        '/configuration': () => this.#configuration!.status(),
-        '/threads': () => this.#threads.status(),
-        ...(followed ? { '/kubernetes': figures } : {}),
-      },
+  async #startAdmin(listen: HostPort): Promise<void> {
+    this.#admin = await startAdminPort(listen, {
+      options: this.#options,
+      metrics: this.#metrics,
+      threads: this.#threads,
+      scrapers: this.#scrapers,
+      kvFeeds: this.#kvFeeds,
+      peers: this.#peers,
+      election: this.#election,
+      sources: this.#sources!,
+      configuration: this.#configuration!,
+      readiness: this.#readiness,
+      clients: () => this.#ads?.status() ?? [],
+      log: this.#log,
     })
   }
 }
