@@ -262,8 +262,8 @@ export class EntryDecider implements Decider {
     else if (this.followsResponse && call.responseSeen) this.#responseOver(call)
     // The gateway sends us no responses.
     else if (this.followsResponse) giveBackOnceSeen(call)
-    else if (this.#fleet && call.counted !== undefined && x.decidedAt === x.messages) {
-      // Decision and end of the stream left together: who has not read the end has not read the decision.
+    else if (this.#fleet && call.counted !== undefined && x.look && x.unanswered > 0 && x.decidedAt === x.messages) {
+      // Decision and end of the stream left together, and Envoy could not know the end from the decision: a chunk waited for its answer.
       const { counted, picked } = call
       x.afterlife?.remember(counted.inFlight, picked.slots[0]!, picked.generations[0]!, picked.tokens)
     }
