@@ -83,6 +83,8 @@ export class ProcessorConnection {
         ':authority': authority,
         ':scheme': this.#transport.tls === undefined ? 'http' : 'https',
         te: 'trailers',
+        // node ends its side of every stream that it closes, where Envoy resets it (src/extproc/service.ts).
+        'x-signalbox-ends-streams': 'always',
         'content-type': 'application/grpc',
         ...Object.fromEntries(metadata),
         'x-envoy-internal': 'true',

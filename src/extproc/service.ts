@@ -50,6 +50,8 @@ export interface ExtProcOptions {
 }
 
 const REQUEST_ID = headerName('x-request-id')
+/** Of a peer, our embedded data plane, whose end of a stream says nothing. */
+const ENDS_STREAMS = 'x-signalbox-ends-streams'
 const TICK_MS = 50
 const MAX_POOLED = 4096
 /** Once a body is longer than this, its window grows: uploads need not wait for us every 64 KiB. */
@@ -114,7 +116,7 @@ export class ExtProcService implements StreamService {
       this.#timer.unref()
     }
     const handler = new ExchangeHandler(this, exchange)
-    exchange.afterlife = handler
+    if (headers[ENDS_STREAMS] === undefined) exchange.afterlife = handler
     return handler
   }
 
