@@ -259,7 +259,8 @@ export class PoolKeeper {
 
   /** Counts of endpoints that answer no scrape fade; call every `FADE_STEP_MS`. `now`: Unix ms. */
   fadeUnseen(now: number): void {
-    if (this.#unseen.fade(now)) this.#flow?.signal()
+    const { intervalMs, idleIntervalMs = 0 } = this.#plan.scrape
+    if (this.#unseen.fade(now, Math.max(intervalMs, idleIntervalMs))) this.#flow?.signal()
   }
 
   /** An endpoint answered `/v1/models`. */

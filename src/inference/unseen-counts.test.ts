@@ -11,12 +11,12 @@ function made(releaseBy: ReleaseBy) {
   const deciding = [1, 2].map(thread => new EndpointTable({ releaseBy, thread }, slots.table.state, slots.share()))
   const unseen = new UnseenCounts(slots.table)
   let now = 100_000
-  unseen.fade(now)
+  unseen.fade(now, 50)
   return {
     slots,
     unseen,
     /** `count` requests to a slot, in turn on both threads, whose end nobody will tell. */
-    send(slot: number, count: number): void {
+    send: (slot: number, count: number): void => {
       for (let i = 0; i < count; i++) {
         const table = deciding[i % 2]!
         table.decide(slot)
@@ -24,9 +24,9 @@ function made(releaseBy: ReleaseBy) {
       }
     },
     /** Fades for so long; tells whether anything was given back. */
-    wait(ms: number): boolean {
+    wait: (ms: number, turnMs = 50): boolean => {
       let gaveBack = false
-      for (const until = now + ms; now < until; ) gaveBack = unseen.fade((now += FADE_STEP_MS)) || gaveBack
+      for (const until = now + ms; now < until; ) gaveBack = unseen.fade((now += FADE_STEP_MS), turnMs) || gaveBack
       return gaveBack
     },
     now: () => now,
@@ -73,6 +73,25 @@ describe.each(['response', 'scrape'] as const)('counts that only a scrape would 
     expect(inFlight(0)).toBe(10)
     slots.scrapeBegan(0)
     slots.scraped(0, metrics({ waiting: 1 }), now())
+    expect(inFlight(0)).toBe(0)
+  })
+
+  it('last some seconds also where there is only one', () => {
+    const { send, wait, inFlight } = made(releaseBy)
+    send(0, 1)
+    wait(4500)
+    expect(inFlight(0)).toBe(1)
+    wait(1000)
+    expect(inFlight(0)).toBe(0)
+  })
+
+  it('stay where scrapes are seldom, and told', () => {
+    const { slots, send, wait, inFlight, now } = made(releaseBy)
+    slots.scrapeBegan(0)
+    slots.scraped(0, metrics({ waiting: 1 }), now())
+    send(0, 5)
+    expect(wait(29_000, 10_000)).toBe(false)
+    wait(20_000, 10_000)
     expect(inFlight(0)).toBe(0)
   })
 

@@ -262,8 +262,7 @@ export class EntryDecider implements Decider {
     else if (this.followsResponse && call.responseSeen) this.#responseOver(call)
     // The gateway sends us no responses.
     else if (this.followsResponse) giveBackOnceSeen(call)
-    else if (this.#fleet && call.counted !== undefined && x.look && x.unanswered > 0 && x.decidedAt === x.messages) {
-      // Decision and end of the stream left together, and Envoy could not know the end from the decision: a chunk waited for its answer.
+    else if (this.#fleet && call.counted !== undefined && leftInOne(x)) {
       const { counted, picked } = call
       x.afterlife?.remember(counted.inFlight, picked.slots[0]!, picked.generations[0]!, picked.tokens)
     }
@@ -328,4 +327,12 @@ export class EntryDecider implements Decider {
 
 function isModelList({ method, path, pathEnd }: Call): boolean {
   return method === 'GET' && pathEnd === MODELS_PATH.length && path.startsWith(MODELS_PATH)
+}
+
+/**
+ * Decision and end of the stream left together, and Envoy could not take the end from the decision, because a chunk of the body waits for its answer:
+ * who has not read the end has not read the decision (docs/data-path.md, "In flight").
+ */
+function leftInOne(x: Exchange): boolean {
+  return x.look && x.bodyBytes > 0 && x.decision.replacements.length === 0 && x.decidedAt === x.messages
 }

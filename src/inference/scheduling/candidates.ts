@@ -203,6 +203,13 @@ export class Candidates {
     else if (any !== 0) this.#guess()
   }
 
+  /** Requests at a candidate: those that we know of, or that its own numbers tell of and what was decided since. */
+  underWay(i: number, table: EndpointTable): number {
+    const ours = this.inFlight[i]!
+    if (this.unknown[i] !== 0 || (table.missing[this.slots[i]!]! & REQUESTS) !== 0) return ours
+    return Math.max(ours, this.waiting[i]! + this.running[i]! + this.unseen[i]!)
+  }
+
   /** Candidates of unknown load have what we have sent to them. */
   #count(): void {
     const { count, unknown } = this

@@ -76,7 +76,7 @@ class PredictedLatency implements Producer {
     }
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!
-      const before = queueMs(candidates, table, i) + this.#backlog.ahead(slot, nowMs, candidates.inFlight[i]!)
+      const before = queueMs(candidates, table, i) + this.#backlog.ahead(slot, nowMs, candidates.underWay(i, table))
       const prefill = this.#prefillMs(candidates, table, i)
       if (streamingMode) {
         const step = stepMs(candidates, table, i)
@@ -91,7 +91,7 @@ class PredictedLatency implements Producer {
 
   chosen(candidates: Candidates, table: EndpointTable, i: number): void {
     const prefill = this.#prefillMs(candidates, table, i)
-    this.#backlog.add(candidates.slots[i]!, prefill, candidates.nowMs, candidates.inFlight[i]!)
+    this.#backlog.add(candidates.slots[i]!, prefill, candidates.nowMs, candidates.underWay(i, table))
   }
 
   #prefillMs(candidates: Candidates, { estimates }: EndpointTable, i: number): number {

@@ -133,6 +133,25 @@ describe('bursts', () => {
     expect(countOf(slots)[first]).toBeLessThan(80)
   })
 
+  it('takes it for under way while the replica says that something is, whatever we count', () => {
+    const first = pick('a prompt of a million tokens '.repeat(140_000))
+    // Where scrapes release, a good one ends our count of it.
+    over()
+    scrape(pool, first, { running: 1, maxLora: 2 }, now)
+    for (let i = 0; i < 20; i++) {
+      now += 10
+      expect(pick(`short ${i}`)).not.toBe(first)
+      over()
+    }
+    scrape(pool, first, { running: 0, maxLora: 2 }, now)
+    const later = Array.from({ length: 80 }, (_, i) => {
+      const slot = pick(`later ${i}`)
+      over()
+      return slot
+    })
+    expect(later).toContain(first)
+  })
+
   it('sends fewer requests to where a long prompt was just sent', () => {
     const long = pick('y'.repeat(60_000))
     const short = Array.from({ length: 12 }, (_, i) => pick(`${i} `.repeat(100)))

@@ -102,7 +102,7 @@ class ExpectedTtft implements Scorer {
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!
       const turns = (terms[TERMS * i] = queue(candidates, table, i, turnPrice))
-      const ahead = (terms[TERMS * i + 1] = this.#backlog.ahead(slot, nowMs, candidates.inFlight[i]!))
+      const ahead = (terms[TERMS * i + 1] = this.#backlog.ahead(slot, nowMs, candidates.underWay(i, table)))
       const own = tokensToPrefill(candidates, i) * (msPerToken(table.estimates, slot) + extra)
       terms[TERMS * i + 2] = own
       const load = candidates.adapter === 0 ? 0 : this.#adapterLoad(candidates.adapter, table, slot)
@@ -132,14 +132,15 @@ class ExpectedTtft implements Scorer {
   chosen(candidates: Candidates, table: EndpointTable, i: number): void {
     const slot = candidates.slots[i]!
     const prefill = tokensToPrefill(candidates, i) * msPerToken(table.estimates, slot)
-    this.#backlog.add(slot, prefill, candidates.nowMs, candidates.inFlight[i]!)
+    this.#backlog.add(slot, prefill, candidates.nowMs, candidates.underWay(i, table))
     if (candidates.adapter !== 0) this.#adapters.use(slot, table.generation[slot]!, candidates.adapter)
   }
 
   sentElsewhere(table: EndpointTable, slot: number, uncachedBytes: number, nowMs: number): void {
     const tokens = PREFILL_BASE_TOKENS + uncachedBytes / BYTES_PER_TOKEN
     // Replicas tell their counts before their prompts, so that this one is among them.
-    this.#backlog.add(slot, tokens * msPerToken(table.estimates, slot), nowMs, table.counters.outstanding(slot) - 1)
+    const before = Math.max(table.counters.outstanding(slot) - 1, table.waiting[slot]! + table.running[slot]!)
+    this.#backlog.add(slot, tokens * msPerToken(table.estimates, slot), nowMs, before)
   }
 
   #adapterLoad(adapter: number, table: EndpointTable, slot: number): number {
